@@ -1,0 +1,53 @@
+"""Building blocks shared by every model of the API."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+__all__ = ["CelRule", "IntOrString", "SpecModel", "StatusModel", "rules"]
+
+
+class SpecModel(BaseModel):
+    """Base of what users write: immutable, camelCase on the wire, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class StatusModel(BaseModel):
+    """Base of what the operator writes.
+
+    Unknown fields are ignored when read, so that an older operator can start on a status that a newer one wrote.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+
+def _to_str(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+IntOrString = Annotated[
+    str,
+    BeforeValidator(_to_str),
+    WithJsonSchema({"x-kubernetes-int-or-string": True}),
+]
+"""A number or a string in YAML (``4`` or ``"4+"``), always a string in Python."""
+
+CelRule = dict[str, str]
+
+
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """Return ``json_schema_extra`` with CEL rules that the API server enforces at admission.
+
+    Parameters
+    ----------
+    pairs
+        ``(rule, message)``: the CEL expression that must be true, and the sentence shown when it is not.
+    """
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+def field(description: str, **kwargs: Any) -> Any:
+    """Return a pydantic field whose description is what ``kubectl explain`` prints."""
+    return Field(description=description, **kwargs)

@@ -1,0 +1,368 @@
+"""``spec`` of a DeepSeekDeployment: which model, and optionally where, how big, how many and at what price.
+
+Only ``model.name`` is needed; everything left out is planned. Every description below is what ``kubectl explain``
+prints. Lists and strings are bounded because the API server refuses CEL rules whose estimated cost is unbounded.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, WithJsonSchema
+
+from deepseek_operator.api.base import IntOrString, SpecModel, field, rules
+
+__all__ = [
+    "CapacityType",
+    "DeepSeekDeploymentSpec",
+    "Endpoint",
+    "Engine",
+    "EngineName",
+    "EnvVar",
+    "EnvVarSource",
+    "Model",
+    "PodTemplate",
+    "Resources",
+    "SecretKeyRef",
+    "ServiceType",
+    "Toleration",
+    "UpdateStrategy",
+]
+
+ACCELERATOR_PATTERN = r"^[A-Za-z][A-Za-z0-9.-]*(:[1-9][0-9]{0,2})?$"
+_DNS_LABEL = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
+
+def _list_of(item: dict[str, Any], *, max_items: int, **extra: Any) -> WithJsonSchema:
+    return WithJsonSchema(
+        {"type": "array", "items": item, "maxItems": max_items, "x-kubernetes-list-type": "atomic", **extra}
+    )
+
+
+def _with_rule(schema: dict[str, Any], rule: str, message: str) -> dict[str, Any]:
+    return {**schema, **rules((rule, message))}
+
+
+_SizeString = Annotated[
+    IntOrString,
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            **rules(
+                (
+                    r"type(self) == int ? self > 0 : string(self).matches('^[0-9]{1,6}([.][0-9]{1,3})?[+]?$')",
+                    'must be a number, or a number with "+" for "at least", such as 8 or "32+"',
+                )
+            ),
+        }
+    ),
+]
+
+
+class SecretKeyRef(SpecModel):
+    """A key of a Secret in the namespace of the deployment."""
+
+    name: str = field("Name of the Secret.", min_length=1, max_length=253, pattern=_DNS_LABEL)
+    key: str = field("Key in the Secret's data.", default="token", min_length=1, max_length=253)
+
+
+class Model(SpecModel):
+    """Which model is served."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.path) || !has(self.huggingFaceTokenSecretRef)",
+                "huggingFaceTokenSecretRef must not be set together with path: nothing is downloaded when the model "
+                "is read from a directory",
+            )
+        )
+    )
+
+    name: str = field(
+        "Hugging Face id of the model (deepseek-ai/DeepSeek-R1-Distill-Llama-8B) or an alias from the catalog. "
+        "The name as written here is always accepted in requests. A model that is not in the catalog needs "
+        "resources.accelerators.",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
+    )
+    served_names: Annotated[
+        tuple[str, ...],
+        _list_of(
+            {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"},
+            max_items=16,
+        ),
+    ] = field("Further names under which requests may ask for the model.", default=())
+    path: str | None = field(
+        "Directory with the weights, in the engine image or on a volume of podTemplate, read instead of downloading.",
+        default=None,
+        max_length=500,
+        pattern=r"^/[A-Za-z0-9._/-]*$",
+    )
+    hugging_face_token_secret_ref: SecretKeyRef | None = field(
+        "Secret with a Hugging Face token, for gated models and against rate limits. Unset: none is used.", default=None
+    )
+
+
+class EngineName(StrEnum):
+    """The serving engine."""
+
+    AUTO = "Auto"
+    VLLM = "VLLM"
+    SGLANG = "SGLang"
+
+
+class EnvVarSource(SpecModel):
+    """Where the value of a variable comes from."""
+
+    secret_key_ref: SecretKeyRef = field("A key of a Secret. Kubernetes replicas only.")
+
+
+class EnvVar(SpecModel):
+    """An environment variable of the engine."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(("has(self.value) != has(self.valueFrom)", "exactly one of value and valueFrom must be set"))
+    )
+
+    name: str = field("Name of the variable.", min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    value: str | None = field("Its value. Never put a secret here: use valueFrom.", default=None, max_length=4096)
+    value_from: EnvVarSource | None = field("Where the value comes from.", default=None)
+
+
+class Engine(SpecModel):
+    """What serves the model."""
+
+    name: EngineName = field(
+        "Auto, VLLM or SGLang. Auto: the engine that the model's recipe wants; else VLLM on one node and SGLang on "
+        "several.",
+        default=EngineName.AUTO,
+    )
+    image: str | None = field(
+        "Container image. Unset: the pinned release of the engine.",
+        default=None,
+        min_length=1,
+        max_length=500,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$",
+    )
+    max_model_len: int | None = field(
+        "Longest context in tokens, prompt and answer together. Unset: the longest that fits, as status.plan shows.",
+        default=None,
+        ge=1,
+        le=10_485_760,
+    )
+    args: Annotated[
+        tuple[str, ...], _list_of({"type": "string", "maxLength": 2048}, max_items=100)
+    ] = field(
+        "Further arguments of the engine, passed through as they are. A flag given here wins over the planned one, "
+        "and status.plan says so.",
+        default=(),
+    )
+    env: tuple[EnvVar, ...] = field(
+        "Environment variables of the engine.",
+        default=(),
+        max_length=50,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+
+
+class CapacityType(StrEnum):
+    """How machines are paid."""
+
+    ON_DEMAND = "OnDemand"
+    SPOT = "Spot"
+    SPOT_THEN_ON_DEMAND = "SpotThenOnDemand"
+
+
+class Resources(SpecModel):
+    """What each replica runs on. Unset fields are planned from the model."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.accelerators) || size(self.accelerators) > 0 || has(self.cpus)",
+                "cpus must be set when accelerators is an empty list (a CPU engine)",
+            )
+        )
+    )
+
+    accelerators: Annotated[
+        tuple[str, ...] | None,
+        _list_of(
+            _with_rule(
+                {"type": "string", "minLength": 1, "maxLength": 40},
+                f"self.matches('{ACCELERATOR_PATTERN}')",
+                'must be NAME or NAME:COUNT with a count from 1, such as "L4:1"',
+            ),
+            max_items=16,
+        ),
+    ] = field(
+        'GPUs of one node, any of which will do: ["L4:1", "A10G:1"]. Names are SkyPilot\'s. Unset: the cheapest that '
+        "fit. An empty list together with cpus: a CPU engine.",
+        default=None,
+    )
+    infra: Annotated[
+        tuple[str, ...],
+        _list_of(
+            _with_rule(
+                {"type": "string", "minLength": 1, "maxLength": 128},
+                r"self.matches('^[a-z0-9]+(/[A-Za-z0-9._*:@-]+){0,2}$')",
+                'must be CLOUD, CLOUD/REGION, CLOUD/REGION/ZONE or kubernetes/CONTEXT, such as "aws/us-east-1"',
+            ),
+            max_items=16,
+        ),
+    ] = field(
+        'Where replicas may run, in order of preference: ["kubernetes", "aws/us-east-1", "gcp"]. Unset: whatever '
+        "SkyPilot has enabled, cheapest first.",
+        default=(),
+    )
+    nodes: int | None = field("Nodes of one replica. Unset: planned.", default=None, ge=1, le=64)
+    cpus: _SizeString | None = field('vCPUs of one node: 8, or "8+" for at least 8. Unset: planned.', default=None)
+    memory: _SizeString | None = field('Memory of one node in GB: 64, or "64+". Unset: planned.', default=None)
+    disk_size: int | None = field(
+        "Disk of one rented machine in GB. Unset: planned from the weights. Not used on Kubernetes.",
+        default=None,
+        ge=30,
+        le=65_536,
+    )
+    capacity_type: CapacityType = field(
+        "OnDemand, Spot, or SpotThenOnDemand: spot machines where there are any, on-demand ones where not.",
+        default=CapacityType.ON_DEMAND,
+    )
+    max_hourly_cost: Annotated[
+        IntOrString | None,
+        WithJsonSchema(
+            {
+                "x-kubernetes-int-or-string": True,
+                **rules(
+                    (
+                        r"type(self) == int ? self > 0 : string(self).matches('^[0-9]{1,7}([.][0-9]{1,4})?$')",
+                        'must be an amount of US dollars an hour, such as "40" or "12.50"',
+                    )
+                ),
+            }
+        ),
+    ] = field(
+        "Most that the whole deployment, all replicas and nodes, may cost in US dollars an hour. Unset: no limit.",
+        default=None,
+    )
+    provision_timeout_seconds: int = field(
+        "How long one attempt waits for nodes. Raise it where an autoscaler has to bring GPU nodes first.",
+        default=120,
+        ge=10,
+        le=86_400,
+    )
+    retry_until_up: bool = field(
+        "true: try again for as long as there is no capacity. false: stop after the first failed attempt.",
+        default=True,
+    )
+
+
+class UpdateStrategy(SpecModel):
+    """How many replicas may be added or missing while a change of the spec rolls out."""
+
+    max_surge: Annotated[
+        IntOrString,
+        WithJsonSchema(
+            {
+                "x-kubernetes-int-or-string": True,
+                **rules(
+                    (
+                        r"type(self) == int ? self >= 0 && self <= 100 : string(self).matches('^([0-9]|[1-9][0-9]|100)%$')",
+                        'must be a number of replicas from 0 to 100 or a percentage, such as 1 or "25%"',
+                    )
+                ),
+            }
+        ),
+    ] = field("Replicas above the wanted number while changing: a number or a percentage, rounded up.", default="1")
+    max_unavailable: Annotated[
+        IntOrString,
+        WithJsonSchema(
+            {
+                "x-kubernetes-int-or-string": True,
+                **rules(
+                    (
+                        r"type(self) == int ? self >= 0 && self <= 100 : string(self).matches('^([0-9]|[1-9][0-9]|100)%$')",
+                        'must be a number of replicas from 0 to 100 or a percentage, such as 1 or "25%"',
+                    )
+                ),
+            }
+        ),
+    ] = field("Replicas that may be missing while changing: a number or a percentage, rounded down.", default="0")
+
+
+class ServiceType(StrEnum):
+    """Type of the Service in front of the replicas."""
+
+    CLUSTER_IP = "ClusterIP"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+
+
+class Endpoint(SpecModel):
+    """The address at which the model answers."""
+
+    port: int | None = field(
+        "Port of the Service and of the engine. Unset: 8000 for VLLM, 30000 for SGLang.", default=None, ge=1, le=65_535
+    )
+    type: ServiceType = field("Type of the Service.", default=ServiceType.CLUSTER_IP)
+    api_key_secret_ref: SecretKeyRef | None = field(
+        "Secret with the key that requests must bring as a bearer token. Unset: none is asked on Kubernetes; a rented "
+        "machine always has one.",
+        default=None,
+    )
+
+
+class Toleration(SpecModel):
+    """A taint that replicas tolerate."""
+
+    key: str | None = field("Key of the taint. Unset with operator Exists: every taint.", default=None, max_length=316)
+    operator: str | None = field("Exists or Equal (default).", default=None, pattern="^(Exists|Equal)$")
+    value: str | None = field("Value of the taint.", default=None, max_length=63)
+    effect: str | None = field(
+        "Effect of the taint. Unset: all.", default=None, pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$"
+    )
+    toleration_seconds: int | None = field("How long a NoExecute taint is tolerated.", default=None, ge=0)
+
+
+_StringMap = Annotated[
+    dict[str, str],
+    WithJsonSchema(
+        {"type": "object", "maxProperties": 50, "additionalProperties": {"type": "string", "maxLength": 4096}}
+    ),
+]
+_FreeObjects = Annotated[
+    tuple[dict[str, Any], ...],
+    _list_of({"type": "object", "x-kubernetes-preserve-unknown-fields": True}, max_items=20),
+]
+
+
+class PodTemplate(SpecModel):
+    """Further settings of the pods of replicas on Kubernetes. Not used for rented machines."""
+
+    labels: _StringMap = field("Labels added to the pods.", default_factory=dict)
+    annotations: _StringMap = field("Annotations added to the pods.", default_factory=dict)
+    node_selector: _StringMap = field("Labels that a node must have.", default_factory=dict)
+    tolerations: tuple[Toleration, ...] = field("Taints that are tolerated.", default=(), max_length=20)
+    priority_class_name: str | None = field("PriorityClass of the pods.", default=None, max_length=253)
+    scheduler_name: str | None = field("Scheduler of the pods.", default=None, max_length=253)
+    image_pull_secrets: Annotated[
+        tuple[str, ...], _list_of({"type": "string", "minLength": 1, "maxLength": 253}, max_items=10)
+    ] = field("Names of Secrets for pulling the image.", default=())
+    volumes: _FreeObjects = field("Volumes of the pods, as in a PodSpec.", default=())
+    volume_mounts: _FreeObjects = field("Where the volumes are mounted, as in a container.", default=())
+
+
+class DeepSeekDeploymentSpec(SpecModel):
+    """What is wanted."""
+
+    model: Model = field("Which model is served.")
+    engine: Engine = field("What serves it.", default=Engine())
+    resources: Resources = field("What each replica runs on, where, and at what price.", default=Resources())
+    replicas: int = field("Number of replicas.", default=1, ge=0, le=100)
+    update_strategy: UpdateStrategy = field("How a change of the spec rolls out.", default=UpdateStrategy())
+    endpoint: Endpoint = field("The address at which the model answers.", default=Endpoint())
+    suspend: bool = field(
+        "true: everything rented is given back and the object stays. false again: it comes back.", default=False
+    )
+    pod_template: PodTemplate = field("Further settings of pods on Kubernetes.", default=PodTemplate())

@@ -1,0 +1,163 @@
+"""``status`` of a DeepSeekDeployment: what is, why it is so, and what it costs."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from deepseek_operator.api.base import StatusModel, field
+
+__all__ = [
+    "Alternative",
+    "Condition",
+    "Cost",
+    "DeepSeekDeploymentStatus",
+    "EndpointStatus",
+    "Instance",
+    "Phase",
+    "PlanStatus",
+    "Verdict",
+]
+
+
+class Verdict(StrEnum):
+    """Whether a model fits the GPUs it would get."""
+
+    FITS = "Fits"
+    TIGHT = "Tight"
+    DOES_NOT_FIT = "DoesNotFit"
+    UNKNOWN = "Unknown"
+
+
+class Phase(StrEnum):
+    """Where one replica stands. For people; programs read the conditions."""
+
+    PENDING = "Pending"
+    LAUNCHING = "Launching"
+    STARTING = "Starting"
+    READY = "Ready"
+    FAILED = "Failed"
+    TERMINATING = "Terminating"
+
+
+class Condition(StatusModel):
+    """One condition in the form of metav1.Condition."""
+
+    type: str = field("Type of the condition.", min_length=1, max_length=316)
+    status: str = field("True, False or Unknown.", pattern="^(True|False|Unknown)$")
+    reason: str = field("Reason in CamelCase, for programs.", min_length=1, max_length=128)
+    message: str = field("Sentence for people: what is so, and what to do.", default="", max_length=4096)
+    observed_generation: int | None = field("Generation of the spec that this speaks of.", default=None, ge=0)
+    last_transition_time: str = field(
+        "When status last changed.", max_length=40, json_schema_extra={"format": "date-time"}
+    )
+
+
+class EndpointStatus(StatusModel):
+    """Addresses at which the model answers, as base URLs of the OpenAI API."""
+
+    url: str | None = field("Address from outside the cluster, if there is one.", default=None, max_length=300)
+    internal_url: str | None = Field(
+        description="Address from inside the cluster.", default=None, max_length=300, alias="internalURL"
+    )
+
+
+class Alternative(StatusModel):
+    """A candidate that was looked at besides the chosen one."""
+
+    accelerators: str = field('GPUs of one node, such as "H200:8".', max_length=64)
+    nodes: int = field("Nodes of one replica.", ge=1)
+    verdict: Verdict = field("Fits, Tight, DoesNotFit or Unknown.")
+    hourly_cost: str | None = field(
+        "US dollars an hour for one replica, at catalog prices.", default=None, max_length=32
+    )
+    max_model_len: int | None = field("Longest context that fits.", default=None, ge=0)
+    reason: str = field("Why it was or was not chosen.", default="", max_length=1024)
+
+
+class PlanStatus(StatusModel):
+    """What the planner made of the spec. Memory is per GPU, in GiB; costs are for one replica."""
+
+    engine: str = field("VLLM or SGLang.", max_length=32)
+    image: str | None = field("Container image of the engine.", default=None, max_length=500)
+    accelerators: tuple[str, ...] = field(
+        'GPUs of one node, any of which will do, best first: ["L4:1"]. Empty: a CPU engine.', default=(), max_length=32
+    )
+    nodes: int = field("Nodes of one replica.", default=1, ge=1)
+    tensor_parallel_size: int = field("GPUs over which each layer is split.", default=1, ge=1)
+    pipeline_parallel_size: int = field("Groups over which the layers are spread.", default=1, ge=1)
+    data_parallel_size: int = field("Copies of the attention layers that share the experts.", default=1, ge=1)
+    max_model_len: int | None = field("Longest context in tokens that is served.", default=None, ge=0)
+    weights_gib: float | None = Field(
+        description="Weights on each GPU.", default=None, alias="weightsGiB", serialization_alias="weightsGiB"
+    )
+    overhead_gib: float | None = Field(
+        description="Activations, CUDA graphs, communication and the engine itself on each GPU.",
+        default=None,
+        alias="overheadGiB",
+    )
+    kv_cache_gib: float | None = Field(description="Room for the KV cache on each GPU.", default=None, alias="kvCacheGiB")
+    hourly_cost: str | None = field(
+        "US dollars an hour for one replica of the first candidate, at catalog prices.", default=None, max_length=32
+    )
+    verdict: Verdict = field("Fits, Tight, DoesNotFit or Unknown.")
+    reason: str = field("The arithmetic behind the verdict, in a sentence.", default="", max_length=2048)
+    overrides: tuple[str, ...] = field(
+        "Planned flags that spec.engine.args replaces.", default=(), max_length=64
+    )
+    alternatives: tuple[Alternative, ...] = field("Other candidates.", default=(), max_length=16)
+
+
+class Cost(StatusModel):
+    """US dollars an hour of the whole deployment. Machines of the cluster itself count as 0."""
+
+    hourly: str | None = field("Of what is rented now.", default=None, max_length=32)
+    max_hourly: str | None = field("Limit of the spec.", default=None, max_length=32)
+
+
+class Instance(StatusModel):
+    """One replica: one SkyPilot cluster."""
+
+    name: str = field("Name of the SkyPilot cluster.", max_length=64)
+    revision: str = field("Revision of the spec that it runs.", max_length=16)
+    phase: Phase = field("Pending, Launching, Starting, Ready, Failed or Terminating.")
+    infra: str | None = field("Where it runs: kubernetes, aws ...", default=None, max_length=128)
+    region: str | None = field("Region, or context of a Kubernetes cluster.", default=None, max_length=253)
+    accelerators: str | None = field('GPUs of one node, such as "L4:1".', default=None, max_length=64)
+    nodes: int = field("Number of nodes.", default=1, ge=1)
+    hourly_cost: str | None = field("US dollars an hour.", default=None, max_length=32)
+    address: str | None = field("host:port of its engine.", default=None, max_length=300)
+    restarts: int = field("How often its engine was started again.", default=0, ge=0)
+    attempts: int = field("Failed attempts in a row to bring it up.", default=0, ge=0)
+    reason: str = field("Why it is in this phase.", default="", max_length=128)
+    message: str = field("Sentence for people, in the provider's own words where there are any.", default="", max_length=2048)
+    since: str | None = field(
+        "Since when it is in this phase.", default=None, max_length=40, json_schema_extra={"format": "date-time"}
+    )
+    retry_after: str | None = field(
+        "When the next attempt is due.", default=None, max_length=40, json_schema_extra={"format": "date-time"}
+    )
+
+
+class DeepSeekDeploymentStatus(StatusModel):
+    """What is."""
+
+    observed_generation: int | None = field("Generation of the spec that this status speaks of.", default=None, ge=0)
+    replicas: int = field("Replicas that exist.", default=0, ge=0)
+    ready_replicas: int = field("Replicas whose engine answers.", default=0, ge=0)
+    updated_replicas: int = field("Replicas of the newest revision.", default=0, ge=0)
+    selector: str | None = field("Label selector of the pods, for the scale subresource.", default=None, max_length=500)
+    endpoint: EndpointStatus | None = field("Where the model answers.", default=None)
+    plan: PlanStatus | None = field("What the planner made of the spec.", default=None)
+    cost: Cost | None = field("What it costs.", default=None)
+    instances: tuple[Instance, ...] = field(
+        "The replicas, one by one.",
+        default=(),
+        max_length=200,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    conditions: tuple[Condition, ...] = field(
+        "Ready, Reconciling, Stalled, Planned and EndpointPublished.",
+        default=(),
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
