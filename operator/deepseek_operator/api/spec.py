@@ -122,7 +122,9 @@ class EnvVar(SpecModel):
     """An environment variable of the engine."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(("has(self.value) != has(self.valueFrom)", "exactly one of value and valueFrom must be set"))
+        json_schema_extra=rules(
+            ("has(self.value) != has(self.valueFrom)", "exactly one of value and valueFrom must be set")
+        )
     )
 
     name: str = field("Name of the variable.", min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -151,9 +153,7 @@ class Engine(SpecModel):
         ge=1,
         le=10_485_760,
     )
-    args: Annotated[
-        tuple[str, ...], _list_of({"type": "string", "maxLength": 2048}, max_items=100)
-    ] = field(
+    args: Annotated[tuple[str, ...], _list_of({"type": "string", "maxLength": 2048}, max_items=100)] = field(
         "Further arguments of the engine, passed through as they are. A flag given here wins over the planned one, "
         "and status.plan says so.",
         default=(),
@@ -258,37 +258,32 @@ class Resources(SpecModel):
     )
 
 
+_ReplicaCount = Annotated[
+    IntOrString,
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            **rules(
+                (
+                    r"type(self) == int ? self >= 0 && self <= 100 "
+                    r": string(self).matches('^([0-9]|[1-9][0-9]|100)%$')",
+                    'must be a number of replicas from 0 to 100 or a percentage, such as 1 or "25%"',
+                )
+            ),
+        }
+    ),
+]
+
+
 class UpdateStrategy(SpecModel):
     """How many replicas may be added or missing while a change of the spec rolls out."""
 
-    max_surge: Annotated[
-        IntOrString,
-        WithJsonSchema(
-            {
-                "x-kubernetes-int-or-string": True,
-                **rules(
-                    (
-                        r"type(self) == int ? self >= 0 && self <= 100 : string(self).matches('^([0-9]|[1-9][0-9]|100)%$')",
-                        'must be a number of replicas from 0 to 100 or a percentage, such as 1 or "25%"',
-                    )
-                ),
-            }
-        ),
-    ] = field("Replicas above the wanted number while changing: a number or a percentage, rounded up.", default="1")
-    max_unavailable: Annotated[
-        IntOrString,
-        WithJsonSchema(
-            {
-                "x-kubernetes-int-or-string": True,
-                **rules(
-                    (
-                        r"type(self) == int ? self >= 0 && self <= 100 : string(self).matches('^([0-9]|[1-9][0-9]|100)%$')",
-                        'must be a number of replicas from 0 to 100 or a percentage, such as 1 or "25%"',
-                    )
-                ),
-            }
-        ),
-    ] = field("Replicas that may be missing while changing: a number or a percentage, rounded down.", default="0")
+    max_surge: _ReplicaCount = field(
+        "Replicas above the wanted number while changing: a number or a percentage, rounded up.", default="1"
+    )
+    max_unavailable: _ReplicaCount = field(
+        "Replicas that may be missing while changing: a number or a percentage, rounded down.", default="0"
+    )
 
 
 class ServiceType(StrEnum):

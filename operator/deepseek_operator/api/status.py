@@ -95,15 +95,15 @@ class PlanStatus(StatusModel):
         default=None,
         alias="overheadGiB",
     )
-    kv_cache_gib: float | None = Field(description="Room for the KV cache on each GPU.", default=None, alias="kvCacheGiB")
+    kv_cache_gib: float | None = Field(
+        description="Room for the KV cache on each GPU.", default=None, alias="kvCacheGiB"
+    )
     hourly_cost: str | None = field(
         "US dollars an hour for one replica of the first candidate, at catalog prices.", default=None, max_length=32
     )
     verdict: Verdict = field("Fits, Tight, DoesNotFit or Unknown.")
     reason: str = field("The arithmetic behind the verdict, in a sentence.", default="", max_length=2048)
-    overrides: tuple[str, ...] = field(
-        "Planned flags that spec.engine.args replaces.", default=(), max_length=64
-    )
+    overrides: tuple[str, ...] = field("Planned flags that spec.engine.args replaces.", default=(), max_length=64)
     alternatives: tuple[Alternative, ...] = field("Other candidates.", default=(), max_length=16)
 
 
@@ -129,7 +129,9 @@ class Instance(StatusModel):
     restarts: int = field("How often its engine was started again.", default=0, ge=0)
     attempts: int = field("Failed attempts in a row to bring it up.", default=0, ge=0)
     reason: str = field("Why it is in this phase.", default="", max_length=128)
-    message: str = field("Sentence for people, in the provider's own words where there are any.", default="", max_length=2048)
+    message: str = field(
+        "Sentence for people, in the provider's own words where there are any.", default="", max_length=2048
+    )
     since: str | None = field(
         "Since when it is in this phase.", default=None, max_length=40, json_schema_extra={"format": "date-time"}
     )

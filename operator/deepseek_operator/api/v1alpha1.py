@@ -1,0 +1,105 @@
+"""``DeepSeekDeployment`` of ``deepseek-operator.io/v1alpha1``: the object, its names, and everything derived from them."""
+
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.api.status import DeepSeekDeploymentStatus
+
+__all__ = [
+    "API_VERSION",
+    "FINALIZER",
+    "GROUP",
+    "KIND",
+    "LABEL_NAME",
+    "LABEL_REVISION",
+    "LABEL_UID",
+    "PLURAL",
+    "SINGULAR",
+    "VERSION",
+    "DeepSeekDeployment",
+    "InvalidObjectError",
+    "Metadata",
+]
+
+GROUP: Final = "deepseek-operator.io"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "DeepSeekDeployment"
+PLURAL: Final = "deepseekdeployments"
+SINGULAR: Final = "deepseekdeployment"
+
+FINALIZER: Final = f"{GROUP}/teardown"
+"""On the object from before its first launch until nothing that costs money is left of it."""
+
+LABEL_NAME: Final = f"{GROUP}/name"
+"""On everything made for a deployment: its name."""
+LABEL_UID: Final = f"{GROUP}/uid"
+"""On everything made for a deployment: its UID, which a re-created object of the same name does not share."""
+LABEL_REVISION: Final = f"{GROUP}/revision"
+"""On everything made for one revision of a deployment."""
+
+NAME_MAX_LENGTH: Final = 50
+"""Longest name of an object, so that names derived from it stay DNS labels."""
+NAME_PATTERN: Final = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+"""Form of a name: a DNS label that starts with a letter, because a Service of this name is made."""
+
+
+class InvalidObjectError(ValueError):
+    """The stored object does not have the form of this API version.
+
+    The API server checks objects at admission, so this is seen only when the installed CRD is not the one of this
+    operator.
+    """
+
+
+class Metadata(BaseModel):
+    """The part of metadata that the operator reads."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int = 1
+    resource_version: str = ""
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    finalizers: tuple[str, ...] = ()
+
+
+class DeepSeekDeployment(BaseModel):
+    """One model, served by any number of replicas at one address."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    metadata: Metadata
+    spec: DeepSeekDeploymentSpec
+    status: DeepSeekDeploymentStatus = DeepSeekDeploymentStatus()
+
+    @classmethod
+    def parse(cls, body: dict[str, Any]) -> "DeepSeekDeployment":
+        """Return the typed object of what the API server sent.
+
+        Raises
+        ------
+        InvalidObjectError
+            With one ``field: problem`` for each field that does not fit.
+        """
+        try:
+            return cls.model_validate(body)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise InvalidObjectError(problems) from error
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """``(namespace, name)``, the identity under which work is queued."""
+        return (self.metadata.namespace, self.metadata.name)
+
+    @property
+    def deleting(self) -> bool:
+        """Whether deletion was asked for."""
+        return self.metadata.deletion_timestamp is not None

@@ -1,0 +1,31 @@
+"""``deepseek-operator crds``: print the CustomResourceDefinitions of this version."""
+
+from typing import Annotated
+
+import typer
+import yaml
+
+from deepseek_operator.api.crd import custom_resource_definition
+
+__all__ = ["register", "render"]
+
+
+def render() -> str:
+    """Return the CRD as the YAML that is committed in ``crds/`` and shipped in the chart."""
+    body = yaml.safe_dump(custom_resource_definition(), sort_keys=False, width=110, allow_unicode=True)
+    return f"# Generated from the API models by `deepseek-operator crds`; edit those instead.\n{body}"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command()
+    def crds(
+        output: Annotated[str, typer.Option("-o", "--output", help="File to write; - is standard output.")] = "-",
+    ) -> None:
+        """Print the CustomResourceDefinitions, for kubectl apply -f -."""
+        if output == "-":
+            typer.echo(render(), nl=False)
+        else:
+            with open(output, "w", encoding="utf-8") as file:
+                file.write(render())
