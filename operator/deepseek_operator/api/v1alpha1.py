@@ -1,4 +1,4 @@
-"""``DeepSeekDeployment`` of ``deepseek-operator.io/v1alpha1``: the object, its names, and everything derived from them."""
+"""``DeepSeekDeployment`` of ``deepseek-operator.io/v1alpha1``: the object, its names and what is derived from them."""
 
 from typing import Any, Final
 

@@ -1,0 +1,154 @@
+"""Every Reason that a condition or an instance can carry, with what it means and what to do.
+
+``docs/reasons.md`` is generated from this table by a test's expected-output file; programs may rely on the names.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+__all__ = ["ADVICE", "ConditionType", "Reason"]
+
+
+class ConditionType(StrEnum):
+    """Types of conditions. Ready, Reconciling and Stalled follow kstatus, so Helm and Argo CD understand them."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    PLANNED = "Planned"
+    ENDPOINT_PUBLISHED = "EndpointPublished"
+
+
+class Reason(StrEnum):
+    """Why something is as it is."""
+
+    # on the way up
+    PLANNING = "Planning"
+    QUEUED = "Queued"
+    LAUNCHING = "Launching"
+    ENGINE_STARTING = "EngineStarting"
+    PUBLISHING_ENDPOINT = "PublishingEndpoint"
+    READY = "Ready"
+    ROLLING_OUT = "RollingOut"
+    # on the way down
+    TERMINATING = "Terminating"
+    SUSPENDED = "Suspended"
+    SCALED_TO_ZERO = "ScaledToZero"
+    # the spec
+    PLANNED = "Planned"
+    INVALID_SPEC = "InvalidSpec"
+    DOES_NOT_FIT = "DoesNotFit"
+    SECRET_NOT_FOUND = "SecretNotFound"
+    SERVICE_CONFLICT = "ServiceConflict"
+    # capacity and the provider
+    UNSCHEDULABLE = "Unschedulable"
+    NO_CAPACITY = "NoCapacity"
+    NO_MATCHING_RESOURCES = "NoMatchingResources"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    ACCESS_DENIED = "AccessDenied"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    POD_REJECTED = "PodRejected"
+    LAUNCH_FAILED = "LaunchFailed"
+    LAUNCH_TIMED_OUT = "LaunchTimedOut"
+    LAUNCH_INTERRUPTED = "LaunchInterrupted"
+    # the engine and its machines
+    ENGINE_EXITED = "EngineExited"
+    ENGINE_CRASH_LOOP = "EngineCrashLoop"
+    ENGINE_UNRESPONSIVE = "EngineUnresponsive"
+    ENGINE_START_TIMED_OUT = "EngineStartTimedOut"
+    INSTANCE_LOST = "InstanceLost"
+    # SkyPilot and teardown
+    SKYPILOT_UNAVAILABLE = "SkyPilotUnavailable"
+    TEARDOWN_FAILED = "TeardownFailed"
+    # endpoint
+    NO_READY_REPLICAS = "NoReadyReplicas"
+    ENDPOINT_PUBLISHED = "EndpointPublished"
+    ENDPOINT_UNREACHABLE = "EndpointUnreachable"
+
+
+ADVICE: Final[dict[Reason, tuple[str, str]]] = {
+    Reason.PLANNING: ("The spec is being turned into a plan.", "Wait."),
+    Reason.QUEUED: (
+        "The launch waits for a free launch worker of SkyPilot.",
+        "Wait; if it is always so, give the SkyPilot server more memory, which gives it more workers.",
+    ),
+    Reason.LAUNCHING: ("SkyPilot is bringing up the nodes; the message is its own.", "Wait."),
+    Reason.ENGINE_STARTING: ("The nodes are up and the engine loads the model.", "Wait."),
+    Reason.PUBLISHING_ENDPOINT: ("A replica answers; the Service does not lead to it yet.", "Wait."),
+    Reason.READY: ("Every wanted replica answers at the endpoint.", "Nothing."),
+    Reason.ROLLING_OUT: ("A change of the spec is rolling out.", "Wait."),
+    Reason.TERMINATING: ("Everything rented is being given back.", "Wait."),
+    Reason.SUSPENDED: ("spec.suspend is true and nothing is rented.", "Set spec.suspend to false to bring it back."),
+    Reason.SCALED_TO_ZERO: ("spec.replicas is 0.", "Scale it up: kubectl scale dsd NAME --replicas=1."),
+    Reason.PLANNED: ("The plan is in status.plan.", "Nothing."),
+    Reason.INVALID_SPEC: ("The spec contradicts itself or asks for what does not exist.", "Mend the field named."),
+    Reason.DOES_NOT_FIT: (
+        "The model does not fit the accelerators; nothing was launched.",
+        "Take accelerators that the message names, a shorter context, or leave resources.accelerators unset.",
+    ),
+    Reason.SECRET_NOT_FOUND: (
+        "A Secret or key that the spec refers to does not exist.",
+        "Create it; the deployment goes on by itself within seconds.",
+    ),
+    Reason.SERVICE_CONFLICT: (
+        "A Service of the deployment's name exists and belongs to something else.",
+        "Rename the deployment or remove that Service.",
+    ),
+    Reason.UNSCHEDULABLE: (
+        "No node of the cluster has room for the pods; the message is the scheduler's.",
+        "Free or add nodes, or ask for less. It is tried again by itself.",
+    ),
+    Reason.NO_CAPACITY: (
+        "The provider has no machine of this kind now.",
+        "Wait (it is tried again), or allow more accelerators or regions.",
+    ),
+    Reason.NO_MATCHING_RESOURCES: (
+        "Nothing that SkyPilot may use offers such resources at all.",
+        "Check resources.accelerators, infra and maxHourlyCost against what the message says is offered.",
+    ),
+    Reason.QUOTA_EXCEEDED: ("The account's quota is used up.", "Ask the provider for more quota, or use another region."),
+    Reason.ACCESS_DENIED: (
+        "SkyPilot may not do what it must; credentials or rights are missing.",
+        "Mend the credentials or the roles of the SkyPilot server. It is tried again by itself.",
+    ),
+    Reason.IMAGE_PULL_FAILED: (
+        "A node cannot get the engine's image.",
+        "Check engine.image and podTemplate.imagePullSecrets. It is tried again by itself.",
+    ),
+    Reason.POD_REJECTED: (
+        "A pod of the replica was refused or cannot be configured.",
+        "Check what the message names: admission policies, Secrets, volumes.",
+    ),
+    Reason.LAUNCH_FAILED: ("SkyPilot's launch failed; the message is its own.", "Read the message; it is tried again."),
+    Reason.LAUNCH_TIMED_OUT: (
+        "The launch took too long and was taken down.",
+        "It is tried again; raise resources.provisionTimeoutSeconds if nodes need longer to come.",
+    ),
+    Reason.LAUNCH_INTERRUPTED: ("The SkyPilot server was restarted in mid-launch.", "Wait; it is launched again."),
+    Reason.ENGINE_EXITED: ("The engine ended; the message has its last lines.", "Read them; it is started again."),
+    Reason.ENGINE_CRASH_LOOP: (
+        "The engine ended three times or more in a row; the message has its last lines.",
+        "Mend what they say: usually engine.args, maxModelLen or the model's files. It is tried again more seldom.",
+    ),
+    Reason.ENGINE_UNRESPONSIVE: ("The engine answered and no longer does.", "Wait; it is replaced if it stays so."),
+    Reason.ENGINE_START_TIMED_OUT: (
+        "The engine did not answer within the time its model should need.",
+        "Look at its log; it is started anew.",
+    ),
+    Reason.INSTANCE_LOST: ("The nodes of the replica vanished.", "Wait; it is launched again."),
+    Reason.SKYPILOT_UNAVAILABLE: (
+        "The SkyPilot API server does not answer.",
+        "Look at the skypilot container of the operator's pod. Running replicas go on serving.",
+    ),
+    Reason.TEARDOWN_FAILED: (
+        "SkyPilot could not give the nodes back; they may go on costing.",
+        "Read the message; it is tried again. If it stays so, check the provider's console.",
+    ),
+    Reason.NO_READY_REPLICAS: ("No replica answers.", "See the instances."),
+    Reason.ENDPOINT_PUBLISHED: ("The Service leads to the replicas that answer.", "Nothing."),
+    Reason.ENDPOINT_UNREACHABLE: (
+        "Replicas answer, but not yet through the Service.",
+        "Wait some seconds; if it stays so, check kube-proxy and network policies.",
+    ),
+}
+"""Per reason: what it means, and what to do."""

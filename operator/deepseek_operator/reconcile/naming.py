@@ -1,0 +1,79 @@
+"""Names derived from a deployment, so that no name has to be remembered to be found again.
+
+``<object name, cut>-<8 of the UID>-<4 of the revision>-<ordinal>``: an audit reads the object off a cluster's name, a
+re-created object never meets its ghost, and a crash between a launch and the status write is harmless.
+"""
+
+import hashlib
+import json
+import re
+from typing import Final
+
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+
+__all__ = ["ClusterName", "cluster_name", "parse_cluster_name", "revision_of", "service_account_name", "uid_prefix"]
+
+CLUSTER_NAME_MAX_LENGTH: Final = 33
+"""SkyPilot cuts and hashes longer names on Kubernetes (42 characters less ``-`` and 8 of the user's hash)."""
+
+_NAME: Final = re.compile(r"^(?P<stem>[a-z][-a-z0-9]*)-(?P<uid>[0-9a-f]{8})-(?P<revision>[0-9a-f]{4})-(?P<ordinal>[0-9]{1,3})$")
+
+_NOT_IN_REVISION: Final = {
+    "replicas": ...,
+    "suspend": ...,
+    "update_strategy": ...,
+    "resources": {"max_hourly_cost", "retry_until_up", "provision_timeout_seconds"},
+    "endpoint": {"type"},
+}
+"""Fields that change nothing about a running replica: changing them must not replace it."""
+
+
+class ClusterName(str):
+    """A cluster name taken apart."""
+
+    uid: str
+    revision: str
+    ordinal: int
+
+    def __new__(cls, value: str, uid: str, revision: str, ordinal: int) -> "ClusterName":
+        """Return ``value`` together with its parts."""
+        name = super().__new__(cls, value)
+        name.uid, name.revision, name.ordinal = uid, revision, ordinal
+        return name
+
+
+def uid_prefix(uid: str) -> str:
+    """Return the 8 hexadecimal digits of ``uid`` that stand in names."""
+    return uid.replace("-", "")[:8].lower()
+
+
+def revision_of(spec: DeepSeekDeploymentSpec) -> str:
+    """Return the revision of ``spec``: 4 hexadecimal digits that change when running replicas have to be replaced.
+
+    Only what the user wrote counts: a new catalog or a new default image of a later operator replaces nobody's replicas.
+    """
+    excluded: dict[str, object] = {key: True if value is ... else value for key, value in _NOT_IN_REVISION.items()}
+    written = spec.model_dump(mode="json", exclude=excluded, exclude_defaults=True)  # type: ignore[arg-type]
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:4]
+
+
+def cluster_name(deployment: DeepSeekDeployment, revision: str, ordinal: int) -> ClusterName:
+    """Return the name of the SkyPilot cluster of one replica, at most 33 characters."""
+    uid = uid_prefix(deployment.metadata.uid)
+    suffix = f"-{uid}-{revision}-{ordinal}"
+    stem = deployment.metadata.name[: CLUSTER_NAME_MAX_LENGTH - len(suffix)].rstrip("-")
+    return ClusterName(stem + suffix, uid, revision, ordinal)
+
+
+def parse_cluster_name(name: str) -> ClusterName | None:
+    """Return ``name`` taken apart, or None if the operator did not make it."""
+    match = _NAME.match(name)
+    if match is None:
+        return None
+    return ClusterName(name, match["uid"], match["revision"], int(match["ordinal"]))
+
+
+def service_account_name(deployment: DeepSeekDeployment) -> str:
+    """Return the name of the account, without any rights, under which the deployment's pods run."""
+    return f"{deployment.metadata.name}-engine"

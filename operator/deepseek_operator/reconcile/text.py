@@ -1,0 +1,42 @@
+"""Words of other programs, made fit to be shown: no colours, no secrets, bounded."""
+
+import re
+from typing import Final
+
+__all__ = ["clean", "tail"]
+
+_ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_SECRETS: Final = (
+    re.compile(r"\bhf_[A-Za-z0-9]{10,}"),
+    re.compile(r"\bsk-[A-Za-z0-9_-]{10,}"),
+    re.compile(r"\bsky_[A-Za-z0-9_.-]{16,}"),
+    re.compile(r"\bAKIA[0-9A-Z]{12,}"),
+    re.compile(r"(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"),
+    re.compile(r"(?i)(?<=api[-_]key[= ])[^\s'\",]{6,}"),
+    re.compile(r"(?i)(?<=token[=])[^\s'\",]{6,}"),
+    re.compile(r"(?i)(?<=password[=])[^\s'\",]{4,}"),
+)
+
+
+def clean(text: str, limit: int = 1024) -> str:
+    """Return ``text`` on one line, without ANSI colours, control characters and secrets, at most ``limit`` long."""
+    line = " ".join(_plain(text).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def tail(text: str, lines: int = 12, limit: int = 1400) -> str:
+    """Return the last ``lines`` non-empty lines of ``text``, cleaned like :func:`clean` but kept as lines.
+
+    The end is what says why a program died, so it is the beginning that is cut.
+    """
+    kept = [line.rstrip() for line in _plain(text).splitlines() if line.strip()][-lines:]
+    joined = "\n".join(kept)
+    return joined if len(joined) <= limit else "…" + joined[-(limit - 1) :]
+
+
+def _plain(text: str) -> str:
+    text = _CONTROL.sub("", _ANSI.sub("", text).replace("\r", "\n"))
+    for secret in _SECRETS:
+        text = secret.sub("[redacted]", text)
+    return text
