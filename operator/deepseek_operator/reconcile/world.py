@@ -163,6 +163,7 @@ class LaunchedService:
     """A Service that SkyPilot made for a cluster."""
 
     name: str
+    cluster_name: str
     cluster_name_on_cloud: str
 
 

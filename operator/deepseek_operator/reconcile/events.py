@@ -1,0 +1,78 @@
+"""Kubernetes Events, read off the difference between two statuses: only transitions, and only after the write."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from deepseek_operator.api.reasons import ConditionType, Reason
+from deepseek_operator.api.status import Condition, DeepSeekDeploymentStatus, Instance, Phase
+
+__all__ = ["EventNote", "notes"]
+
+_NORMAL: Final = frozenset(
+    {
+        Reason.PLANNING,
+        Reason.PLANNED,
+        Reason.QUEUED,
+        Reason.LAUNCHING,
+        Reason.ENGINE_STARTING,
+        Reason.PUBLISHING_ENDPOINT,
+        Reason.READY,
+        Reason.ROLLING_OUT,
+        Reason.TERMINATING,
+        Reason.SUSPENDED,
+        Reason.SCALED_TO_ZERO,
+        Reason.ENDPOINT_PUBLISHED,
+    }
+)
+
+
+@dataclass(frozen=True)
+class EventNote:
+    """One Event to be made. ``type`` is Normal or Warning."""
+
+    type: str
+    reason: str
+    message: str
+
+
+def notes(before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus) -> tuple[EventNote, ...]:
+    """Return what happened between two statuses, as far as a person wants to read it in ``kubectl describe``."""
+    found: list[EventNote] = []
+    earlier = {instance.name: instance for instance in before.instances}
+    for instance in after.instances:
+        old = earlier.get(instance.name)
+        if old is None or (old.phase, old.reason, old.failure) != (instance.phase, instance.reason, instance.failure):
+            found.append(_of_instance(instance))
+    left = {instance.name for instance in after.instances}
+    found += [
+        EventNote("Normal", "TornDown", f"{instance.name}: nothing is left of it")
+        for instance in before.instances
+        if instance.name not in left
+    ]
+    for kind in (ConditionType.READY, ConditionType.STALLED):
+        old_condition, new_condition = _find(before, kind), _find(after, kind)
+        if new_condition is None or not _turned(old_condition, new_condition):
+            continue
+        note = EventNote(_type(new_condition.reason), new_condition.reason, new_condition.message)
+        if kind is ConditionType.READY and new_condition.status == "False":
+            continue  # its cause was told by the instance
+        if new_condition.status == "True":
+            found.append(note)
+    return tuple(dict.fromkeys(found))
+
+
+def _of_instance(instance: Instance) -> EventNote:
+    kind = "Warning" if instance.phase is Phase.FAILED else _type(instance.reason)
+    return EventNote(kind, instance.reason, f"{instance.name}: {instance.message}")
+
+
+def _turned(old: Condition | None, new: Condition) -> bool:
+    return old is None or (old.status, old.reason) != (new.status, new.reason)
+
+
+def _find(status: DeepSeekDeploymentStatus, kind: ConditionType) -> Condition | None:
+    return next((condition for condition in status.conditions if condition.type == kind), None)
+
+
+def _type(reason: str) -> str:
+    return "Normal" if reason in _NORMAL else "Warning"
