@@ -1,0 +1,92 @@
+"""The catalog in memory: look-ups by name, and prices."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import cached_property
+
+from deepseek_operator.catalog.schema import Accelerator, GpuInfo, ModelInfo, PriceInfo
+
+__all__ = ["Catalog"]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Models, GPUs and prices by name. Immutable; safe to share."""
+
+    models: Mapping[str, ModelInfo]
+    gpus: Mapping[str, GpuInfo]
+    prices: tuple[PriceInfo, ...] = field(default=())
+
+    @cached_property
+    def _names(self) -> dict[str, ModelInfo]:
+        names: dict[str, ModelInfo] = {}
+        for model in self.models.values():
+            names.setdefault(model.short_name.lower(), model)
+        for model in self.models.values():
+            for alias in model.aliases:
+                names.setdefault(alias.rsplit("/", 1)[-1].lower(), model)
+        for model in self.models.values():
+            names.update({alias.lower(): model for alias in model.aliases})
+        for model in self.models.values():
+            names[model.id.lower()] = model
+        return names
+
+    @cached_property
+    def _gpu_names(self) -> dict[str, GpuInfo]:
+        return {gpu.name.lower(): gpu for gpu in self.gpus.values()}
+
+    @cached_property
+    def _prices_by_accelerators(self) -> dict[str, tuple[PriceInfo, ...]]:
+        rows: dict[str, list[PriceInfo]] = {}
+        for price in self.prices:
+            rows.setdefault(price.accelerators.lower(), []).append(price)
+        return {key: tuple(value) for key, value in rows.items()}
+
+    def find(self, name: str) -> ModelInfo | None:
+        """Return the model with this Hugging Face id, id without organisation, or alias; case does not matter."""
+        return self._names.get(name.lower())
+
+    def find_gpu(self, name: str) -> GpuInfo | None:
+        """Return the GPU with this SkyPilot name; case does not matter, as in SkyPilot."""
+        return self._gpu_names.get(name.lower())
+
+    def similar_models(self, name: str) -> tuple[str, ...]:
+        """Return up to three ids that look like ``name``, best first."""
+        matches = difflib.get_close_matches(name.lower(), self._names, n=6, cutoff=0.6)
+        return tuple(dict.fromkeys(self._names[match].id for match in matches))[:3]
+
+    def similar_gpus(self, name: str) -> tuple[str, ...]:
+        """Return up to three GPU names that look like ``name``, best first."""
+        matches = difflib.get_close_matches(name.lower(), self._gpu_names, n=3, cutoff=0.5)
+        return tuple(self._gpu_names[match].name for match in matches)
+
+    def prices_of(self, accelerator: Accelerator, clouds: Iterable[str] | None = None) -> tuple[PriceInfo, ...]:
+        """Return the prices of machines with exactly these GPUs.
+
+        Parameters
+        ----------
+        accelerator
+            Name and number of GPUs of one machine.
+        clouds
+            Only these clouds, by SkyPilot's lower-case names; None for all.
+        """
+        rows = self._prices_by_accelerators.get(str(accelerator).lower(), ())
+        if clouds is None:
+            return rows
+        wanted = frozenset(clouds)
+        return tuple(row for row in rows if row.cloud in wanted)
+
+    def cheapest(self, accelerator: Accelerator, *, spot: bool, clouds: Iterable[str] | None = None) -> PriceInfo | None:
+        """Return the cheapest machine with these GPUs, on demand or as spot, or None where no price is known."""
+
+        def amount(row: PriceInfo) -> Decimal | None:
+            return row.spot if spot else row.on_demand
+
+        priced = [(value, row) for row in self.prices_of(accelerator, clouds) if (value := amount(row)) is not None]
+        return min(priced, key=lambda pair: (pair[0], pair[1].cloud, pair[1].instance_type))[1] if priced else None
+
+    def with_prices(self, prices: Iterable[PriceInfo]) -> "Catalog":
+        """Return a copy with these prices instead of its own, for instance those of a live SkyPilot catalog."""
+        return replace(self, prices=tuple(prices))

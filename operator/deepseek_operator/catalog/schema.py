@@ -1,0 +1,261 @@
+"""Row types of the catalog: what is known about models, GPUs and prices.
+
+Every row comes from YAML (package data or a user's override file). Rows are checked strictly, because a wrong figure
+here becomes rented money later: unknown keys, impossible shapes and figures without a source are refused.
+"""
+
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from deepseek_operator.api.spec import EngineName
+
+__all__ = [
+    "Accelerator",
+    "Dtype",
+    "EngineSupport",
+    "Fp8Support",
+    "GpuInfo",
+    "Mla",
+    "ModelInfo",
+    "Moe",
+    "PriceInfo",
+    "Shape",
+    "Vendor",
+    "Weights",
+    "parse_accelerator",
+]
+
+GIB = 2**30
+
+
+class Row(BaseModel):
+    """Base of every row: immutable, camelCase in YAML, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class Dtype(StrEnum):
+    """Number format of the weights as published."""
+
+    BF16 = "BF16"
+    FP8 = "FP8"
+    """FP8 e4m3 with 128x128 scale blocks."""
+    INT8 = "INT8"
+    AWQ = "AWQ"
+    """4-bit integer weights, 16-bit activations."""
+    W4A8 = "W4A8"
+    """4-bit integer expert weights, FP8 activations."""
+    NVFP4 = "NVFP4"
+    FP4 = "FP4"
+    """FP4 or MXFP4 experts beside FP8 layers: DeepSeek-V4 and V4.1 as released."""
+
+
+class Weights(Row):
+    """Published weights."""
+
+    dtype: Dtype
+    gib: float = Field(gt=0)
+    """Size of all safetensors files in GiB."""
+
+
+class Mla(Row):
+    """Multi-head latent attention: one compressed KV vector per token, the same on every tensor-parallel rank."""
+
+    kv_lora_rank: int = Field(gt=0)
+    qk_nope_head_dim: int = Field(gt=0)
+    v_head_dim: int = Field(gt=0)
+
+
+class Moe(Row):
+    """Mixture-of-experts layers."""
+
+    experts: int = Field(gt=0)
+    experts_per_token: int = Field(gt=0)
+    intermediate_size: int = Field(gt=0)
+    expert_weight_share: float = Field(gt=0, le=1)
+    """Share of the weight bytes that are routed experts: only these are divided by expert parallelism."""
+
+
+class Shape(Row):
+    """Sizes that decide memory and parallelism, as in the model's config.json."""
+
+    layers: int = Field(gt=0)
+    hidden_size: int = Field(gt=0)
+    intermediate_size: int = Field(gt=0)
+    """Width of the dense MLP; of one expert where every layer is a mixture."""
+    vocab_size: int = Field(gt=0)
+    attention_heads: int = Field(gt=0)
+    kv_heads: int = Field(gt=0)
+    head_dim: int = Field(gt=0)
+    mla: Mla | None = None
+    moe: Moe | None = None
+
+    def tensor_parallel_sizes(self) -> tuple[int, ...]:
+        """Return the sizes that divide the attention heads, which both engines insist on, smallest first."""
+        return tuple(n for n in range(1, self.attention_heads + 1) if self.attention_heads % n == 0)
+
+
+class EngineSupport(Row):
+    """How one engine serves the model."""
+
+    min_version: str | None = Field(default=None, pattern=r"^[0-9]+(\.[0-9]+)*$")
+    min_compute_capability: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]$")] | None = None
+    """Lowest NVIDIA compute capability, where it is above what engine and dtype ask anyway."""
+    image: str | None = None
+    """Image to use instead of the engine's default, where a release cannot serve the model."""
+    reasoning_parser: str | None = None
+    tool_parser: str | None = None
+    tokenizer_mode: str | None = None
+    trust_remote_code: bool = False
+    expert_parallel: bool = False
+    """The recipe runs the experts in expert parallelism."""
+    data_parallel: bool = False
+    """The recipe prefers data-parallel attention to tensor parallelism on one node."""
+    args: tuple[str, ...] = ()
+    """Flags the model needs beyond the above."""
+    env: dict[str, str] = {}
+
+
+class ModelInfo(Row):
+    """One model."""
+
+    id: str = Field(min_length=3, pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")
+    """Hugging Face id: what is downloaded."""
+    aliases: tuple[str, ...] = ()
+    family: str
+    architecture: str
+    licence: str
+    released: date | None = None
+    gated: bool = False
+    parameters: int = Field(gt=0)
+    active_parameters: int | None = Field(default=None, gt=0)
+    weights: Weights
+    shape: Shape
+    context_length: int = Field(ge=512)
+    """Longest context in tokens that the model's configuration allows."""
+    kv_bytes_per_token: int = Field(gt=0)
+    """KV-cache bytes per token of the whole model at the engines' default dtype."""
+    kv_bytes_per_token_fp8: int | None = Field(default=None, gt=0)
+    """The same with an FP8 cache, where it is not simply half."""
+    kv_bytes_per_sequence: int = Field(default=0, ge=0)
+    """Fixed state of one sequence besides its tokens."""
+    kv_replicated: bool = False
+    """Every tensor-parallel rank holds the whole cache (MLA, and DeepSeek-V4's single KV head)."""
+    engines: dict[EngineName, EngineSupport]
+    preferred_engine: EngineName = EngineName.AUTO
+    """Engine that the recipe wants on one node and on several. Auto: VLLM on one, SGLang on several."""
+    variant_of: str | None = None
+    """Model of which this is a quantised or converted copy."""
+    sources: dict[str, str]
+    """Field name to key of the file's ``sources``."""
+    note: str = ""
+
+    @property
+    def short_name(self) -> str:
+        """The id without its organisation."""
+        return self.id.split("/", 1)[1]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if EngineName.AUTO in self.engines or not self.engines:
+            raise ValueError("engines: must name VLLM, SGLang or both")
+        if self.preferred_engine not in (EngineName.AUTO, *self.engines):
+            raise ValueError(f"preferredEngine: {self.preferred_engine} is not among engines")
+        if self.shape.mla and not self.kv_replicated:
+            raise ValueError("kvReplicated: must be true for a model with mla")
+        if self.shape.moe and self.shape.moe.experts_per_token > self.shape.moe.experts:
+            raise ValueError("shape.moe.expertsPerToken: is above shape.moe.experts")
+        bits = self.weights.gib * GIB * 8 / self.parameters
+        if not 3 <= bits <= 20:
+            raise ValueError(
+                f"weights.gib: {self.weights.gib} GiB for {self.parameters} parameters are {bits:.1f} bits each"
+            )
+        return self
+
+
+class Fp8Support(StrEnum):
+    """What the GPU does with FP8 weights."""
+
+    NATIVE = "Native"
+    MARLIN = "Marlin"
+    """Weight-only kernels: no more memory, but slower."""
+    NONE = "None"
+
+
+class Vendor(StrEnum):
+    """Who makes the GPU, which decides the image."""
+
+    NVIDIA = "NVIDIA"
+    AMD = "AMD"
+
+
+class GpuInfo(Row):
+    """One GPU type under SkyPilot's name."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9.-]*$")
+    vendor: Vendor = Vendor.NVIDIA
+    memory_gib: float = Field(gt=1, lt=1000)
+    """Total memory as CUDA reports it, which is what the engines take their share of."""
+    compute_capability: str = Field(default="0.0", pattern=r"^[0-9]+\.[0-9]$")
+    bf16: bool = True
+    fp8: Fp8Support
+    counts: tuple[int, ...] = Field(min_length=1)
+    """Numbers per machine that clouds sell."""
+    nvlink: bool = False
+    sources: dict[str, str]
+
+    @property
+    def capability(self) -> tuple[int, int]:
+        """Compute capability as numbers that compare."""
+        major, minor = self.compute_capability.split(".")
+        return int(major), int(minor)
+
+
+def _as_decimal(value: object) -> object:
+    return str(value) if isinstance(value, float | int) and not isinstance(value, bool) else value
+
+
+Usd = Annotated[Decimal, BeforeValidator(_as_decimal), Field(ge=0)]
+
+
+class Accelerator(BaseModel):
+    """``NAME:COUNT``: GPUs of one node."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    count: int = Field(ge=1)
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.count}"
+
+
+def parse_accelerator(text: str) -> Accelerator:
+    """Return ``NAME`` or ``NAME:COUNT`` as an :class:`Accelerator`; the count defaults to 1."""
+    name, _, count = text.partition(":")
+    return Accelerator(name=name, count=int(count) if count else 1)
+
+
+class PriceInfo(Row):
+    """Price of one machine type in the cheapest region known, US dollars an hour."""
+
+    cloud: str = Field(pattern=r"^[a-z][a-z0-9]*$")
+    instance_type: str
+    region: str | None = None
+    accelerators: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9.-]*:[1-9][0-9]*$")
+    on_demand: Usd | None = None
+    spot: Usd | None = None
+    as_of: date | None
+    """Day on which the price was seen; null where only memory or an undated copy vouches for it."""
+    source: str
+
+    @model_validator(mode="after")
+    def _priced(self) -> Self:
+        if self.on_demand is None and self.spot is None:
+            raise ValueError("onDemand: at least one of onDemand and spot must be given")
+        return self

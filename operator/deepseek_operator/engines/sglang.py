@@ -1,0 +1,141 @@
+"""SGLang 0.5.23.
+
+Flags and endpoints: read in the wheel; tests/contract checks every command line against the real parser. Tensor
+parallelism may span nodes here, as in SGLang's own recipes for DeepSeek. Removed or deprecated flags that older guides
+still show (``--enable-dp-attention``, ``--enable-deepep-moe``) are never used.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from deepseek_operator.api.spec import EngineName
+from deepseek_operator.engines.arguments import merge
+from deepseek_operator.engines.base import API_KEY_VARIABLE, Metrics, Rank, ServeOptions, Shell
+from deepseek_operator.engines.vllm import grouped
+
+__all__ = ["SGLANG"]
+
+_DIST_PORT = 5000
+_ALIASES = {
+    "--tp": "--tp-size",
+    "--tensor-parallel-size": "--tp-size",
+    "--pp": "--pp-size",
+    "--pipeline-parallel-size": "--pp-size",
+    "--dp": "--dp-size",
+    "--data-parallel-size": "--dp-size",
+    "--ep": "--ep-size",
+    "--expert-parallel-size": "--ep-size",
+    "--nccl-init-addr": "--dist-init-addr",
+    "--model": "--model-path",
+}
+_PORT = "endpoint.port"
+_RESERVED = {
+    "--model-path": "model.name or model.path",
+    "--served-model-name": "model.servedNames",
+    "--host": f"{_PORT}; the engine always listens on every address",
+    "--port": _PORT,
+    "--api-key": "endpoint.apiKeySecretRef",
+    "--nnodes": "resources.nodes",
+    "--node-rank": "resources.nodes",
+    "--dist-init-addr": "resources.nodes",
+    "--config": "engine.args, flag by flag",
+    "--enable-dp-attention": "--attn-dp-size N, which replaces it",
+    "--enable-ep-moe": "--ep-size N, which replaces it",
+    "--enable-deepep-moe": "--moe-a2a-backend deepep, which replaces it",
+    "--cuda-graph-max-bs": "--cuda-graph-max-bs-decode, which replaces it",
+}
+
+
+@dataclass(frozen=True)
+class _SGLang:
+    name: EngineName = EngineName.SGLANG
+    version: str = "0.5.23"
+    image: str = "lmsysorg/sglang:v0.5.23"
+    cpu_image: str | None = None
+    port: int = 30000
+    health_path: str = "/health"
+    # Followers ignore SIGTERM until the head is gone, so this is the head's time.
+    graceful_stop_seconds: int = 60
+    aliases: Mapping[str, str] = field(default_factory=lambda: _ALIASES)
+    reserved: Mapping[str, str] = field(default_factory=lambda: _RESERVED)
+    metrics: Metrics = Metrics(
+        running="sglang:num_running_reqs",
+        waiting="sglang:num_queue_reqs",
+        kv_cache_usage="sglang:token_usage",
+        prompt_tokens="sglang:prompt_tokens_total",
+        generation_tokens="sglang:generation_tokens_total",
+        time_to_first_token="sglang:time_to_first_token_seconds",
+        inter_token_latency="sglang:inter_token_latency_seconds",
+        request_latency="sglang:e2e_request_latency_seconds",
+    )
+
+    def startup_seconds(self, weights_gib: float | None, nodes: int) -> int:
+        # SGLang's own figure for R1 on two nodes is 20 to 40 minutes.
+        return 600 + round(5 * (weights_gib or 16)) + (300 if nodes > 1 else 0)
+
+    def environment(self, options: ServeOptions, startup_seconds: int) -> dict[str, str]:
+        return {}
+
+    def command(self, options: ServeOptions, rank: Rank) -> tuple[str, ...]:
+        flags, _ = merge(self._flags(options, rank), options.user)
+        return ("python3", "-m", "sglang.launch_server", *flags)
+
+    def planned(self, options: ServeOptions) -> tuple[str, ...]:
+        return merge(self._flags(options, Rank()), options.user)[1]
+
+    def _flags(self, options: ServeOptions, rank: Rank) -> list[tuple[str, ...]]:
+        # One name only; SGLang answers requests under any.
+        flags: list[tuple[str, ...]] = [
+            ("--model-path", options.model),
+            ("--served-model-name", options.served_names[0]),
+            ("--host", "0.0.0.0"),
+            ("--port", str(options.port)),
+            ("--enable-metrics",),
+            *_parallel(options),
+        ]
+        if options.max_model_len is not None:
+            flags.append(("--context-length", str(options.max_model_len)))
+        if options.max_num_seqs is not None:
+            flags.append(("--max-running-requests", str(options.max_num_seqs)))
+        if options.max_num_batched_tokens is not None:
+            flags.append(("--chunked-prefill-size", str(options.max_num_batched_tokens)))
+        flags += _model(options)
+        if options.api_key:
+            flags.append(("--api-key", Shell(f'"${API_KEY_VARIABLE}"')))
+        if options.nodes > 1:
+            address = f"{rank.head}:{_DIST_PORT}"
+            flags += [
+                ("--nnodes", str(options.nodes)),
+                ("--node-rank", rank.node_rank),
+                ("--dist-init-addr", Shell(address) if isinstance(rank.head, Shell) else address),
+            ]
+        return flags
+
+
+def _parallel(options: ServeOptions) -> list[tuple[str, ...]]:
+    flags: list[tuple[str, ...]] = [("--tp-size", str(options.tensor_parallel_size))]
+    if options.pipeline_parallel_size > 1:
+        flags.append(("--pp-size", str(options.pipeline_parallel_size)))
+    if options.data_parallel_size > 1:
+        flags.append(("--dp-size", str(options.data_parallel_size)))
+    if options.expert_parallel:
+        flags.append(("--ep-size", str(options.tensor_parallel_size)))
+    return flags
+
+
+def _model(options: ServeOptions) -> list[tuple[str, ...]]:
+    flags: list[tuple[str, ...]] = []
+    if options.dtype is not None:
+        flags.append(("--dtype", options.dtype))
+    if options.reasoning_parser is not None:
+        flags.append(("--reasoning-parser", options.reasoning_parser))
+    if options.tool_parser is not None:
+        flags.append(("--tool-call-parser", options.tool_parser))
+    if options.tokenizer_mode is not None:
+        flags.append(("--tokenizer-mode", options.tokenizer_mode))
+    if options.trust_remote_code:
+        flags.append(("--trust-remote-code",))
+    return flags + grouped(options.model_args)
+
+
+SGLANG = _SGLang()

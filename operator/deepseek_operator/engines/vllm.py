@@ -1,0 +1,148 @@
+"""vLLM 0.33.
+
+Flags, endpoints and metrics: read in the 0.32.0 wheel and scraped from it running on CPU; tests/contract checks every
+command line against the real parser. Several nodes: the ``mp`` executor, which needs no Ray; ranks above 0 run
+``--headless``, which only ``vllm serve`` understands.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from deepseek_operator.api.spec import EngineName
+from deepseek_operator.engines.arguments import merge
+from deepseek_operator.engines.base import API_KEY_VARIABLE, Metrics, Rank, ServeOptions
+
+__all__ = ["VLLM"]
+
+_ALIASES = {
+    "-tp": "--tensor-parallel-size",
+    "-pp": "--pipeline-parallel-size",
+    "-dp": "--data-parallel-size",
+    "-ep": "--enable-expert-parallel",
+    "-n": "--nnodes",
+    "-r": "--node-rank",
+    "-q": "--quantization",
+}
+_PORT = "endpoint.port"
+_RESERVED = {
+    "--model": "model.name or model.path",
+    "--served-model-name": "model.servedNames",
+    "--host": f"{_PORT}; the engine always listens on every address",
+    "--port": _PORT,
+    "--api-key": "endpoint.apiKeySecretRef",
+    "--uds": _PORT,
+    "--ssl-keyfile": _PORT,
+    "--ssl-certfile": _PORT,
+    "--root-path": _PORT,
+    "--nnodes": "resources.nodes",
+    "--node-rank": "resources.nodes",
+    "--master-addr": "resources.nodes",
+    "--master-port": "resources.nodes",
+    "--headless": "resources.nodes",
+    "--hf-token": "model.huggingFaceTokenSecretRef",
+    "--config": "engine.args, flag by flag",
+}
+
+
+@dataclass(frozen=True)
+class _Vllm:
+    name: EngineName = EngineName.VLLM
+    version: str = "0.33.0"
+    image: str = "vllm/vllm-openai:v0.33.0"
+    cpu_image: str | None = "vllm/vllm-openai-cpu:v0.33.0-x86_64"
+    port: int = 8000
+    health_path: str = "/health"
+    graceful_stop_seconds: int = 60
+    aliases: Mapping[str, str] = field(default_factory=lambda: _ALIASES)
+    reserved: Mapping[str, str] = field(default_factory=lambda: _RESERVED)
+    metrics: Metrics = Metrics(
+        running="vllm:num_requests_running",
+        waiting="vllm:num_requests_waiting",
+        kv_cache_usage="vllm:kv_cache_usage_perc",
+        prompt_tokens="vllm:prompt_tokens_total",
+        generation_tokens="vllm:generation_tokens_total",
+        time_to_first_token="vllm:time_to_first_token_seconds",
+        inter_token_latency="vllm:inter_token_latency_seconds",
+        request_latency="vllm:e2e_request_latency_seconds",
+    )
+
+    def startup_seconds(self, weights_gib: float | None, nodes: int) -> int:
+        # Measured on an H200: 40 to 150 s to compile; the rest is the download, at 200 MiB/s per replica, and loading.
+        return 600 + round(5 * (weights_gib or 16)) + (300 if nodes > 1 else 0)
+
+    def environment(self, options: ServeOptions, startup_seconds: int) -> dict[str, str]:
+        env = {
+            # The front end gives the engine processes 600 s by default: too little for hundreds of GiB.
+            "VLLM_ENGINE_READY_TIMEOUT_S": str(startup_seconds),
+            "VLLM_NO_USAGE_STATS": "1",
+        }
+        if options.cpu:
+            # Pods share cores: binding threads to the first ones would put every replica on the same cores.
+            env["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        return env
+
+    def command(self, options: ServeOptions, rank: Rank) -> tuple[str, ...]:
+        flags, _ = merge(self._flags(options, rank), options.user)
+        return ("vllm", "serve", options.model, *flags)
+
+    def planned(self, options: ServeOptions) -> tuple[str, ...]:
+        return merge(self._flags(options, Rank()), options.user)[1]
+
+    def _flags(self, options: ServeOptions, rank: Rank) -> list[tuple[str, ...]]:
+        flags: list[tuple[str, ...]] = [("--served-model-name", *options.served_names)]
+        flags += [("--host", "0.0.0.0"), ("--port", str(options.port))]
+        flags += _parallel(options)
+        if options.max_model_len is not None:
+            flags.append(("--max-model-len", str(options.max_model_len)))
+        if options.max_num_seqs is not None:
+            flags.append(("--max-num-seqs", str(options.max_num_seqs)))
+        if options.max_num_batched_tokens is not None:
+            flags.append(("--max-num-batched-tokens", str(options.max_num_batched_tokens)))
+        if options.cpu:
+            flags.append(("--enforce-eager",))
+        flags += _model(options)
+        if options.nodes > 1:
+            flags += [("--nnodes", str(options.nodes)), ("--node-rank", rank.node_rank), ("--master-addr", rank.head)]
+            if not rank.is_head:
+                flags.append(("--headless",))
+        return flags
+
+
+def _parallel(options: ServeOptions) -> list[tuple[str, ...]]:
+    flags: list[tuple[str, ...]] = [("--tensor-parallel-size", str(options.tensor_parallel_size))]
+    if options.pipeline_parallel_size > 1:
+        flags.append(("--pipeline-parallel-size", str(options.pipeline_parallel_size)))
+    if options.data_parallel_size > 1:
+        flags.append(("--data-parallel-size", str(options.data_parallel_size)))
+    if options.expert_parallel:
+        flags.append(("--enable-expert-parallel",))
+    return flags
+
+
+def _model(options: ServeOptions) -> list[tuple[str, ...]]:
+    flags: list[tuple[str, ...]] = []
+    if options.dtype is not None:
+        flags.append(("--dtype", options.dtype))
+    if options.reasoning_parser is not None:
+        flags.append(("--reasoning-parser", options.reasoning_parser))
+    if options.tool_parser is not None:
+        flags += [("--enable-auto-tool-choice",), ("--tool-call-parser", options.tool_parser)]
+    if options.tokenizer_mode is not None:
+        flags.append(("--tokenizer-mode", options.tokenizer_mode))
+    if options.trust_remote_code:
+        flags.append(("--trust-remote-code",))
+    return flags + grouped(options.model_args)
+
+
+def grouped(words: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return flags of a catalog row with their values: ``(--block-size, 256)``."""
+    flags: list[tuple[str, ...]] = []
+    for word in words:
+        if word.startswith("--"):
+            flags.append((word,))
+        else:
+            flags[-1] = (*flags[-1], word)
+    return flags
+
+
+VLLM = _Vllm()
