@@ -1,0 +1,127 @@
+"""From SkyPilot's JSON to the types of the decision. Tolerant of what it does not know, strict in what it returns."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from deepseek_operator.reconcile.text import clean
+from deepseek_operator.reconcile.world import (
+    ClusterRow,
+    ClusterState,
+    Job,
+    JobState,
+    Request,
+    RequestKind,
+    RequestState,
+)
+from deepseek_operator.skypilot.errors import SkyPilotRequestFailedError
+
+__all__ = ["cluster_rows", "error_of", "finished_at", "job_of", "kind_of", "requests_in_flight", "return_value"]
+
+_KINDS: Final = {f"sky.{kind}": kind for kind in RequestKind}
+_ACTIVE_JOBS: Final = frozenset({"INIT", "PENDING", "SETTING_UP", "RUNNING"})
+
+
+def cluster_rows(value: Any) -> dict[str, ClusterRow]:
+    """Return the rows of ``POST /status``, by name."""
+    return {row["name"]: _cluster_row(row) for row in value or ()}
+
+
+def _cluster_row(row: Mapping[str, Any]) -> ClusterRow:
+    state = str(row.get("status") or "")
+    detail = row.get("init_status_reason") or row.get("last_event") or ""
+    return ClusterRow(
+        name=row["name"],
+        state=ClusterState(state) if state in ClusterState.__members__ else ClusterState.OTHER,
+        detail=clean(str(detail), 400),
+        cloud=str(row.get("cloud") or ""),
+        region=str(row.get("region") or ""),
+        accelerators=_accelerators(row.get("accelerators")),
+        nodes=int(row.get("nodes") or 1),
+        generation=str(row.get("cluster_hash") or ""),
+    )
+
+
+def _accelerators(value: Any) -> str:
+    """Return ``L4:1`` for what the server writes as a dict, or as the text of one: ``{'L4': 1}``."""
+    if not value or value in ("None", "-"):
+        return ""
+    if isinstance(value, str):
+        text = value.strip("{} ").replace("'", "").replace(" ", "")
+        return text.removesuffix(".0")
+    return ",".join(f"{name}:{count:g}" for name, count in value.items())
+
+
+def kind_of(payload: Mapping[str, Any]) -> RequestKind | None:
+    """Return the kind of a request, or None for kinds that decide nothing."""
+    return _KINDS.get(str(payload.get("name")))
+
+
+def requests_in_flight(value: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Request, ...]]:
+    """Return the launches, execs and downs of ``GET /api/status``, by cluster name, oldest first."""
+    found: dict[str, list[Request]] = {}
+    for payload in value:
+        kind, name, state = kind_of(payload), payload.get("cluster_name"), str(payload.get("status"))
+        if kind is None or not name or state not in RequestState.__members__:
+            continue
+        found.setdefault(name, []).append(
+            Request(
+                id=payload["request_id"],
+                kind=kind,
+                cluster_name=name,
+                state=RequestState(state),
+                created_at=_moment(payload.get("created_at")),
+                detail=clean(str(payload.get("status_msg") or ""), 400),
+            )
+        )
+    return {name: tuple(sorted(requests, key=lambda r: r.created_at)) for name, requests in found.items()}
+
+
+def finished_at(payload: Mapping[str, Any]) -> datetime:
+    """Return when a request ended."""
+    return _moment(payload.get("finished_at") or payload.get("created_at"))
+
+
+def return_value(payload: Mapping[str, Any]) -> Any:
+    """Return the value of a request that succeeded.
+
+    Raises
+    ------
+    SkyPilotRequestFailedError
+        If it did not.
+    """
+    if payload.get("status") != "SUCCEEDED":
+        raise SkyPilotRequestFailedError(*error_of(payload))
+    value = payload.get("return_value")
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def error_of(payload: Mapping[str, Any]) -> tuple[str, str]:
+    """Return ``(class name, message)`` of a request's error; never its pickle."""
+    error = payload.get("error")
+    if isinstance(error, str):
+        try:
+            error = json.loads(error)
+        except ValueError:
+            return "", error
+    if not error:
+        status = str(payload.get("status") or "unknown")
+        return ("RequestCancelled", "the request was cancelled") if status == "CANCELLED" else ("", f"status {status}")
+    return str(error.get("type") or ""), str(error.get("message") or "")
+
+
+def job_of(value: Mapping[str, Any] | None) -> Job:
+    """Return the newest job of ``POST /job_status``: ``{"3": "RUNNING"}``, or a null id when there is none."""
+    known = {int(key): str(status) for key, status in (value or {}).items() if str(key).isdigit() and status}
+    if not known:
+        return Job(0, JobState.NONE)
+    newest = max(known)
+    status = known[newest]
+    if status in _ACTIVE_JOBS:
+        return Job(newest, JobState.ACTIVE, status)
+    return Job(newest, JobState.DRIVER_LOST if status == "FAILED_DRIVER" else JobState.ENDED, status)
+
+
+def _moment(seconds: Any) -> datetime:
+    return datetime.fromtimestamp(float(seconds or 0), UTC)
