@@ -106,7 +106,10 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
         "Nothing that SkyPilot may use offers such resources at all.",
         "Check resources.accelerators, infra and maxHourlyCost against what the message says is offered.",
     ),
-    Reason.QUOTA_EXCEEDED: ("The account's quota is used up.", "Ask the provider for more quota, or use another region."),
+    Reason.QUOTA_EXCEEDED: (
+        "The account's quota is used up.",
+        "Ask the provider for more quota, or use another region.",
+    ),
     Reason.ACCESS_DENIED: (
         "SkyPilot may not do what it must; credentials or rights are missing.",
         "Mend the credentials or the roles of the SkyPilot server. It is tried again by itself.",

@@ -128,7 +128,9 @@ class Instance(StatusModel):
     address: str | None = field("host:port of its engine.", default=None, max_length=300)
     restarts: int = field("How often its engine was started again.", default=0, ge=0)
     attempts: int = field("Failed attempts in a row to bring it up.", default=0, ge=0)
-    failure: str = field("Identity of the failure counted last, so that none is counted twice.", default="", max_length=128)
+    failure: str = field(
+        "Identity of the failure counted last, so that none is counted twice.", default="", max_length=128
+    )
     reason: str = field("Why it is in this phase.", default="", max_length=128)
     message: str = field(
         "Sentence for people, in the provider's own words where there are any.", default="", max_length=2048

@@ -78,9 +78,7 @@ def conditions(verdicts: Verdicts) -> tuple[Condition, ...]:
     )
 
 
-def _condition(
-    kind: ConditionType, said: _Said, before: Condition | None, generation: int, now: datetime
-) -> Condition:
+def _condition(kind: ConditionType, said: _Said, before: Condition | None, generation: int, now: datetime) -> Condition:
     status, reason, message = said
     same = before is not None and before.status == status
     return Condition(
@@ -98,8 +96,11 @@ def _ready(verdicts: Verdicts) -> _Said:
     if verdicts.world.deployment.deleting:
         return "False", Reason.TERMINATING, _worst_message(verdicts) or "everything rented is being given back"
     if spec.suspend:
-        return "False", Reason.SUSPENDED, "spec.suspend is true" + (
-            "; nothing is rented" if not verdicts.replicas else "; everything rented is being given back"
+        return (
+            "False",
+            Reason.SUSPENDED,
+            "spec.suspend is true"
+            + ("; nothing is rented" if not verdicts.replicas else "; everything rented is being given back"),
         )
     if wanted == 0:
         return "False", Reason.SCALED_TO_ZERO, "spec.replicas is 0"

@@ -193,9 +193,7 @@ def _ready_hosts(world: World, replicas: tuple[Replica, ...]) -> tuple[str, ...]
     return tuple(sorted(world.addresses[replica.name].rsplit(":", 1)[0] for replica in serving))
 
 
-def _endpoint_answers(
-    world: World, replicas: tuple[Replica, ...], publishing: tuple[Action, ...]
-) -> tuple[bool, str]:
+def _endpoint_answers(world: World, replicas: tuple[Replica, ...], publishing: tuple[Action, ...]) -> tuple[bool, str]:
     """Return whether the engine answers through the Service, and what is missing if not."""
     service = world.service
     if not any(replica.ready for replica in replicas):

@@ -1,7 +1,7 @@
 """SkyPilot's errors, read: which Reason they are, and the part of them that a person needs.
 
-``ResourcesUnavailableError`` says the same for no capacity, quota, missing rights and SkyPilot's own races, so its text,
-and for clouds the provider's code in the request's log, decide. The table is ordered; the first match wins.
+``ResourcesUnavailableError`` says the same for no capacity, quota, missing rights and SkyPilot's own races, so its
+text, and for clouds the provider's code in the request's log, decide. The table is ordered; the first match wins.
 """
 
 import re

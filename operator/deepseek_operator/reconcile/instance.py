@@ -255,7 +255,9 @@ def _engine_gone(view: View) -> Assessment | None:
         if view.blocked is not None:
             return Assessment(Phase.PENDING, view.blocked.reason, view.blocked.message, next_look_s=BUSY_LOOK_S)
         launch = Launch(view.name, view.name.revision)
-        return Assessment(Phase.LAUNCHING, Reason.LAUNCHING, "the nodes are up without an engine", (launch,), BUSY_LOOK_S)
+        return Assessment(
+            Phase.LAUNCHING, Reason.LAUNCHING, "the nodes are up without an engine", (launch,), BUSY_LOOK_S
+        )
     if job.state is JobState.UNREACHABLE:
         failure = Failure(Reason.LAUNCH_INTERRUPTED, f"SkyPilot cannot reach its nodes: {job.status}")
         return _failed(view, counted, failure, TearDown(view.name), at_once=True)
@@ -285,7 +287,8 @@ def _engine_silent(view: View) -> Assessment | None:
         return Assessment(Phase.STARTING, Reason.ENGINE_UNRESPONSIVE, message, next_look_s=BUSY_LOOK_S)
     if previous and previous.phase is Phase.STARTING and _older(view, since, view.startup_seconds):
         failure = Failure(
-            Reason.ENGINE_START_TIMED_OUT, f"no answer within {view.startup_seconds} s of its start{detail}; launched anew"
+            Reason.ENGINE_START_TIMED_OUT,
+            f"no answer within {view.startup_seconds} s of its start{detail}; launched anew",
         )
         return _failed(view, f"slow/{previous.since}", failure, TearDown(view.name), at_once=True)
     where = f" at {view.address}" if view.address else ""
@@ -327,7 +330,7 @@ def _failed(
         failure = replace(failure, reason=Reason.ENGINE_CRASH_LOOP)
     final = isinstance(recovery, Launch) and not view.retry
     wait_s = (retry_after - view.now).total_seconds()
-    due = at_once and not isinstance(recovery, Launch) or wait_s <= 0
+    due = (at_once and not isinstance(recovery, Launch)) or wait_s <= 0
     return Assessment(
         phase=Phase.FAILED,
         reason=failure.reason,
@@ -402,4 +405,3 @@ def _tear_down(view: View) -> Assessment:
         return _terminating(view, Reason.TERMINATING, "SkyPilot is asked to give the nodes back", remove)
     failure = Failure(Reason.TEARDOWN_FAILED, f"SkyPilot could not give the nodes back: {outcome.failure.message}")
     return replace(_failed(view, f"request/{outcome.request_id}", failure, remove), phase=Phase.TERMINATING)
-

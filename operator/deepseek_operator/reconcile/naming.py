@@ -17,7 +17,9 @@ __all__ = ["ClusterName", "cluster_name", "parse_cluster_name", "revision_of", "
 CLUSTER_NAME_MAX_LENGTH: Final = 33
 """SkyPilot cuts and hashes longer names on Kubernetes (42 characters less ``-`` and 8 of the user's hash)."""
 
-_NAME: Final = re.compile(r"^(?P<stem>[a-z][-a-z0-9]*)-(?P<uid>[0-9a-f]{8})-(?P<revision>[0-9a-f]{4})-(?P<ordinal>[0-9]{1,3})$")
+_NAME: Final = re.compile(
+    r"^(?P<stem>[a-z][-a-z0-9]*)-(?P<uid>[0-9a-f]{8})-(?P<revision>[0-9a-f]{4})-(?P<ordinal>[0-9]{1,3})$"
+)
 
 _NOT_IN_REVISION: Final = {
     "replicas": ...,
@@ -51,7 +53,7 @@ def uid_prefix(uid: str) -> str:
 def revision_of(spec: DeepSeekDeploymentSpec) -> str:
     """Return the revision of ``spec``: 4 hexadecimal digits that change when running replicas have to be replaced.
 
-    Only what the user wrote counts: a new catalog or a new default image of a later operator replaces nobody's replicas.
+    Only what the user wrote counts: a new catalog or default image of a later operator replaces nobody's replicas.
     """
     excluded: dict[str, object] = {key: True if value is ... else value for key, value in _NOT_IN_REVISION.items()}
     written = spec.model_dump(mode="json", exclude=excluded, exclude_defaults=True)  # type: ignore[arg-type]

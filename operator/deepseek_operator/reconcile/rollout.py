@@ -1,4 +1,4 @@
-"""Which replicas are wanted: the wanted number, surge and unavailability, suspension, deletion. Pure integers and names.
+"""Which replicas are wanted: their number, surge and unavailability. Integers and names only.
 
 Invariants (tested as properties): the replicas that exist never exceed ``replicas + maxSurge`` because of what is
 started here, and while a change rolls out the replicas that answer never fall below ``replicas - maxUnavailable``

@@ -192,14 +192,14 @@ class SkyPilotClient:
             return kept
         return kept
 
-    async def _send(
-        self, method: str, path: str, *, failed_is_answer: bool = False, **kwargs: Any
-    ) -> httpx2.Response:
+    async def _send(self, method: str, path: str, *, failed_is_answer: bool = False, **kwargs: Any) -> httpx2.Response:
         try:
             response = await self._http.request(method, path, **kwargs)
         except httpx2.HTTPError as error:
             words = str(error) or type(error).__name__
-            raise SkyPilotUnavailableError(f"the SkyPilot API server at {self._http.base_url} does not answer: {words}") from error
+            raise SkyPilotUnavailableError(
+                f"the SkyPilot API server at {self._http.base_url} does not answer: {words}"
+            ) from error
         if response.status_code < 400 or (failed_is_answer and response.status_code == 500):
             return response
         error_type, message = _detail(response)

@@ -1,0 +1,1 @@
+"""Reads and writes in Kubernetes: typed, idempotent, server-side applied."""
