@@ -1,0 +1,116 @@
+"""Binaries of the cluster, built from pinned Go modules.
+
+Each product has an own module under ``gomod/``, because Kubernetes, etcd and Helm do not agree on the versions of what
+they share. An own module is also the only way to build Kubernetes from the module proxy: its ``go.mod`` has relative
+``replace`` lines, which Go obeys in the main module alone.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.api import ClusterError
+from tests.cluster.cache import build_once, cache_dir, key_of
+from tests.cluster.shell import run, say
+from tests.cluster.versions import read_versions
+
+GOMOD = Path(__file__).parent / "gomod"
+
+
+@dataclass(frozen=True)
+class Product:
+    """One Go module and the programs it yields.
+
+    Attributes
+    ----------
+    name
+        Folder under ``gomod/``.
+    package
+        What ``go build`` is given: ``tool`` stands for the module's tool lines, ``.`` for the module itself.
+    binaries
+        Name of each program as Go writes it, and the name it gets here.
+    stamps
+        Variables set by the linker. Unstamped Kubernetes reports v0.0.0, which a chart's ``kubeVersion`` refuses.
+    """
+
+    name: str
+    package: str
+    binaries: dict[str, str]
+    stamps: dict[str, str]
+
+    def ldflags(self) -> str:
+        """Return the linker's flags: no symbol tables, and the stamps."""
+        return " ".join(["-s", "-w", *(f"-X {variable}={value}" for variable, value in self.stamps.items())])
+
+    def key(self, go_version: str) -> str:
+        """Return the cache key: sources, checksums, flags and compiler."""
+        files = [file for file in (GOMOD / self.name).iterdir() if file.suffix in {".go", ".mod", ".sum"}]
+        return key_of([self.name, self.package, self.ldflags(), go_version, *sorted(self.binaries.values())], files)
+
+
+def products() -> dict[str, Product]:
+    """Return all products by name, in the order in which they are wanted."""
+    versions = read_versions()
+    kubernetes = versions["KUBERNETES_VERSION"]
+    major, minor, _ = kubernetes.split(".")
+    component = "k8s.io/component-base/version"
+    programs = ["kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"]
+    helm = "helm.sh/helm/v4/internal/version"
+    every = [
+        Product("pause", ".", {"pause": "pause"}, {}),
+        Product(
+            "kubernetes",
+            "tool",
+            {program: program for program in programs},
+            {
+                f"{component}.gitVersion": f"v{kubernetes}",
+                f"{component}.gitMajor": major,
+                f"{component}.gitMinor": minor,
+                f"{component}.gitTreeState": "clean",
+            },
+        ),
+        Product("etcd", "tool", {"server": "etcd", "etcdctl": "etcdctl"}, {}),
+        Product("coredns", ".", {"coredns": "coredns"}, {}),
+        Product("helm", "tool", {"helm": "helm"}, {f"{helm}.version": f"v{versions['HELM_VERSION']}"}),
+    ]
+    return {product.name: product for product in every}
+
+
+def build(names: list[str] | None = None) -> Path:
+    """Build what is missing and return one folder that holds all the programs of `names`.
+
+    Raises
+    ------
+    ClusterError
+        Go is missing or a build failed.
+    """
+    if not shutil.which("go"):
+        needed = read_versions()["GO_VERSION"]
+        raise ClusterError(f"Go is needed to build the test cluster: install Go {needed} or later and put it on PATH")
+    go_version = run(["go", "env", "GOVERSION"], cwd=GOMOD / "kubernetes").strip()
+    chosen = [product for name, product in products().items() if names is None or name in names]
+    built = [build_once(cache_dir() / "bin" / f"{p.name}-{p.key(go_version)}", _builder(p)) for p in chosen]
+    together = cache_dir() / "bin" / f"all-{key_of(folder.name for folder in built)}"
+
+    def link(folder: Path) -> None:
+        for source in built:
+            for program in source.iterdir():
+                (folder / program.name).symlink_to(program)
+
+    return build_once(together, link)
+
+
+def _builder(product: Product) -> Callable[[Path], None]:
+    def compile_into(folder: Path) -> None:
+        say(f"building {product.name} (once; minutes on a small machine)")
+        flags = ["-trimpath", "-buildvcs=false", "-ldflags", product.ldflags()]
+        environment = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+        output = f"{folder}{os.sep}"
+        run(["go", "build", *flags, "-o", output, product.package], env=environment, cwd=GOMOD / product.name)
+        for written, wanted in product.binaries.items():
+            (folder / written).rename(folder / wanted)
+        say(f"built {product.name}")
+
+    return compile_into

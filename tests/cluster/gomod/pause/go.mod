@@ -1,0 +1,3 @@
+module deepseek-operator.io/test-cluster/pause
+
+go 1.26.0

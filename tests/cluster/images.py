@@ -1,0 +1,183 @@
+"""The project's images, built with docker or, where no engine runs, with buildah on a base made by debootstrap."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster import build, packages
+from tests.cluster.api import ClusterError
+from tests.cluster.cache import build_once, cache_dir
+from tests.cluster.shell import locked, run, say
+from tests.cluster.versions import ROOT, read_versions
+
+TARGETS = ("operator", "skypilot", "engine-cpu")
+_EXTRA_CERTIFICATES = Path("/usr/local/share/ca-certificates")
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image: its name for pods, and the digest of its configuration, which changes with any of its content."""
+
+    reference: str
+    identity: str
+
+
+def reference_of(target: str) -> str:
+    """Return the name of a target's image.
+
+    Raises
+    ------
+    ClusterError
+        The Dockerfile has no such target.
+    """
+    if target not in TARGETS:
+        raise ClusterError(f"{target!r} is no image of this project: choose from {', '.join(TARGETS)}")
+    return f"localhost/deepseek-operator/{target}:dev"
+
+
+def build_arguments() -> list[str]:
+    """Return all pinned versions as ``--build-arg`` flags."""
+    return [word for key, value in read_versions().items() for word in ("--build-arg", f"{key}={value}")]
+
+
+class Docker:
+    """Builds with a Docker engine, whose daemon fetches the base images."""
+
+    def build(self, target: str) -> Image:
+        """Build a target of the Dockerfile; cheap when nothing changed."""
+        reference = reference_of(target)
+        say(f"building {reference}")
+        flags = ["--target", target, "--tag", reference, *build_arguments()]
+        run(["docker", "build", *flags, str(ROOT)], env={"DOCKER_BUILDKIT": "1"})
+        identity = run(["docker", "image", "inspect", "--format", "{{.Id}}", reference]).strip()
+        return Image(reference, identity)
+
+
+class Buildah:
+    """Builds without an engine and without any image registry."""
+
+    def __init__(self) -> None:
+        self._root = cache_dir() / "buildah"
+
+    def _command(self, *arguments: str) -> list[str]:
+        # An own mount namespace: what buildah mounts goes away with it, also when it is killed.
+        storage = ["--root", str(self._root), "--runroot", "/run/deepseek-operator-buildah", "--storage-driver=overlay"]
+        return ["unshare", "--mount", "--propagation=private", "buildah", *storage, *arguments]
+
+    def _run(self, *arguments: str) -> str:
+        return run(self._command(*arguments), env={"BUILDAH_ISOLATION": "chroot", "TMPDIR": "/var/tmp"})
+
+    def build(self, target: str) -> Image:
+        """Build a target of the Dockerfile; cheap when nothing changed."""
+        reference = reference_of(target)
+        packages.ensure({**packages.IMAGE_PACKAGES, **packages.NODE_PACKAGES})
+        with locked(cache_dir() / "locks" / "buildah.lock"):
+            kubectl = self._kubectl_image()
+            base = self._base_image()
+            say(f"building {reference}")
+            self._run(
+                "bud",
+                "--layers",
+                "--pull=false",
+                "--format=oci",
+                "--network=host",
+                f"--ignorefile={ROOT / 'Dockerfile.dockerignore'}",
+                *build_arguments(),
+                f"--build-arg=BASE_IMAGE={base}",
+                f"--build-arg=KUBECTL_IMAGE={kubectl}",
+                f"--target={target}",
+                f"--tag={reference}",
+                f"--file={ROOT / 'Dockerfile'}",
+                str(ROOT),
+            )
+        return Image(reference, self._identity(reference) or "")
+
+    def export(self, image: Image) -> list[str]:
+        """Return the command that writes an image to standard output, uncompressed."""
+        return self._command("push", "--quiet", "--disable-compression", image.reference, "oci-archive:/dev/stdout")
+
+    def _identity(self, reference: str) -> str | None:
+        try:
+            return self._run("inspect", "--type=image", "--format={{.FromImageID}}", reference).strip()
+        except ClusterError:
+            return None
+
+    def _base_image(self) -> str:
+        """Make Debian's minimal system from its packages, with this machine's extra certificates."""
+        suite = read_versions()["DEBIAN_SUITE"]
+        reference = f"docker.io/library/debian:{suite}-slim"
+        if self._identity(reference):
+            return reference
+
+        def bootstrap(folder: Path) -> None:
+            say(f"making a base image with debootstrap ({suite})")
+            run(["debootstrap", "--variant=minbase", suite, str(folder / "root")])
+
+        root = build_once(cache_dir() / "images" / f"debian-{suite}", bootstrap) / "root"
+        contents = [(str(root), "/")]
+        if _EXTRA_CERTIFICATES.is_dir() and any(_EXTRA_CERTIFICATES.iterdir()):
+            contents.append((str(_EXTRA_CERTIFICATES), str(_EXTRA_CERTIFICATES)))
+        self._from_scratch(reference, contents)
+        return reference
+
+    def _kubectl_image(self) -> str:
+        """Put the kubectl built here where the Dockerfile expects the published image's."""
+        reference = f"localhost/deepseek-operator/kubectl:v{read_versions()['KUBERNETES_VERSION']}"
+        if not self._identity(reference):
+            kubectl = build.build(["kubernetes"]) / "kubectl"
+            self._from_scratch(reference, [(str(kubectl.resolve()), "/bin/kubectl")])
+        return reference
+
+    def _from_scratch(self, reference: str, contents: list[tuple[str, str]]) -> None:
+        container = self._run("from", "scratch").strip()
+        try:
+            for source, target in contents:
+                self._run("add", "--quiet", container, source, target)
+            self._run("commit", "--quiet", "--format=oci", container, reference)
+        finally:
+            self._run("rm", container)
+
+
+def single_program_archive(program: Path, reference: str, archive: Path) -> Path:
+    """Write an image that holds one static program and starts it, in the format of ``docker save``."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        entry = tarfile.TarInfo(program.name)
+        entry.size, entry.mode = program.stat().st_size, 0o755
+        with program.open("rb") as content:
+            tar.addfile(entry, content)
+    digest = hashlib.sha256(layer.getvalue()).hexdigest()
+    config = {
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine),
+        "os": "linux",
+        "config": {"Entrypoint": [f"/{program.name}"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+    }
+    manifest = [{"Config": "config.json", "RepoTags": [reference], "Layers": ["layer.tar"]}]
+    files = {
+        "config.json": json.dumps(config).encode(),
+        "layer.tar": layer.getvalue(),
+        "manifest.json": json.dumps(manifest).encode(),
+    }
+    with tarfile.open(archive, "w") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return archive
+
+
+def builder() -> Docker | Buildah:
+    """Return docker where an engine answers, else buildah."""
+    if shutil.which("docker"):
+        try:
+            run(["docker", "info"], timeout=10)
+            return Docker()
+        except ClusterError:
+            pass
+    return Buildah()

@@ -1,0 +1,49 @@
+"""Debian packages that the local cluster takes its programs from."""
+
+import shutil
+from pathlib import Path
+
+from tests.cluster.api import ClusterError
+from tests.cluster.shell import run, say, succeeds
+
+# Program or file -> the package that has it.
+NODE_PACKAGES = {
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "runc": "runc",
+    "/usr/lib/cni/ptp": "containernetworking-plugins",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "sysctl": "procps",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
+    "mount": "mount",
+}
+IMAGE_PACKAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
+
+
+def is_installed(program: str) -> bool:
+    """Say whether a program is on PATH or a file is there."""
+    return Path(program).exists() if program.startswith("/") else shutil.which(program) is not None
+
+
+def ensure(packages: dict[str, str]) -> None:
+    """Install the packages whose programs are missing.
+
+    Raises
+    ------
+    ClusterError
+        Something is missing on a machine that is not Debian-like, or apt-get failed.
+    """
+    missing = sorted({package for program, package in packages.items() if not is_installed(program)})
+    if not missing:
+        return
+    if not shutil.which("apt-get"):
+        raise ClusterError(f"install these (Debian's names): {' '.join(missing)}")
+    say(f"installing {' '.join(missing)}")
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+    environment = {"DEBIAN_FRONTEND": "noninteractive"}
+    # An unreachable third-party source fails the update although Debian's own lists arrived: only the install counts.
+    succeeds(["apt-get", "update"], timeout=300)
+    run(install, env=environment)
