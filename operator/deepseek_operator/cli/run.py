@@ -1,0 +1,128 @@
+"""``deepseek-operator run``: the operator itself."""
+
+import asyncio
+import logging
+import socket
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from deepseek_operator.runtime.operator import run as run_operator
+from deepseek_operator.runtime.settings import Settings
+
+__all__ = ["register"]
+
+_DEFAULTS = Settings()
+_ENV = "DEEPSEEK_OPERATOR_"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command()(run)
+
+
+def run(
+    skypilot_endpoint: Annotated[
+        str, typer.Option(envvar=f"{_ENV}SKYPILOT_ENDPOINT", help="Base URL of the SkyPilot API server.")
+    ] = _DEFAULTS.skypilot_endpoint,
+    skypilot_user_id: Annotated[
+        str,
+        typer.Option(
+            envvar=f"{_ENV}SKYPILOT_USER_ID",
+            help="8 hexadecimal digits that end every name on the cloud. Never change it while anything runs.",
+        ),
+    ] = _DEFAULTS.skypilot_user_id,
+    skypilot_token_file: Annotated[
+        Path | None,
+        typer.Option(envvar=f"{_ENV}SKYPILOT_TOKEN_FILE", help="File with a SkyPilot service-account token."),
+    ] = None,
+    kubernetes_context: Annotated[
+        str | None,
+        typer.Option(
+            envvar=f"{_ENV}KUBERNETES_CONTEXT",
+            help="Context of the SkyPilot server in which replicas on Kubernetes run. Unset: its own cluster.",
+        ),
+    ] = None,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(envvar=f"{_ENV}NAMESPACES", help="Namespace to serve; may be repeated. Unset: all."),
+    ] = None,
+    catalog: Annotated[
+        list[Path] | None,
+        typer.Option(envvar=f"{_ENV}CATALOG", help="File that adds or replaces models and GPUs; may be repeated."),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(envvar=f"{_ENV}WORKERS", min=1, max=64, help="Deployments worked on side by side.")
+    ] = _DEFAULTS.workers,
+    health_address: Annotated[
+        str, typer.Option(envvar=f"{_ENV}HEALTH_ADDRESS", help="host:port of the liveness probe at /healthz.")
+    ] = _DEFAULTS.health_address,
+    metrics_port: Annotated[
+        int, typer.Option(envvar=f"{_ENV}METRICS_PORT", help="Port of the Prometheus metrics; 0 serves none.")
+    ] = _DEFAULTS.metrics_port or 0,
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar=f"{_ENV}LOG_FORMAT", help="json or console.")
+    ] = LogFormat.JSON,
+) -> None:
+    """Watch DeepSeekDeployments and serve them until stopped."""
+    _configure_logging(log_format)
+    settings = Settings(
+        skypilot_endpoint=skypilot_endpoint,
+        skypilot_user_id=_user_id(skypilot_user_id),
+        skypilot_token_file=skypilot_token_file,
+        kubernetes_context=kubernetes_context,
+        namespaces=tuple(namespace or ()),
+        catalog_files=tuple(catalog or ()),
+        workers=workers,
+        health_address=health_address,
+        metrics_port=metrics_port or None,
+        instance=socket.gethostname(),
+    )
+    asyncio.run(run_operator(settings))
+
+
+def _user_id(value: str) -> str:
+    if len(value) != 8 or any(digit not in "0123456789abcdef" for digit in value):
+        raise typer.BadParameter("must be 8 lower-case hexadecimal digits", param_hint="--skypilot-user-id")
+    return value
+
+
+def _configure_logging(log_format: LogFormat) -> None:
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if log_format is LogFormat.JSON else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    # Both log every request; a poll every two seconds is not news.
+    for noisy in ("httpx2", "httpcore2", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,124 @@
+"""Act: each typed action of a decision, carried out so that doing it twice is doing it once."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from deepseek_operator.kube.write import ClusterWriter
+from deepseek_operator.planning.task import LaunchTask, TaskContext, build_task
+from deepseek_operator.reconcile.actions import (
+    Action,
+    AddFinalizer,
+    ApplyService,
+    ApplyServiceAccount,
+    ClearRemains,
+    Launch,
+    PublishEndpoints,
+    RemoveFinalizer,
+    RunAgain,
+    TearDown,
+)
+from deepseek_operator.reconcile.failures import classify
+from deepseek_operator.reconcile.naming import service_account_name
+from deepseek_operator.reconcile.world import Outcome, RequestKind, World
+from deepseek_operator.runtime.observe import Memory, Observer
+from deepseek_operator.skypilot.client import SkyPilotClient
+from deepseek_operator.skypilot.errors import SkyPilotRejectedError
+
+__all__ = ["Actor"]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Actor:
+    """Carries out actions."""
+
+    writer: ClusterWriter
+    skypilot: SkyPilotClient
+    observer: Observer
+    kubernetes_context: str | None
+
+    async def act(self, world: World, action: Action) -> None:
+        """Carry out one action.
+
+        Raises
+        ------
+        lightkube.ApiError, SkyPilotUnavailableError
+            If it could not be done now; the pass is repeated.
+        """
+        deployment = world.deployment
+        log.info("action", action=type(action).__name__, key="/".join(deployment.key), detail=str(action))
+        match action:
+            case AddFinalizer():
+                await self.writer.set_finalizer(deployment, present=True)
+            case RemoveFinalizer():
+                await self.writer.set_finalizer(deployment, present=False)
+            case ApplyServiceAccount():
+                await self.writer.apply_service_account(deployment)
+            case ApplyService(port, target_port, kind):
+                await self.writer.apply_service(deployment, port=port, target_port=target_port, type_=kind)
+            case PublishEndpoints(hosts, port):
+                await self.writer.publish_endpoints(deployment, hosts, port)
+            case ClearRemains(name):
+                for on_cloud in self._names_on_cloud(world, name):
+                    await self.writer.clear_remains(deployment.metadata.namespace, on_cloud)
+            case TearDown(name):
+                self.observer.memories[name] = Memory()
+                await self.skypilot.down(name)
+            case Launch(name, revision):
+                await self._launch(self._task(world, name, revision))
+            case RunAgain(name, revision):
+                await self._run_again(self._task(world, name, revision))
+
+    async def _launch(self, task: LaunchTask) -> None:
+        """Launch, unless a launch of this name is in flight: the server has no idempotency key, so we ask first."""
+        name = task.cluster_name
+        if (await self.skypilot.requests_in_flight(name)).get(name):
+            log.info("launch_adopted", cluster=name)
+            return
+        memory = self.observer.memories[name] = Memory()
+        try:
+            await self.skypilot.launch(name, task.task, task.override_skypilot_config)
+        except SkyPilotRejectedError as error:
+            memory.rejected = _rejected(name, error)
+
+    async def _run_again(self, task: LaunchTask) -> None:
+        name = task.cluster_name
+        if (await self.skypilot.requests_in_flight(name)).get(name):
+            return
+        memory = self.observer.memories[name] = Memory()
+        try:
+            await self.skypilot.exec(name, task.task, task.override_skypilot_config)
+        except SkyPilotRejectedError as error:
+            memory.rejected = _rejected(name, error)
+
+    def _task(self, world: World, name: str, revision: str) -> LaunchTask:
+        deployment, plan = world.deployment, world.plan
+        assert plan is not None, "nothing is launched without a plan"
+        context = TaskContext(
+            cluster_name=name,
+            namespace=deployment.metadata.namespace,
+            deployment_name=deployment.metadata.name,
+            deployment_uid=deployment.metadata.uid,
+            revision=revision,
+            service_account=service_account_name(deployment),
+            kubernetes_context=self.kubernetes_context,
+        )
+        return build_task(deployment.spec, plan, context)
+
+    @staticmethod
+    def _names_on_cloud(world: World, name: str) -> frozenset[str]:
+        pods = (pod.cluster_name_on_cloud for pod in world.pods if pod.cluster_name == name)
+        services = (s.cluster_name_on_cloud for s in world.launched_services if s.cluster_name == name)
+        return frozenset((*pods, *services)) - {""}
+
+
+def _rejected(name: str, error: SkyPilotRejectedError) -> Outcome:
+    """Return a refusal in the form of a launch that failed; the same refusal is one failure, counted once."""
+    now = datetime.now(UTC)
+    digest = hashlib.sha256(f"{name}{error}{now.isoformat()}".encode()).hexdigest()[:12]
+    failure = classify(error.error_type, error.message)
+    return Outcome(f"rejected-{digest}", RequestKind.LAUNCH, now, failure)

@@ -1,0 +1,47 @@
+"""Settings of one operator process. Each can be given as a flag of ``deepseek-operator run`` or by environment."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one operator process."""
+
+    skypilot_endpoint: str = "http://127.0.0.1:46580"
+    """Base URL of the SkyPilot API server."""
+
+    skypilot_user_id: str = "d5ee9000"
+    """8 hexadecimal digits under which SkyPilot files everything of this installation. They end every name on the
+    cloud: two installations that share a SkyPilot server or a cloud account need different ones, and one installation
+    must never change it while anything runs."""
+
+    skypilot_token_file: Path | None = None
+    """File with a service-account token of a shared SkyPilot server. Unset: a sidecar on loopback, which needs none."""
+
+    kubernetes_context: str | None = None
+    """Context of the SkyPilot server's kubeconfig in which replicas on Kubernetes run: the cluster of the deployments.
+    Unset: the server's default, which for a sidecar is the cluster that it runs in."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces whose deployments are served. Empty: all."""
+
+    catalog_files: tuple[Path, ...] = field(default_factory=tuple)
+    """Files that add models and GPUs to the catalog, or replace rows of it."""
+
+    workers: int = 8
+    """Deployments worked on side by side."""
+
+    resync_period_s: float = 600.0
+    """Seconds after which a settled deployment is looked at although nothing announced a change."""
+
+    health_address: str = "0.0.0.0:8080"
+    """``host:port`` of the liveness probe, at ``/healthz``."""
+
+    metrics_port: int | None = 8081
+    """Port of the Prometheus metrics. Unset: none are served."""
+
+    instance: str = "deepseek-operator"
+    """Name of this process (its pod), shown in Events."""
