@@ -1,4 +1,4 @@
-"""What is known about models, GPUs and prices: data with sources, a strict loader, look-ups. Pure but for reading files."""
+"""What is known about models, GPUs and prices: data with sources, a strict loader, look-ups."""
 
 from deepseek_operator.catalog.catalog import Catalog
 from deepseek_operator.catalog.errors import CatalogError

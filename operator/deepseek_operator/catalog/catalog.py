@@ -78,7 +78,9 @@ class Catalog:
         wanted = frozenset(clouds)
         return tuple(row for row in rows if row.cloud in wanted)
 
-    def cheapest(self, accelerator: Accelerator, *, spot: bool, clouds: Iterable[str] | None = None) -> PriceInfo | None:
+    def cheapest(
+        self, accelerator: Accelerator, *, spot: bool, clouds: Iterable[str] | None = None
+    ) -> PriceInfo | None:
         """Return the cheapest machine with these GPUs, on demand or as spot, or None where no price is known."""
 
         def amount(row: PriceInfo) -> Decimal | None:

@@ -42,7 +42,9 @@ class _Rows:
         base = row.pop("base", None)
         if base is not None:
             if base not in self.rows:
-                raise CatalogError(file, str(row.get(self.key, f"row {index + 1}")), "base", f"no row {base!r} before it")
+                raise CatalogError(
+                    file, str(row.get(self.key, f"row {index + 1}")), "base", f"no row {base!r} before it"
+                )
             row = _merge(self.rows[base][1], row)
         name = row.get(self.key)
         if not isinstance(name, str):

@@ -2,12 +2,11 @@
 
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.engines.arguments import ArgumentError, Arguments, parse_arguments
-from deepseek_operator.engines.base import API_KEY_VARIABLE, Engine, Metrics, Rank, ServeOptions, Shell
+from deepseek_operator.engines.base import Engine, Metrics, Rank, ServeOptions, Shell
 from deepseek_operator.engines.sglang import SGLANG
 from deepseek_operator.engines.vllm import VLLM
 
 __all__ = [
-    "API_KEY_VARIABLE",
     "ENGINES",
     "SGLANG",
     "VLLM",

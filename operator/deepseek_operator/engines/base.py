@@ -7,10 +7,7 @@ from typing import Protocol
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.engines.arguments import Arguments
 
-__all__ = ["API_KEY_VARIABLE", "Engine", "Metrics", "Rank", "ServeOptions", "Shell"]
-
-API_KEY_VARIABLE = "DEEPSEEK_API_KEY"
-"""Environment variable of a replica that holds the key which requests must bring."""
+__all__ = ["Engine", "Metrics", "Rank", "ServeOptions", "Shell"]
 
 
 class Shell(str):
@@ -118,6 +115,14 @@ class Engine(Protocol):
     @property
     def graceful_stop_seconds(self) -> int:
         """Time that running requests get after SIGTERM before SIGKILL."""
+
+    @property
+    def api_key_variable(self) -> str:
+        """Environment variable of a replica that holds the key which requests must bring."""
+
+    @property
+    def foreign(self) -> Mapping[str, str]:
+        """Flags of other engines that this one does not know, each with this one's spelling."""
 
     @property
     def aliases(self) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.engines.arguments import merge
-from deepseek_operator.engines.base import API_KEY_VARIABLE, Metrics, Rank, ServeOptions, Shell
+from deepseek_operator.engines.base import Metrics, Rank, ServeOptions, Shell
 from deepseek_operator.engines.vllm import grouped
 
 __all__ = ["SGLANG"]
@@ -44,6 +44,27 @@ _RESERVED = {
     "--enable-deepep-moe": "--moe-a2a-backend deepep, which replaces it",
     "--cuda-graph-max-bs": "--cuda-graph-max-bs-decode, which replaces it",
 }
+_FOREIGN = {
+    "--max-model-len": "--context-length",
+    "--gpu-memory-utilization": "--mem-fraction-static",
+    "--max-num-seqs": "--max-running-requests",
+    "--max-num-batched-tokens": "--chunked-prefill-size",
+    "--enable-expert-parallel": "--ep-size",
+    "--enforce-eager": "--cuda-graph-backend-decode disabled",
+    "--kv-cache-memory-bytes": "--max-total-tokens",
+    "--load-in-8bit": "--quantization",
+}
+
+_METRICS = Metrics(
+    running="sglang:num_running_reqs",
+    waiting="sglang:num_queue_reqs",
+    kv_cache_usage="sglang:token_usage",
+    prompt_tokens="sglang:prompt_tokens_total",
+    generation_tokens="sglang:generation_tokens_total",
+    time_to_first_token="sglang:time_to_first_token_seconds",
+    inter_token_latency="sglang:inter_token_latency_seconds",
+    request_latency="sglang:e2e_request_latency_seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -56,18 +77,12 @@ class _SGLang:
     health_path: str = "/health"
     # Followers ignore SIGTERM until the head is gone, so this is the head's time.
     graceful_stop_seconds: int = 60
+    # The engine reads a key from its command line only; the shell puts the variable there.
+    api_key_variable: str = "SGLANG_API_KEY"
+    foreign: Mapping[str, str] = field(default_factory=lambda: _FOREIGN)
     aliases: Mapping[str, str] = field(default_factory=lambda: _ALIASES)
     reserved: Mapping[str, str] = field(default_factory=lambda: _RESERVED)
-    metrics: Metrics = Metrics(
-        running="sglang:num_running_reqs",
-        waiting="sglang:num_queue_reqs",
-        kv_cache_usage="sglang:token_usage",
-        prompt_tokens="sglang:prompt_tokens_total",
-        generation_tokens="sglang:generation_tokens_total",
-        time_to_first_token="sglang:time_to_first_token_seconds",
-        inter_token_latency="sglang:inter_token_latency_seconds",
-        request_latency="sglang:e2e_request_latency_seconds",
-    )
+    metrics: Metrics = _METRICS
 
     def startup_seconds(self, weights_gib: float | None, nodes: int) -> int:
         # SGLang's own figure for R1 on two nodes is 20 to 40 minutes.
@@ -101,7 +116,7 @@ class _SGLang:
             flags.append(("--chunked-prefill-size", str(options.max_num_batched_tokens)))
         flags += _model(options)
         if options.api_key:
-            flags.append(("--api-key", Shell(f'"${API_KEY_VARIABLE}"')))
+            flags.append(("--api-key", Shell(f'"${self.api_key_variable}"')))
         if options.nodes > 1:
             address = f"{rank.head}:{_DIST_PORT}"
             flags += [

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.engines.arguments import merge
-from deepseek_operator.engines.base import API_KEY_VARIABLE, Metrics, Rank, ServeOptions
+from deepseek_operator.engines.base import Metrics, Rank, ServeOptions
 
 __all__ = ["VLLM"]
 
@@ -42,6 +42,28 @@ _RESERVED = {
     "--hf-token": "model.huggingFaceTokenSecretRef",
     "--config": "engine.args, flag by flag",
 }
+_FOREIGN = {
+    "--tp-size": "--tensor-parallel-size",
+    "--pp-size": "--pipeline-parallel-size",
+    "--dp-size": "--data-parallel-size",
+    "--ep-size": "--enable-expert-parallel",
+    "--context-length": "--max-model-len",
+    "--mem-fraction-static": "--gpu-memory-utilization",
+    "--max-running-requests": "--max-num-seqs",
+    "--chunked-prefill-size": "--max-num-batched-tokens",
+    "--attn-dp-size": "--data-parallel-size",
+}
+
+_METRICS = Metrics(
+    running="vllm:num_requests_running",
+    waiting="vllm:num_requests_waiting",
+    kv_cache_usage="vllm:kv_cache_usage_perc",
+    prompt_tokens="vllm:prompt_tokens_total",
+    generation_tokens="vllm:generation_tokens_total",
+    time_to_first_token="vllm:time_to_first_token_seconds",
+    inter_token_latency="vllm:inter_token_latency_seconds",
+    request_latency="vllm:e2e_request_latency_seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -53,18 +75,11 @@ class _Vllm:
     port: int = 8000
     health_path: str = "/health"
     graceful_stop_seconds: int = 60
+    api_key_variable: str = "VLLM_API_KEY"
+    foreign: Mapping[str, str] = field(default_factory=lambda: _FOREIGN)
     aliases: Mapping[str, str] = field(default_factory=lambda: _ALIASES)
     reserved: Mapping[str, str] = field(default_factory=lambda: _RESERVED)
-    metrics: Metrics = Metrics(
-        running="vllm:num_requests_running",
-        waiting="vllm:num_requests_waiting",
-        kv_cache_usage="vllm:kv_cache_usage_perc",
-        prompt_tokens="vllm:prompt_tokens_total",
-        generation_tokens="vllm:generation_tokens_total",
-        time_to_first_token="vllm:time_to_first_token_seconds",
-        inter_token_latency="vllm:inter_token_latency_seconds",
-        request_latency="vllm:e2e_request_latency_seconds",
-    )
+    metrics: Metrics = _METRICS
 
     def startup_seconds(self, weights_gib: float | None, nodes: int) -> int:
         # Measured on an H200: 40 to 150 s to compile; the rest is the download, at 200 MiB/s per replica, and loading.

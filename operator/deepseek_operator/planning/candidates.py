@@ -1,0 +1,144 @@
+"""Which machines are looked at, what each costs, and what the verdict on each is."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from deepseek_operator.api.status import Verdict
+from deepseek_operator.catalog import Accelerator, Catalog, GpuInfo, ModelInfo, PriceInfo, Vendor
+from deepseek_operator.planning.errors import PlanInputError
+from deepseek_operator.planning.fit import Fit, assess, gib
+from deepseek_operator.planning.hardware import refuse
+from deepseek_operator.planning.memory import weights_gib
+from deepseek_operator.planning.parallelism import layouts
+from deepseek_operator.planning.request import EngineRequest, Request
+from deepseek_operator.planning.result import Candidate
+
+__all__ = ["all_accelerators", "evaluate", "node_counts", "user_accelerators"]
+
+_MOST_NODES = 4
+"""Nodes that are tried when the user gives none: beyond, the network between them decides, not memory."""
+_ORDER = {Verdict.FITS: 0, Verdict.TIGHT: 1, Verdict.UNKNOWN: 2, Verdict.DOES_NOT_FIT: 3}
+
+
+def user_accelerators(request: Request, catalog: Catalog) -> tuple[tuple[Accelerator, GpuInfo], ...]:
+    """Return the GPUs of ``resources.accelerators``.
+
+    Raises
+    ------
+    PlanInputError
+        A GPU is unknown, or no cloud sells that many in one machine.
+    """
+    field = "resources.accelerators"
+    found = []
+    for accelerator in request.accelerators or ():
+        gpu = catalog.find_gpu(accelerator.name)
+        if gpu is None:
+            similar = catalog.similar_gpus(accelerator.name)
+            hint = f"did you mean {' or '.join(similar)}? " if similar else ""
+            raise PlanInputError(
+                field,
+                accelerator,
+                f"is not a GPU of the catalog; {hint}`deepseek-operator gpus` lists them, and more can be added",
+            )
+        if accelerator.count not in gpu.counts and not request.kubernetes:
+            counts = ", ".join(f"{gpu.name}:{count}" for count in gpu.counts)
+            raise PlanInputError(
+                field,
+                accelerator,
+                f"no cloud sells a machine with {accelerator.count} of them; use one of {counts}, "
+                "or infra: [kubernetes] if your own nodes have them",
+            )
+        if gpu.vendor is not Vendor.NVIDIA and request.spec.engine.image is None:
+            raise PlanInputError(
+                field, accelerator, f"needs an engine built for {gpu.vendor}; set engine.image to a ROCm image"
+            )
+        found.append((accelerator, gpu))
+    return tuple(found)
+
+
+def all_accelerators(catalog: Catalog) -> Iterator[tuple[Accelerator, GpuInfo]]:
+    """Yield every number of every GPU that clouds sell and that the default images run on."""
+    for gpu in catalog.gpus.values():
+        if gpu.vendor is Vendor.NVIDIA:
+            for count in gpu.counts:
+                yield Accelerator(name=gpu.name, count=count), gpu
+
+
+def node_counts(request: Request, accelerator: Accelerator, gpu: GpuInfo) -> tuple[int, ...]:
+    """Return the numbers of nodes to try: the user's, or one, and several of the largest machines."""
+    if request.spec.resources.nodes is not None:
+        return (request.spec.resources.nodes,)
+    if request.accelerators is None and accelerator.count < max(8, *gpu.counts):
+        return (1,)
+    return tuple(range(1, _MOST_NODES + 1))
+
+
+def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> Candidate:
+    """Return the verdict on one machine type and node count, with the first engine that can."""
+    best: Candidate | None = None
+    price = _price(request, catalog, accelerator)
+    for item in request.engine_order(nodes):
+        candidate = _evaluate(request, item, accelerator, gpu, nodes, price)
+        if best is None or _ORDER[candidate.verdict] < _ORDER[best.verdict]:
+            best = candidate
+        if best.fits:
+            break
+    assert best is not None
+    return best
+
+
+def _evaluate(
+    request: Request, item: EngineRequest, accelerator: Accelerator, gpu: GpuInfo, nodes: int, price: PriceInfo | None
+) -> Candidate:
+    engine, model = item.engine.name, request.model
+    cost = _cost(request, price, nodes)
+
+    def candidate(verdict: Verdict, reason: str, fit: Fit | None = None) -> Candidate:
+        layout = fit.layout if fit else None
+        return Candidate(accelerator, gpu, nodes, engine, verdict, layout, fit, reason, price, cost)
+
+    refusal = refuse(model, gpu, engine)
+    if refusal is not None:
+        return candidate(Verdict.DOES_NOT_FIT, refusal)
+    options = layouts(model, accelerator.count, nodes, engine, item.overrides)
+    if model is None:
+        layout = options[0]
+        reason = f"{request.spec.model.name} is not in the catalog: whether it fits {accelerator} is not known"
+        return Candidate(accelerator, gpu, nodes, engine, Verdict.UNKNOWN, layout, None, reason, price, cost)
+    if not options:
+        return candidate(Verdict.DOES_NOT_FIT, f"{model.short_name} has fewer layers than {nodes} nodes need")
+    fits = [assess(model, gpu, layout, engine, item.overrides) for layout in options]
+    best = min(fits, key=lambda fit: (_ORDER[fit.verdict], -fit.memory.kv_cache if not fit.max_model_len else 0))
+    reason = best.reason
+    if best.verdict is Verdict.DOES_NOT_FIT:
+        reason = _too_big(model, item, accelerator, nodes, best)
+    return candidate(best.verdict, reason, best)
+
+
+def _too_big(model: ModelInfo, item: EngineRequest, accelerator: Accelerator, nodes: int, fit: Fit) -> str:
+    """Return the sentence that refuses, with the arithmetic."""
+    gpus = accelerator.count * nodes
+    total = weights_gib(model, item.overrides)
+    usable = fit.memory.usable * gpus
+    what = f"{gpus}\N{MULTIPLICATION SIGN}{accelerator.name} offer {gib(usable)} GiB usable"
+    needs = f"{model.short_name} needs {gib(total)} GiB for weights in {model.weights.dtype}"
+    if total > usable:
+        return f"{needs}; {what}"
+    wanted = item.overrides.max_model_len
+    if wanted is not None and fit.longest >= 1024:
+        return (
+            f"a context of {wanted:,} tokens does not fit {gpus}\N{MULTIPLICATION SIGN}{accelerator.name}: "
+            f"the longest that does is {fit.longest:,} ({fit.reason})"
+        )
+    return f"{needs}; {what}, but {fit.reason}"
+
+
+def _price(request: Request, catalog: Catalog, accelerator: Accelerator) -> PriceInfo | None:
+    return catalog.cheapest(accelerator, spot=request.spot, clouds=request.clouds or None)
+
+
+def _cost(request: Request, price: PriceInfo | None, nodes: int) -> Decimal | None:
+    if request.only_kubernetes:
+        return Decimal(0)
+    amount = None if price is None else price.spot if request.spot else price.on_demand
+    return None if amount is None else amount * nodes

@@ -1,0 +1,229 @@
+"""From a spec to a plan: candidates -> parallelism -> memory -> verdict -> choice."""
+
+from dataclasses import dataclass, replace
+from decimal import ROUND_DOWN, Decimal
+
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.api.status import Verdict
+from deepseek_operator.catalog import Catalog
+from deepseek_operator.planning.candidates import all_accelerators, evaluate, node_counts, user_accelerators
+from deepseek_operator.planning.cpu import plan_cpu
+from deepseek_operator.planning.errors import PlanInputError
+from deepseek_operator.planning.request import Request, read_request
+from deepseek_operator.planning.result import Candidate, Plan, dollars
+from deepseek_operator.planning.serve import make_plan
+
+__all__ = ["plan"]
+
+_MOST_CHOSEN = 8
+_SHORTEST_CHOSEN = 8192
+"""Context that a machine must hold to be chosen for the user: reasoning takes thousands of tokens."""
+_MOST_ALTERNATIVES = 12
+_ORDER = {Verdict.FITS: 0, Verdict.UNKNOWN: 0, Verdict.TIGHT: 1, Verdict.DOES_NOT_FIT: 2}
+
+
+def plan(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Plan:
+    """Return what a spec comes to. Deterministic: the same spec and catalog give the same plan.
+
+    Raises
+    ------
+    PlanInputError
+        Something in the spec cannot be; names the field, its value and what would work. A model that does not fit is
+        no error but a plan with the verdict ``DoesNotFit``.
+    """
+    request = read_request(spec, catalog)
+    if request.cpu:
+        return plan_cpu(request)
+    choose = _choose if request.accelerators is None else _choose_among_users
+    choice = choose(request, catalog)
+    return make_plan(request, choice.chosen, choice.others, _instance_cap(request, choice.chosen[0].nodes))
+
+
+@dataclass(frozen=True)
+class _Choice:
+    chosen: tuple[Candidate, ...]
+    others: tuple[Candidate, ...]
+
+
+def _choose(request: Request, catalog: Catalog) -> _Choice:
+    """Choose the GPUs: the cheapest that fit, and others as good that SkyPilot may find sooner."""
+    looked_at = sorted(_evaluate_all(request, catalog), key=_rank)
+    fitting = [candidate for candidate in looked_at if _good_enough(candidate, request)]
+    affordable = [candidate for candidate in fitting if _affordable(request, candidate)]
+    if not fitting:
+        best = min(looked_at, key=lambda candidate: (not candidate.fits, *_closest(candidate)))
+        return _Choice((_with_smallest(request, catalog, best),), _alternatives(looked_at, (best,)))
+    if not affordable:
+        _refuse_cap(request, fitting)
+    best = affordable[0]
+    same = [
+        candidate
+        for candidate in affordable
+        if candidate.nodes == best.nodes
+        and candidate.engine is best.engine
+        and candidate.verdict is best.verdict
+        and (candidate.max_model_len or 0) >= _context(best)
+    ]
+    chosen, dropped = _compatible(tuple(same[:_MOST_CHOSEN]))
+    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen))
+
+
+def _choose_among_users(request: Request, catalog: Catalog) -> _Choice:
+    """Keep those of the user's GPUs that fit with one number of nodes, the fewest that will do."""
+    given = user_accelerators(request, catalog)
+    counts = sorted({nodes for accelerator, gpu in given for nodes in node_counts(request, accelerator, gpu)})
+    looked_at: list[Candidate] = []
+    for nodes in counts:
+        round_ = [evaluate(request, catalog, accelerator, gpu, nodes) for accelerator, gpu in given]
+        looked_at += round_
+        if any(candidate.fits for candidate in round_):
+            break
+    fitting = sorted((candidate for candidate in looked_at if candidate.fits), key=_rank)
+    if not fitting:
+        first = [candidate for candidate in looked_at if candidate.nodes == counts[0]]
+        best = min(first, key=_closest)
+        return _Choice((_with_smallest(request, catalog, best),), _alternatives(first, (best,)))
+    affordable = [candidate for candidate in fitting if _affordable(request, candidate)]
+    if not affordable:
+        _refuse_cap(request, fitting)
+    chosen, dropped = _compatible(tuple(affordable))
+    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen))
+
+
+def _evaluate_all(request: Request, catalog: Catalog) -> list[Candidate]:
+    found: list[Candidate] = []
+    for accelerator, gpu in all_accelerators(catalog):
+        for nodes in node_counts(request, accelerator, gpu):
+            candidate = evaluate(request, catalog, accelerator, gpu, nodes)
+            found.append(candidate)
+            if candidate.verdict is Verdict.FITS:
+                break  # more of the same only costs more
+    return found
+
+
+def _context(candidate: Candidate) -> int:
+    return candidate.fit.max_model_len if candidate.fit else 0
+
+
+def _good_enough(candidate: Candidate, request: Request) -> bool:
+    if not candidate.fits or request.model is None:
+        return candidate.fits
+    asked = any(item.overrides.max_model_len for item in request.engines.values())
+    return asked or _context(candidate) >= min(_SHORTEST_CHOSEN, request.model.context_length)
+
+
+def _rank(candidate: Candidate) -> tuple[int, int, Decimal, float, int, str]:
+    """Order by verdict, then price for the whole replica; without one, by memory, which is what money buys."""
+    memory = candidate.gpu.memory_gib * candidate.accelerator.count * candidate.nodes
+    amount = candidate.price and (candidate.price.on_demand or candidate.price.spot)
+    proxy = candidate.hourly_cost or (amount * candidate.nodes if amount else None)
+    name = str(candidate.accelerator)
+    return (_ORDER[candidate.verdict], proxy is None, proxy or Decimal(0), memory, candidate.nodes, name)
+
+
+def _closest(candidate: Candidate) -> tuple[bool, float, str]:
+    fit = candidate.fit
+    missing = -fit.memory.kv_cache * candidate.accelerator.count * candidate.nodes if fit else 0.0
+    return fit is None, missing, str(candidate.accelerator)
+
+
+def _affordable(request: Request, candidate: Candidate) -> bool:
+    if request.cap is None or candidate.hourly_cost is None:
+        return True
+    return candidate.hourly_cost * max(1, request.spec.replicas) <= request.cap or request.kubernetes
+
+
+def _refuse_cap(request: Request, fitting: list[Candidate]) -> None:
+    cheapest = min(fitting, key=lambda c: (c.hourly_cost or Decimal(0), str(c.accelerator)))
+    replicas = max(1, request.spec.replicas)
+    assert cheapest.hourly_cost is not None
+    assert cheapest.price is not None
+    total = cheapest.hourly_cost * replicas
+    plural = "s" if replicas > 1 else ""
+    times = f"{replicas} replica{plural} of {cheapest.nodes}\N{MULTIPLICATION SIGN}{cheapest.accelerator}"
+    raise PlanInputError(
+        "resources.maxHourlyCost",
+        request.spec.resources.max_hourly_cost,
+        f"is below the cheapest that fits: {times} on {cheapest.price.cloud} for {dollars(total)} $/h "
+        f"(catalog price{_dated(cheapest)}); raise it to that or more"
+        + ("" if request.kubernetes else ", or add kubernetes to resources.infra"),
+    )
+
+
+def _dated(candidate: Candidate) -> str:
+    return f" of {candidate.price.as_of}" if candidate.price and candidate.price.as_of else ", undated"
+
+
+def _instance_cap(request: Request, nodes: int) -> Decimal | None:
+    if request.cap is None:
+        return None
+    share = request.cap / (max(1, request.spec.replicas) * nodes)
+    return share.quantize(Decimal("0.0001"), rounding=ROUND_DOWN)
+
+
+def _compatible(candidates: tuple[Candidate, ...]) -> tuple[tuple[Candidate, ...], list[Candidate]]:
+    """Keep what one task can serve: one number of nodes, one engine, one set of flags per number of GPUs."""
+    first = candidates[0]
+    kept: dict[int, Candidate] = {}
+    chosen, dropped = [], []
+    for candidate in candidates:
+        leader = kept.setdefault(candidate.accelerator.count, candidate)
+        other = None
+        if candidate.nodes != first.nodes:
+            other = f"it needs {candidate.nodes} nodes"
+        elif candidate.engine is not first.engine:
+            other = f"it needs {candidate.engine}"
+        elif candidate.layout != leader.layout or candidate.gpu.bf16 != leader.gpu.bf16:
+            other = f"it needs other flags than {leader.accelerator}"
+        if other is None:
+            chosen.append(candidate)
+        else:
+            dropped.append(replace(candidate, reason=f"not beside {first.accelerator}: {other}"))
+    return tuple(chosen), dropped
+
+
+def _alternatives(looked_at: list[Candidate], chosen: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """Return those that tell most: what fits and is next in price, then what is closest to fitting."""
+    taken = {(str(c.accelerator), c.nodes) for c in chosen}
+    seen: dict[tuple[str, int], Candidate] = {}
+    for candidate in looked_at:
+        key = (str(candidate.accelerator), candidate.nodes)
+        if key not in taken:
+            seen.setdefault(key, candidate)
+    fit = sorted((c for c in seen.values() if c.fits), key=_rank)
+    rest = sorted((c for c in seen.values() if not c.fits), key=_closest)
+    half = _MOST_ALTERNATIVES // 2
+    picked = [*fit[: max(half, _MOST_ALTERNATIVES - len(rest))], *rest]
+    return tuple(_explained(candidate, chosen[0]) for candidate in picked[:_MOST_ALTERNATIVES])
+
+
+def _explained(candidate: Candidate, best: Candidate) -> Candidate:
+    if not candidate.fits or candidate.reason.startswith("not beside"):
+        return candidate
+    if candidate.hourly_cost is not None and best.hourly_cost is not None and candidate.hourly_cost > best.hourly_cost:
+        why = f"{dollars(candidate.hourly_cost - best.hourly_cost)} $/h more than {best.accelerator}"
+    elif candidate.hourly_cost is None:
+        why = "no price known"
+    elif _context(candidate) < _context(best):
+        why = f"context of {_context(candidate):,} only"
+    else:
+        why = f"{best.accelerator} is preferred"
+    return replace(candidate, reason=f"{why}; {candidate.reason}")
+
+
+def _with_smallest(request: Request, catalog: Catalog, candidate: Candidate) -> Candidate:
+    """Add to a refusal what would fit: the least memory, and of that the cheapest."""
+    if request.model is None:
+        return candidate
+    free = replace(request, accelerators=None, spec=_without_nodes(request.spec))
+    fitting = [c for c in _evaluate_all(free, catalog) if _good_enough(c, free)]
+    if not fitting:
+        return replace(candidate, reason=f"{candidate.reason}. Nothing in the catalog fits.")
+    smallest = min(fitting, key=lambda c: (c.gpu.memory_gib * c.accelerator.count * c.nodes, _rank(c)))
+    nodes = "" if smallest.nodes == 1 else f" on each of {smallest.nodes} nodes"
+    engine = f" with {smallest.engine}" if smallest.engine is not candidate.engine else ""
+    return replace(candidate, reason=f"{candidate.reason}. Smallest that fits: {smallest.accelerator}{nodes}{engine}.")
+
+
+def _without_nodes(spec: DeepSeekDeploymentSpec) -> DeepSeekDeploymentSpec:
+    return spec.model_copy(update={"resources": spec.resources.model_copy(update={"nodes": None})})

@@ -1,0 +1,41 @@
+"""``config.kubernetes.pod_config`` of a task: ``spec.podTemplate`` and secrets in the form of a pod."""
+
+from typing import Any
+
+from deepseek_operator.api.spec import PodTemplate, SecretKeyRef
+
+__all__ = ["pod_config"]
+
+_CONTAINER = "ray-node"
+"""SkyPilot's name for the container that runs the task; containers merge by name."""
+
+
+def pod_config(template: PodTemplate, secrets: dict[str, SecretKeyRef]) -> dict[str, Any]:
+    """Return the part of the pod that is ours. SkyPilot merges it into its own: maps by key, lists by name."""
+    container: dict[str, Any] = {"name": _CONTAINER, "imagePullPolicy": "IfNotPresent"}
+    if secrets:
+        container["env"] = [
+            {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
+            for name, ref in secrets.items()
+        ]
+    if template.volume_mounts:
+        container["volumeMounts"] = [dict(mount) for mount in template.volume_mounts]
+    spec: dict[str, Any] = {"containers": [container]}
+    if template.volumes:
+        spec["volumes"] = [dict(volume) for volume in template.volumes]
+    if template.node_selector:
+        spec["nodeSelector"] = dict(template.node_selector)
+    if template.tolerations:
+        spec["tolerations"] = [
+            toleration.model_dump(by_alias=True, exclude_none=True) for toleration in template.tolerations
+        ]
+    if template.priority_class_name is not None:
+        spec["priorityClassName"] = template.priority_class_name
+    if template.scheduler_name is not None:
+        spec["schedulerName"] = template.scheduler_name
+    if template.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in template.image_pull_secrets]
+    metadata = {
+        key: dict(value) for key, value in (("labels", template.labels), ("annotations", template.annotations)) if value
+    }
+    return {**({"metadata": metadata} if metadata else {}), "spec": spec}

@@ -1,0 +1,207 @@
+"""The spec in the form that the rest of the planner reads, checked for everything that no GPU could change."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, EngineName
+from deepseek_operator.catalog import Accelerator, Catalog, ModelInfo, parse_accelerator
+from deepseek_operator.engines import ENGINES, Arguments, Engine, get_engine
+from deepseek_operator.planning.errors import PlanInputError
+from deepseek_operator.planning.overrides import Overrides, read_overrides
+
+__all__ = ["EngineRequest", "Request", "is_kubernetes", "read_request"]
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """One engine that may serve the model, with the user's arguments as it reads them."""
+
+    engine: Engine
+    arguments: Arguments
+    overrides: Overrides
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked spec."""
+
+    spec: DeepSeekDeploymentSpec
+    model: ModelInfo | None
+    source: str
+    """Hugging Face id or directory that the engine is told to serve."""
+    served_names: tuple[str, ...]
+    engines: dict[EngineName, EngineRequest]
+    """Engines that may be used."""
+    accelerators: tuple[Accelerator, ...] | None
+    clouds: tuple[str, ...] | None
+    """Clouds named in ``infra``; empty where only Kubernetes is, None where none is named at all."""
+    kubernetes: bool
+    """``infra`` names Kubernetes."""
+    cap: Decimal | None
+    """``maxHourlyCost`` of the whole deployment."""
+
+    @property
+    def cpu(self) -> bool:
+        """Whether a CPU engine is asked for."""
+        return self.accelerators == ()
+
+    @property
+    def only_kubernetes(self) -> bool:
+        """Whether nothing can cost money."""
+        return self.kubernetes and self.clouds == ()
+
+    @property
+    def spot(self) -> bool:
+        """Whether spot prices count; a fallback to on-demand counts as on-demand."""
+        return self.spec.resources.capacity_type is CapacityType.SPOT
+
+    def engine_order(self, nodes: int) -> tuple[EngineRequest, ...]:
+        """Return the engines to try on this many nodes, the preferred one first."""
+        preferred = EngineName.VLLM if nodes == 1 else EngineName.SGLANG
+        if self.model is not None and self.model.preferred_engine is not EngineName.AUTO:
+            preferred = self.model.preferred_engine
+        return tuple(sorted(self.engines.values(), key=lambda item: item.engine.name is not preferred))
+
+
+def is_kubernetes(infra: str) -> bool:
+    """Return whether an ``infra`` entry means Kubernetes, under either of SkyPilot's names."""
+    return infra.split("/", 1)[0] in ("kubernetes", "k8s")
+
+
+def read_request(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Request:
+    """Return the checked spec.
+
+    Raises
+    ------
+    PlanInputError
+        Something in it cannot be, whatever the machine.
+    """
+    model = catalog.find(spec.model.name)
+    resources = spec.resources
+    accelerators = None
+    if resources.accelerators is not None:
+        accelerators = tuple(dict.fromkeys(parse_accelerator(text) for text in resources.accelerators))
+    if model is None and accelerators is None:
+        similar = catalog.similar_models(spec.model.name)
+        hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
+        raise PlanInputError(
+            "model.name",
+            spec.model.name,
+            "is not in the catalog, so its size is unknown; set resources.accelerators, or use a model that "
+            f"`deepseek-operator models` lists{hint}",
+        )
+    if spec.model.path is not None and spec.model.hugging_face_token_secret_ref is not None:
+        raise PlanInputError(
+            "model.huggingFaceTokenSecretRef",
+            spec.model.hugging_face_token_secret_ref.name,
+            f"is of no use with model.path {spec.model.path}: nothing is downloaded; remove one of the two",
+        )
+    _check_engine_env(spec)
+    infra = resources.infra
+    return Request(
+        spec=spec,
+        model=model,
+        source=spec.model.path or (model.id if model else spec.model.name),
+        served_names=_served_names(spec, model),
+        engines=_engines(spec, model, cpu=accelerators == ()),
+        accelerators=accelerators,
+        clouds=tuple(dict.fromkeys(i.split("/", 1)[0] for i in infra if not is_kubernetes(i))) if infra else None,
+        kubernetes=any(is_kubernetes(i) for i in infra),
+        cap=Decimal(resources.max_hourly_cost) if resources.max_hourly_cost is not None else None,
+    )
+
+
+def _served_names(spec: DeepSeekDeploymentSpec, model: ModelInfo | None) -> tuple[str, ...]:
+    """Return the names requests may use: as the user wrote it first, then theirs, then the real id."""
+    real = (model.id,) if model is not None and spec.model.path is None else ()
+    return tuple(dict.fromkeys((spec.model.name, *spec.model.served_names, *real)))
+
+
+def _check_engine_env(spec: DeepSeekDeploymentSpec) -> None:
+    for variable in spec.engine.env:
+        if (variable.value is None) == (variable.value_from is None):
+            raise PlanInputError("engine.env", variable.name, "needs exactly one of value and valueFrom")
+        if variable.name in ("HF_TOKEN", "VLLM_API_KEY", "SGLANG_API_KEY") and variable.value is not None:
+            instead = "model.huggingFaceTokenSecretRef" if variable.name == "HF_TOKEN" else "endpoint.apiKeySecretRef"
+            raise PlanInputError("engine.env", variable.name, f"is a secret; use {instead}, which never shows it")
+
+
+def _engines(spec: DeepSeekDeploymentSpec, model: ModelInfo | None, *, cpu: bool) -> dict[EngineName, EngineRequest]:
+    wanted = _wanted(spec, cpu=cpu)
+    able = [name for name in wanted if model is None or name in model.engines]
+    if not able:
+        assert model is not None
+        raise PlanInputError(
+            "engine.name",
+            spec.engine.name.value,
+            f"{' and '.join(wanted)} cannot run {model.short_name}; {' or '.join(model.engines)} can",
+        )
+    requests: dict[EngineName, EngineRequest] = {}
+    refusals: list[PlanInputError] = []
+    for name in able:
+        engine = get_engine(name)
+        try:
+            _check_version(spec, model, engine)
+            arguments, overrides = read_overrides(spec.engine, engine)
+            _check_context(spec, model, overrides, arguments)
+            requests[name] = EngineRequest(engine, arguments, overrides)
+        except PlanInputError as error:
+            refusals.append(error)
+    if not requests:
+        raise refusals[0]
+    return requests
+
+
+def _wanted(spec: DeepSeekDeploymentSpec, *, cpu: bool) -> list[EngineName]:
+    name = spec.engine.name
+    if cpu and name is EngineName.SGLANG:
+        raise PlanInputError(
+            "engine.name",
+            name.value,
+            "needs a GPU in its released images; use VLLM or Auto, or set resources.accelerators",
+        )
+    if name is not EngineName.AUTO:
+        return [name]
+    if cpu:
+        return [EngineName.VLLM]
+    if spec.engine.image is not None:  # an image says which engine is in it, if its name does
+        repository = spec.engine.image.rsplit("@", 1)[0].lower()
+        named = [known for known in ENGINES if known.value.lower() in repository]
+        if len(named) == 1:
+            return named
+    return list(ENGINES)
+
+
+def _check_version(spec: DeepSeekDeploymentSpec, model: ModelInfo | None, engine: Engine) -> None:
+    lowest = model.engines[engine.name].min_version if model else None
+    image = spec.engine.image
+    if lowest is None or image is None:
+        return
+    tag = image.rpartition(":")[2].lstrip("v").split("-")[0] if ":" in image.rpartition("/")[2] else ""
+    numbers = _numbers(tag)
+    if numbers is not None and numbers < (_numbers(lowest) or ()):
+        assert model is not None
+        raise PlanInputError(
+            "engine.image",
+            image,
+            f"{model.short_name} needs {engine.name} {lowest} or newer; use {engine.image}, or leave it out",
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...] | None:
+    parts = version.split(".")
+    numbers = [int(part) for part in parts[:3] if part.isdigit()]
+    return tuple(numbers) if len(parts) >= 2 and len(numbers) == len(parts[:3]) else None
+
+
+def _check_context(
+    spec: DeepSeekDeploymentSpec, model: ModelInfo | None, overrides: Overrides, arguments: Arguments
+) -> None:
+    wanted = overrides.max_model_len
+    stretched = any(flag in arguments for flag in ("--hf-overrides", "--rope-scaling", "--json-model-override-args"))
+    if model is None or wanted is None or wanted <= model.context_length or stretched:
+        return
+    field = "engine.maxModelLen" if spec.engine.max_model_len is not None else "engine.args"
+    raise PlanInputError(
+        field, wanted, f"is over the limit of {model.short_name}; use {model.context_length} or less, or leave it out"
+    )

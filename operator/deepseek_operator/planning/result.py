@@ -1,0 +1,137 @@
+"""What the planner answers with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
+
+from deepseek_operator.api.spec import EngineName
+from deepseek_operator.api.status import Alternative, PlanStatus, Verdict
+from deepseek_operator.catalog import Accelerator, GpuInfo, ModelInfo, PriceInfo
+from deepseek_operator.engines import Engine, ServeOptions, get_engine
+from deepseek_operator.planning.fit import Fit
+from deepseek_operator.planning.memory import Layout, Memory
+
+__all__ = ["Candidate", "Plan", "dollars"]
+
+_CENT = Decimal("0.01")
+
+
+def dollars(amount: Decimal | None) -> str | None:
+    """Return an amount of US dollars as ``12.34``."""
+    return None if amount is None else str(amount.quantize(_CENT, rounding=ROUND_HALF_UP))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One GPU type, number and node count that was looked at."""
+
+    accelerator: Accelerator
+    gpu: GpuInfo
+    nodes: int
+    engine: EngineName
+    verdict: Verdict
+    layout: Layout | None
+    fit: Fit | None
+    reason: str
+    price: PriceInfo | None = None
+    hourly_cost: Decimal | None = None
+    """US dollars an hour for one replica; 0 where every place is the user's own Kubernetes."""
+
+    @property
+    def max_model_len(self) -> int | None:
+        """Longest context that fits, in tokens."""
+        return self.fit.longest if self.fit else None
+
+    @property
+    def fits(self) -> bool:
+        """Whether it may be launched."""
+        return self.verdict is not Verdict.DOES_NOT_FIT
+
+    def to_status(self) -> Alternative:
+        """Return the candidate as it stands in ``status.plan.alternatives``."""
+        return Alternative(
+            accelerators=str(self.accelerator),
+            nodes=self.nodes,
+            verdict=self.verdict,
+            hourly_cost=dollars(self.hourly_cost),
+            max_model_len=self.max_model_len,
+            reason=self.reason[:1024],
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The planner's answer to a spec. Memory is per GPU in GiB, costs are US dollars an hour for one replica."""
+
+    engine: EngineName
+    image: str
+    port: int
+    verdict: Verdict
+    reason: str
+    model: ModelInfo | None
+    model_source: str
+    """What the engine is told to serve: a Hugging Face id or a directory."""
+    served_names: tuple[str, ...]
+    accelerators: tuple[str, ...]
+    """``NAME:COUNT``, any of which will do, best first. Empty: a CPU engine."""
+    nodes: int
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    data_parallel_size: int
+    max_model_len: int | None
+    memory: Memory | None
+    health_path: str
+    startup_seconds: int
+    graceful_stop_seconds: int
+    hourly_cost: Decimal | None
+    max_instance_hourly_cost: Decimal | None
+    """What one node may cost so that the whole deployment stays below ``maxHourlyCost``."""
+    price: PriceInfo | None
+    overrides: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    """Those that a launch may use, best first."""
+    alternatives: tuple[Candidate, ...]
+    """Those that it will not use, each with why."""
+    serve: Mapping[int, ServeOptions] = field(default_factory=dict)
+    """What each node is to serve, by its number of GPUs; 0 for a CPU engine."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    memory_gb: int | None = None
+    """Memory of one node in GB to ask for, where the user gave none and the default would be too little."""
+    cpus: int | None = None
+    disk_gb: int | None = None
+
+    @property
+    def launchable(self) -> bool:
+        """Whether anything may be launched."""
+        return self.verdict is not Verdict.DOES_NOT_FIT
+
+    @property
+    def needs_api_key(self) -> bool:
+        """Whether requests must bring a key: the user named one, or a replica may run on a rented machine."""
+        return any(options.api_key for options in self.serve.values())
+
+    def engine_facts(self) -> Engine:
+        """Return the engine behind ``engine``: metric names and so on."""
+        return get_engine(self.engine)
+
+    def to_status(self) -> PlanStatus:
+        """Return the plan as it stands in ``status.plan``."""
+        memory = self.memory
+        return PlanStatus(
+            engine=self.engine.value,
+            image=self.image,
+            accelerators=self.accelerators[:32],
+            nodes=self.nodes,
+            tensor_parallel_size=self.tensor_parallel_size,
+            pipeline_parallel_size=self.pipeline_parallel_size,
+            data_parallel_size=self.data_parallel_size,
+            max_model_len=self.max_model_len,
+            weights_gib=round(memory.weights, 2) if memory else None,
+            overhead_gib=round(memory.overhead, 2) if memory else None,
+            kv_cache_gib=max(0.0, round(memory.kv_cache, 2)) if memory else None,
+            hourly_cost=dollars(self.hourly_cost),
+            verdict=self.verdict,
+            reason=self.reason[:2048],
+            overrides=self.overrides[:64],
+            alternatives=tuple(candidate.to_status() for candidate in self.alternatives[:16]),
+        )

@@ -1,0 +1,101 @@
+"""The ``run`` script of a task: starts the engine on each node and fails when it ends, whatever it ends with.
+
+Everything that a user or the catalog wrote is one quoted word. Only :class:`~deepseek_operator.engines.Shell` words,
+which are constants of this project, are left for bash to expand.
+"""
+
+import shlex
+from collections.abc import Iterable, Mapping
+
+from deepseek_operator.engines import Engine, Rank, ServeOptions, Shell
+
+__all__ = ["HEAD", "WORKER", "quote", "run_script"]
+
+HEAD = Rank(node_rank=Shell('"$SKYPILOT_NODE_RANK"'), head=Shell('"$HEAD_IP"'), is_head=True)
+WORKER = Rank(node_rank=Shell('"$SKYPILOT_NODE_RANK"'), head=Shell('"$HEAD_IP"'), is_head=False)
+
+_RUN = """\
+# Runs the engine in the background so that a stop reaches it, and fails even when it ends with 0: an engine that
+# ends by itself is a fault, and a job that fails on one node ends on all.
+run_engine() {
+  "$@" &
+  engine=$!
+  trap 'kill -TERM "$engine" 2>/dev/null' TERM INT HUP
+  status=0
+  while true; do
+    wait "$engine" && status=0 || status=$?
+    kill -0 "$engine" 2>/dev/null || break
+  done
+  echo "deepseek-operator: engine ended with status $status on node ${SKYPILOT_NODE_RANK:-0}" >&2
+  [ "$status" -ne 0 ] || status=1
+  exit "$status"
+}
+"""
+
+_SEVERAL_NODES = """\
+# Nodes in the order of their ranks; the first one is the head.
+mapfile -t node_ips <<< "$SKYPILOT_NODE_IPS"
+HEAD_IP="${node_ips[0]}"
+export VLLM_HOST_IP="${node_ips[$SKYPILOT_NODE_RANK]}"
+# Gloo looks up the host's own name, which many machines map to a loopback address: name the interface instead, that of
+# the default route.
+if [ -z "${GLOO_SOCKET_IFNAME:-}" ]; then
+  while read -r interface destination _; do
+    if [ "$destination" = 00000000 ]; then
+      export GLOO_SOCKET_IFNAME="$interface"
+      break
+    fi
+  done < /proc/net/route
+fi
+"""
+
+
+def quote(words: Iterable[str]) -> str:
+    """Return a command line on which bash sees exactly these words, :class:`Shell` ones expanded."""
+    return " ".join(word if isinstance(word, Shell) else shlex.quote(word) for word in words)
+
+
+def run_script(engine: Engine, serve: Mapping[int, ServeOptions]) -> str:
+    """Return the script for every node.
+
+    Parameters
+    ----------
+    serve
+        What to serve by number of GPUs of a node. With several numbers the script looks at how many it got.
+    """
+    nodes = next(iter(serve.values())).nodes
+    parts = [_RUN]
+    if nodes > 1:
+        parts.append(_SEVERAL_NODES)
+    if len(serve) == 1:
+        parts.append(_start(engine, next(iter(serve.values())), ""))
+    else:
+        parts.append(_by_count(engine, serve))
+    return "\n".join(parts)
+
+
+def _by_count(engine: Engine, serve: Mapping[int, ServeOptions]) -> str:
+    lines = ['case "$SKYPILOT_NUM_GPUS_PER_NODE" in']
+    for count, options in sorted(serve.items()):
+        lines += [f"{count})", _start(engine, options, "  ").rstrip("\n"), "  ;;"]
+    lines += [
+        "*)",
+        '  echo "deepseek-operator: no plan for $SKYPILOT_NUM_GPUS_PER_NODE GPUs" >&2',
+        "  exit 1",
+        "  ;;",
+        "esac",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _start(engine: Engine, options: ServeOptions, indent: str) -> str:
+    if options.nodes == 1:
+        return f"{indent}run_engine {quote(engine.command(options, Rank()))}\n"
+    head = quote(engine.command(options, HEAD))
+    worker = quote(engine.command(options, WORKER))
+    if head == worker:
+        return f"{indent}run_engine {head}\n"
+    return (
+        f'{indent}if [ "$SKYPILOT_NODE_RANK" -eq 0 ]; then\n{indent}  run_engine {head}\n'
+        f"{indent}else\n{indent}  run_engine {worker}\n{indent}fi\n"
+    )

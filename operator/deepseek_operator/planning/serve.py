@@ -1,0 +1,158 @@
+"""From the chosen candidates to a plan: what each node runs, and what it asks for."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from math import ceil
+
+from deepseek_operator.api.status import Verdict
+from deepseek_operator.catalog import EngineSupport
+from deepseek_operator.engines import ServeOptions
+from deepseek_operator.planning.hardware import activation_dtype
+from deepseek_operator.planning.request import EngineRequest, Request
+from deepseek_operator.planning.result import Candidate, Plan
+
+__all__ = ["make_plan", "model_options", "plan_environment"]
+
+GB_PER_GIB = 2**30 / 10**9
+_ORDER = (Verdict.DOES_NOT_FIT, Verdict.TIGHT, Verdict.UNKNOWN, Verdict.FITS)
+
+
+def model_options(request: Request, item: EngineRequest) -> dict[str, object]:
+    """Return the options that follow from the model alone."""
+    support = request.model.engines[item.engine.name] if request.model else EngineSupport()
+    return {
+        "model": request.source,
+        "served_names": request.served_names,
+        "port": request.spec.endpoint.port or item.engine.port,
+        "reasoning_parser": support.reasoning_parser,
+        "tool_parser": support.tool_parser,
+        "tokenizer_mode": support.tokenizer_mode,
+        "trust_remote_code": support.trust_remote_code,
+        "api_key": needs_api_key(request),
+        "model_args": support.args,
+        "user": item.arguments,
+    }
+
+
+def needs_api_key(request: Request) -> bool:
+    """Return whether the engine asks for a key: whenever the user gave one, and on every rented machine."""
+    return request.spec.endpoint.api_key_secret_ref is not None or not request.only_kubernetes
+
+
+def make_plan(
+    request: Request, chosen: tuple[Candidate, ...], others: tuple[Candidate, ...], instance_cap: Decimal | None
+) -> Plan:
+    """Return the plan for candidates that share nodes and engine; the first one is what the status shows."""
+    first = chosen[0]
+    item = request.engines[first.engine]
+    engine = item.engine
+    context = _shared_context(request, item, chosen)
+    serve = _serve_by_count(request, item, chosen, context) if first.fits else {}
+    options = serve.get(first.accelerator.count)
+    weights = request.model.weights.gib if request.model else None
+    startup = engine.startup_seconds(weights if request.spec.model.path is None else (weights or 0) / 2, first.nodes)
+    verdict = min((candidate.verdict for candidate in chosen), key=_ORDER.index)
+    layout = first.layout
+    support = request.model.engines[engine.name] if request.model else EngineSupport()
+    return Plan(
+        engine=engine.name,
+        image=request.spec.engine.image or support.image or engine.image,
+        port=request.spec.endpoint.port or engine.port,
+        verdict=verdict,
+        reason=_reason(request, first, context),
+        model=request.model,
+        model_source=request.source,
+        served_names=request.served_names,
+        accelerators=tuple(str(candidate.accelerator) for candidate in chosen),
+        nodes=first.nodes,
+        tensor_parallel_size=layout.tensor_parallel_size if layout else 1,
+        pipeline_parallel_size=layout.pipeline_parallel_size if layout else 1,
+        data_parallel_size=layout.data_parallel_size if layout else 1,
+        max_model_len=context,
+        memory=first.fit.memory if first.fit else None,
+        health_path=engine.health_path,
+        startup_seconds=startup,
+        graceful_stop_seconds=engine.graceful_stop_seconds,
+        hourly_cost=first.hourly_cost,
+        max_instance_hourly_cost=instance_cap,
+        price=None if request.only_kubernetes else first.price,
+        overrides=engine.planned(options) if options else (),
+        candidates=chosen if first.fits else (),
+        alternatives=others,
+        serve=serve,
+        environment=plan_environment(request, item, options, startup) if options else {},
+        memory_gb=_memory_gb(weights, first.nodes),
+        cpus=8 * first.accelerator.count if _memory_gb(weights, first.nodes) else None,
+        disk_gb=_disk_gb(weights),
+    )
+
+
+def plan_environment(request: Request, item: EngineRequest, options: ServeOptions, startup: int) -> Mapping[str, str]:
+    """Return the variables of the engine, the user's over the planned ones; no secrets."""
+    support = request.model.engines[item.engine.name] if request.model else EngineSupport()
+    planned = {**item.engine.environment(options, startup), **support.env}
+    users = {variable.name: variable.value for variable in request.spec.engine.env if variable.value is not None}
+    return {**planned, **users}
+
+
+def _shared_context(request: Request, item: EngineRequest, chosen: tuple[Candidate, ...]) -> int | None:
+    """Return the context that holds on every chosen machine."""
+    if request.model is None:
+        return item.overrides.max_model_len
+    if not chosen[0].fits:
+        return None
+    return min(candidate.fit.max_model_len for candidate in chosen if candidate.fit)
+
+
+def _serve_by_count(
+    request: Request, item: EngineRequest, chosen: tuple[Candidate, ...], context: int | None
+) -> dict[int, ServeOptions]:
+    serve: dict[int, ServeOptions] = {}
+    for candidate in chosen:
+        count = candidate.accelerator.count
+        layout = candidate.layout
+        if layout is None:
+            continue
+        batches = [c.fit.batch for c in chosen if c.accelerator.count == count and c.fit and c.fit.batch]
+        batch = min(batches, key=lambda b: (b.max_num_seqs, b.max_num_batched_tokens)) if batches else None
+        serve.setdefault(
+            count,
+            ServeOptions(
+                **model_options(request, item),  # type: ignore[arg-type]
+                nodes=candidate.nodes,
+                tensor_parallel_size=layout.tensor_parallel_size,
+                pipeline_parallel_size=layout.pipeline_parallel_size,
+                data_parallel_size=layout.data_parallel_size,
+                expert_parallel=layout.expert_parallel,
+                max_model_len=context,
+                max_num_seqs=batch.max_num_seqs if batch else None,
+                max_num_batched_tokens=batch.max_num_batched_tokens if batch else None,
+                dtype=activation_dtype(request.model, candidate.gpu, candidate.engine),
+            ),
+        )
+    return serve
+
+
+def _reason(request: Request, first: Candidate, context: int | None) -> str:
+    parts = [first.reason if first.reason.endswith(".") else f"{first.reason}."]
+    own = first.fit.max_model_len if first.fit else None
+    if first.fits and context is not None and own is not None and context < own:
+        parts.append(f"Context {context:,}, so that it holds on each of the accelerators.")
+    if first.fits and first.price is not None and not request.only_kubernetes:
+        day = f"price of {first.price.as_of}" if first.price.as_of else "undated price"
+        parts.append(f"Cheapest known: {first.price.instance_type} on {first.price.cloud}, {day}.")
+    return " ".join(parts)
+
+
+def _memory_gb(weights: float | None, nodes: int) -> int | None:
+    """Return GB of memory for a node that loads over 64 GiB of weights; SkyPilot's own default is 16 GB per GPU."""
+    share = (weights or 0) / nodes
+    return ceil(share * GB_PER_GIB * 0.75) if share > 64 else None
+
+
+def _disk_gb(weights: float | None) -> int | None:
+    """Return GB of disk for weights once, 20 % for partial downloads, and 120 GB of images and system."""
+    if weights is None:
+        return None
+    needed = weights * GB_PER_GIB * 1.2 + 120
+    return max(256, ceil(needed / 50) * 50)
