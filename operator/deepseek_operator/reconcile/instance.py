@@ -184,7 +184,7 @@ def _under_way(view: View) -> Assessment | None:
     limit = view.provision_timeout_seconds + LAUNCH_GRACE_S
     if request.state is RequestState.RUNNING and view.now - request.created_at > timedelta(seconds=limit):
         failure = Failure(Reason.LAUNCH_TIMED_OUT, f"the launch did not end within {limit} s and is taken down")
-        return _failed(view, f"request/{request.id}", failure, TearDown(view.name))
+        return _failed(view, f"request/{request.id}", failure, TearDown(view.name), at_once=True)
     trouble = next((pod.trouble for pod in view.pods if pod.trouble), None)
     if trouble is not None:
         return Assessment(Phase.LAUNCHING, trouble.reason, trouble.message, next_look_s=BUSY_LOOK_S)

@@ -1,0 +1,125 @@
+"""Which replicas come, stay and go: examples as a table, and the two invariants as properties."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepseek_operator.api.spec import UpdateStrategy
+from deepseek_operator.reconcile.naming import ClusterName
+from deepseek_operator.reconcile.rollout import Rollout, limits, plan_rollout
+
+NEW, OLD = "2222", "1111"
+
+
+def names(revision: str, *ordinals: int) -> tuple[ClusterName, ...]:
+    return tuple(ClusterName(f"r1-0a1b2c3d-{revision}-{n}", "0a1b2c3d", revision, n) for n in ordinals)
+
+
+def rollout(
+    replicas: int, existing: tuple[ClusterName, ...], ready: tuple[ClusterName, ...], surge: int = 1, unavailable: int = 0
+) -> Rollout:
+    return plan_rollout(
+        replicas=replicas,
+        surge=surge,
+        unavailable=unavailable,
+        revision=NEW,
+        existing=existing,
+        ready=frozenset(ready),
+        may_add=True,
+    )
+
+
+def test_a_new_deployment_starts_all_replicas_at_once() -> None:
+    assert rollout(3, (), ()).add == (0, 1, 2)
+
+
+def test_scaling_down_keeps_those_that_answer() -> None:
+    existing = names(NEW, 0, 1, 2)
+    assert rollout(1, existing, (existing[2],)).retire == (existing[0], existing[1])
+
+
+def test_scaling_up_fills_free_ordinals() -> None:
+    assert rollout(3, names(NEW, 0, 2), ()).add == (1,)
+
+
+def test_a_change_starts_one_new_replica_beside_the_old_one() -> None:
+    old = names(OLD, 0)
+    result = rollout(1, old, old)
+    assert (result.add, result.serve, result.retire) == ((0,), old, ())
+
+
+def test_an_old_replica_goes_once_the_new_one_answers() -> None:
+    old, new = names(OLD, 0), names(NEW, 0)
+    result = rollout(1, old + new, old + new)
+    assert (result.keep, result.retire) == (new, old)
+
+
+def test_an_old_replica_that_does_not_answer_is_not_waited_for() -> None:
+    old, new = names(OLD, 0), names(NEW, 0)
+    assert rollout(1, old + new, ()).retire == old
+
+
+def test_without_surge_an_old_replica_makes_room() -> None:
+    old = names(OLD, 0, 1)
+    result = rollout(2, old, old, surge=0, unavailable=1)
+    assert (result.serve, result.retire, result.add) == (old[:1], old[1:], ())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "replicas", "expected"),
+    [
+        ({}, 4, (1, 0)),
+        ({"max_surge": "25%", "max_unavailable": "25%"}, 5, (2, 1)),
+        ({"max_surge": "0", "max_unavailable": "0"}, 5, (0, 1)),
+        ({"max_surge": "0%", "max_unavailable": "10%"}, 5, (0, 1)),
+    ],
+)
+def test_limits(strategy: dict[str, str], replicas: int, expected: tuple[int, int]) -> None:
+    assert limits(UpdateStrategy(**strategy), replicas) == expected
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[int, int, int, tuple[ClusterName, ...], frozenset[str]]:
+    replicas = draw(st.integers(0, 5))
+    surge = draw(st.integers(0, 3))
+    unavailable = draw(st.integers(0 if surge else 1, 3))
+    ordinals = st.sets(st.integers(0, 6), max_size=5)
+    existing = names(NEW, *sorted(draw(ordinals))) + names(OLD, *sorted(draw(ordinals)))
+    ready = frozenset(name for name in existing if draw(st.booleans()))
+    return replicas, surge, unavailable, existing, ready
+
+
+@given(situations())
+def test_never_more_than_replicas_and_surge_because_of_what_is_started(situation: tuple) -> None:
+    replicas, surge, unavailable, existing, ready = situation
+    result = rollout(replicas, existing, tuple(ready), surge, unavailable)
+    assert not result.add or len(existing) + len(result.add) <= replicas + surge
+
+
+@given(situations())
+def test_never_fewer_answer_than_allowed_because_of_what_is_stopped(situation: tuple) -> None:
+    replicas, surge, unavailable, existing, ready = situation
+    result = rollout(replicas, existing, tuple(ready), surge, unavailable)
+    answering = sum(name in ready for name in (*result.keep, *result.serve))
+    before = min(len(ready), replicas)
+    assert answering >= min(before, max(0, replicas - unavailable))
+
+
+@given(situations())
+def test_every_replica_is_accounted_for_once(situation: tuple) -> None:
+    replicas, surge, unavailable, existing, ready = situation
+    result = rollout(replicas, existing, tuple(ready), surge, unavailable)
+    assert sorted((*result.keep, *result.serve, *result.retire)) == sorted(existing)
+
+
+@given(situations())
+def test_a_rollout_always_ends(situation: tuple) -> None:
+    """If every started replica comes to answer and every retired one goes, only wanted ones remain."""
+    replicas, surge, unavailable, existing, ready = situation
+    for _ in range(40):
+        result = rollout(replicas, existing, tuple(ready), surge, unavailable)
+        added = names(NEW, *result.add)
+        existing = tuple(sorted((*result.keep, *result.serve, *added)))
+        ready = frozenset((*(n for n in result.keep), *result.serve, *added))
+    assert len(existing) == replicas
+    assert all(name.revision == NEW for name in existing)
