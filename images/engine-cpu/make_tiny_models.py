@@ -1,4 +1,4 @@
-"""Write tiny DeepSeek-V3 and Qwen2 models with random weights, small enough for a test and shaped so that vLLM takes them.
+"""Write tiny DeepSeek-V3 and Qwen2 models with random weights, shaped so that vLLM takes them.
 
 Usage: make_tiny_models.py FOLDER, which gets tiny-deepseek-v3 and tiny-qwen2. Nothing is downloaded: the tokenizer is
 trained here on a few sentences, the weights come from a fixed seed.

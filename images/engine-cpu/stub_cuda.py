@@ -1,11 +1,10 @@
 """Put empty CUDA libraries beside torch, so that PyPI's build of it loads without 3 GB that no CPU ever runs.
 
 Usage: stub_cuda.py SITE_PACKAGES. The loader wants each library that torch was linked against to exist, with the symbol
-versions and the data-like symbols it names. A stub has just these; each function reports failure if it is called, which
+versions and the symbols it names. A stub has just these; each function reports failure if it is called, which
 only happens after asking for a GPU.
 """
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ PREFIXES = {
     "libcusolver.so.12": "cusolver",
     "libcusparse.so.12": "cusparse",
     "libcusparseLt.so.0": "cusparseLt",
-    "libnccl.so.2": "(p?nccl)",
+    "libnccl.so.2": "nccl",
     "libnvrtc.so.13": "nvrtc",
     "libnvshmem_host.so.3": "nvshmem",
 }
@@ -42,9 +41,7 @@ def owner_of(name: str, version: str) -> str | None:
     """Say which of the missing libraries a symbol belongs to: its version names it, else the longest prefix does."""
     if version in PREFIXES:
         return version
-    if version:
-        return None
-    matching = [library for library, prefix in PREFIXES.items() if re.match(prefix, name)]
+    matching = [library for library, prefix in PREFIXES.items() if name.startswith(prefix)]
     return max(matching, key=lambda library: len(PREFIXES[library]), default=None)
 
 

@@ -7,7 +7,7 @@ they share. An own module is also the only way to build Kubernetes from the modu
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ class Product:
     Attributes
     ----------
     name
+        What :func:`build` is asked for.
+    module
         Folder under ``gomod/``.
     package
         What ``go build`` is given: ``tool`` stands for the module's tool lines, ``.`` for the module itself.
@@ -36,6 +38,7 @@ class Product:
     """
 
     name: str
+    module: str
     package: str
     binaries: dict[str, str]
     stamps: dict[str, str]
@@ -46,7 +49,7 @@ class Product:
 
     def key(self, go_version: str) -> str:
         """Return the cache key: sources, checksums, flags and compiler."""
-        files = [file for file in (GOMOD / self.name).iterdir() if file.suffix in {".go", ".mod", ".sum"}]
+        files = [file for file in (GOMOD / self.module).iterdir() if file.suffix in {".go", ".mod", ".sum"}]
         return key_of([self.name, self.package, self.ldflags(), go_version, *sorted(self.binaries.values())], files)
 
 
@@ -56,29 +59,31 @@ def products() -> dict[str, Product]:
     kubernetes = versions["KUBERNETES_VERSION"]
     major, minor, _ = kubernetes.split(".")
     component = "k8s.io/component-base/version"
+    stamps = {
+        f"{component}.gitVersion": f"v{kubernetes}",
+        f"{component}.gitMajor": major,
+        f"{component}.gitMinor": minor,
+        f"{component}.gitTreeState": "clean",
+    }
     programs = ["kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"]
-    helm = "helm.sh/helm/v4/internal/version"
+    helm = {"helm.sh/helm/v4/internal/version.version": f"v{versions['HELM_VERSION']}"}
     every = [
-        Product("pause", ".", {"pause": "pause"}, {}),
-        Product(
-            "kubernetes",
-            "tool",
-            {program: program for program in programs},
-            {
-                f"{component}.gitVersion": f"v{kubernetes}",
-                f"{component}.gitMajor": major,
-                f"{component}.gitMinor": minor,
-                f"{component}.gitTreeState": "clean",
-            },
-        ),
-        Product("etcd", "tool", {"server": "etcd", "etcdctl": "etcdctl"}, {}),
-        Product("coredns", ".", {"coredns": "coredns"}, {}),
-        Product("helm", "tool", {"helm": "helm"}, {f"{helm}.version": f"v{versions['HELM_VERSION']}"}),
+        Product("pause", "pause", ".", {"pause": "pause"}, {}),
+        Product("kubernetes", "kubernetes", "tool", {program: program for program in programs}, stamps),
+        # For clusters made by others, which need nothing else of Kubernetes.
+        Product("kubectl", "kubernetes", "k8s.io/kubernetes/cmd/kubectl", {"kubectl": "kubectl"}, stamps),
+        Product("etcd", "etcd", "tool", {"server": "etcd", "etcdctl": "etcdctl"}, {}),
+        Product("coredns", "coredns", ".", {"coredns": "coredns"}, {}),
+        Product("helm", "helm", "tool", {"helm": "helm"}, helm),
     ]
     return {product.name: product for product in every}
 
 
-def build(names: list[str] | None = None) -> Path:
+LOCAL = ("pause", "kubernetes", "etcd", "coredns", "helm")
+CLIENTS = ("kubectl", "helm")
+
+
+def build(names: Sequence[str]) -> Path:
     """Build what is missing and return one folder that holds all the programs of `names`.
 
     Raises
@@ -90,7 +95,7 @@ def build(names: list[str] | None = None) -> Path:
         needed = read_versions()["GO_VERSION"]
         raise ClusterError(f"Go is needed to build the test cluster: install Go {needed} or later and put it on PATH")
     go_version = run(["go", "env", "GOVERSION"], cwd=GOMOD / "kubernetes").strip()
-    chosen = [product for name, product in products().items() if names is None or name in names]
+    chosen = [product for name, product in products().items() if name in names]
     built = [build_once(cache_dir() / "bin" / f"{p.name}-{p.key(go_version)}", _builder(p)) for p in chosen]
     together = cache_dir() / "bin" / f"all-{key_of(folder.name for folder in built)}"
 
@@ -108,7 +113,7 @@ def _builder(product: Product) -> Callable[[Path], None]:
         flags = ["-trimpath", "-buildvcs=false", "-ldflags", product.ldflags()]
         environment = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
         output = f"{folder}{os.sep}"
-        run(["go", "build", *flags, "-o", output, product.package], env=environment, cwd=GOMOD / product.name)
+        run(["go", "build", *flags, "-o", output, product.package], env=environment, cwd=GOMOD / product.module)
         for written, wanted in product.binaries.items():
             (folder / written).rename(folder / wanted)
         say(f"built {product.name}")

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from tests.cluster import build, packages
 from tests.cluster.api import ClusterError
 from tests.cluster.cache import build_once, cache_dir
-from tests.cluster.shell import locked, run, say
+from tests.cluster.shell import locked, run, say, succeeds
 from tests.cluster.versions import ROOT, read_versions
 
 TARGETS = ("operator", "skypilot", "engine-cpu")
@@ -21,10 +20,18 @@ _EXTRA_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
 @dataclass(frozen=True)
 class Image:
-    """A built image: its name for pods, and the digest of its configuration, which changes with any of its content."""
+    """A built image.
+
+    Attributes
+    ----------
+    reference
+        Its name for pods.
+    digest
+        SHA-256 of its configuration in hexadecimal digits, which changes with any of its content.
+    """
 
     reference: str
-    identity: str
+    digest: str
 
 
 def reference_of(target: str) -> str:
@@ -55,7 +62,12 @@ class Docker:
         flags = ["--target", target, "--tag", reference, *build_arguments()]
         run(["docker", "build", *flags, str(ROOT)], env={"DOCKER_BUILDKIT": "1"})
         identity = run(["docker", "image", "inspect", "--format", "{{.Id}}", reference]).strip()
-        return Image(reference, identity)
+        return Image(reference, identity.removeprefix("sha256:"))
+
+    def push(self, image: Image, reference: str) -> None:
+        """Push an image to a registry under another name."""
+        run(["docker", "tag", image.reference, reference])
+        run(["docker", "push", reference])
 
 
 class Buildah:
@@ -84,7 +96,7 @@ class Buildah:
                 "bud",
                 "--layers",
                 "--pull=false",
-                "--format=oci",
+                "--format=docker",
                 "--network=host",
                 f"--ignorefile={ROOT / 'Dockerfile.dockerignore'}",
                 *build_arguments(),
@@ -95,13 +107,18 @@ class Buildah:
                 f"--file={ROOT / 'Dockerfile'}",
                 str(ROOT),
             )
-        return Image(reference, self._identity(reference) or "")
+            return Image(reference, self._digest(reference) or "")
 
-    def export(self, image: Image) -> list[str]:
-        """Return the command that writes an image to standard output, uncompressed."""
-        return self._command("push", "--quiet", "--disable-compression", image.reference, "oci-archive:/dev/stdout")
+    def export(self, image: Image, pipe: Path) -> list[str]:
+        """Return the command that writes an image into a named pipe, uncompressed."""
+        target = f"docker-archive:{pipe}:{image.reference}"
+        return self._command("push", "--quiet", "--disable-compression", image.reference, target)
 
-    def _identity(self, reference: str) -> str | None:
+    def push(self, image: Image, reference: str) -> None:
+        """Push an image to a registry under another name."""
+        self._run("push", image.reference, f"docker://{reference}")
+
+    def _digest(self, reference: str) -> str | None:
         try:
             return self._run("inspect", "--type=image", "--format={{.FromImageID}}", reference).strip()
         except ClusterError:
@@ -111,7 +128,7 @@ class Buildah:
         """Make Debian's minimal system from its packages, with this machine's extra certificates."""
         suite = read_versions()["DEBIAN_SUITE"]
         reference = f"docker.io/library/debian:{suite}-slim"
-        if self._identity(reference):
+        if self._digest(reference):
             return reference
 
         def bootstrap(folder: Path) -> None:
@@ -128,7 +145,7 @@ class Buildah:
     def _kubectl_image(self) -> str:
         """Put the kubectl built here where the Dockerfile expects the published image's."""
         reference = f"localhost/deepseek-operator/kubectl:v{read_versions()['KUBERNETES_VERSION']}"
-        if not self._identity(reference):
+        if not self._digest(reference):
             kubectl = build.build(["kubernetes"]) / "kubectl"
             self._from_scratch(reference, [(str(kubectl.resolve()), "/bin/kubectl")])
         return reference
@@ -138,19 +155,19 @@ class Buildah:
         try:
             for source, target in contents:
                 self._run("add", "--quiet", container, source, target)
-            self._run("commit", "--quiet", "--format=oci", container, reference)
+            self._run("commit", "--quiet", "--format=docker", container, reference)
         finally:
             self._run("rm", container)
 
 
-def single_program_archive(program: Path, reference: str, archive: Path) -> Path:
+def single_program_archive(program: Path, reference: str, archive: Path) -> Image:
     """Write an image that holds one static program and starts it, in the format of ``docker save``."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         entry = tarfile.TarInfo(program.name)
         entry.size, entry.mode = program.stat().st_size, 0o755
-        with program.open("rb") as content:
-            tar.addfile(entry, content)
+        with program.open("rb") as executable:
+            tar.addfile(entry, executable)
     digest = hashlib.sha256(layer.getvalue()).hexdigest()
     config = {
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine),
@@ -169,15 +186,14 @@ def single_program_archive(program: Path, reference: str, archive: Path) -> Path
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
-    return archive
+    return Image(reference, hashlib.sha256(files["config.json"]).hexdigest())
+
+
+def has_docker() -> bool:
+    """Say whether a Docker engine answers; the client alone is not enough."""
+    return succeeds(["docker", "info"], timeout=10)
 
 
 def builder() -> Docker | Buildah:
     """Return docker where an engine answers, else buildah."""
-    if shutil.which("docker"):
-        try:
-            run(["docker", "info"], timeout=10)
-            return Docker()
-        except ClusterError:
-            pass
-    return Buildah()
+    return Docker() if has_docker() else Buildah()

@@ -79,6 +79,11 @@ def succeeds(argv: Sequence[str | Path], *, timeout: float = 20) -> bool:
     return True
 
 
+def kubectl(bin_dir: Path, kubeconfig: Path) -> list[str]:
+    """Return how a command of kubectl begins."""
+    return [str(bin_dir / "kubectl"), f"--kubeconfig={kubeconfig}", "--request-timeout=10s"]
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on a file, which the kernel drops if this process is killed."""

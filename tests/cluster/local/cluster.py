@@ -16,10 +16,9 @@ from tests.cluster.local import cgroups, containerd, network, nodeinit, services
 from tests.cluster.local.layout import NODE, Layout, check_name, choose_slot
 from tests.cluster.local.manifests import initial_objects
 from tests.cluster.local.pki import write_pki
-from tests.cluster.local.process import Identity, only_child
-from tests.cluster.shell import locked, run, say, succeeds
+from tests.cluster.local.process import Identity, only_child, program_of
+from tests.cluster.shell import kubectl, locked, run, say, succeeds
 
-_BINARIES = ["pause", "kubernetes", "etcd", "coredns", "helm"]
 _READY_WITHIN = 120.0
 _WATCHES = 1024
 
@@ -62,7 +61,7 @@ class LocalCluster:
     @property
     def bin_dir(self) -> Path:
         """See :class:`~tests.cluster.api.Cluster`."""
-        return build.build(_BINARIES)
+        return build.build(build.LOCAL)
 
     def up(self) -> None:
         """See :class:`~tests.cluster.api.Cluster`."""
@@ -80,9 +79,9 @@ class LocalCluster:
 
     def _start(self, bin_dir: Path) -> None:
         layout = Layout(self._name, choose_slot(self._name, network.is_routed))
+        if any(cache_dir().is_relative_to(mount["folder"]) for mount in _private_folders(layout)):
+            raise ClusterError(f"{cache_dir()}: the cache must not lie in a folder that the node has its own of")
         for folder in (layout.images, layout.state, layout.run):
-            if any(folder.is_relative_to(place) for place in ("/tmp", "/var/log")) or cache_dir().is_relative_to("/run"):
-                raise ClusterError(f"{folder}: the cache cannot lie below a folder that the node has its own of")
             folder.mkdir(parents=True, exist_ok=True)
         (layout.state / "cluster.json").write_text(json.dumps({"slot": layout.slot}))
         (layout.state / "log").mkdir()
@@ -103,12 +102,7 @@ class LocalCluster:
             "network_ready": str(layout.run / "network-ready"),
             "log_dir": str(layout.state / "log"),
             "volumes": str(services.VOLUMES),
-            "mounts": [
-                {"folder": "/var/lib", "own": str(layout.state), "stand_in": str(layout.state / "var-lib")},
-                {"folder": "/run", "own": str(layout.run), "stand_in": str(layout.run / "run")},
-                {"folder": "/var/log", "own": "", "stand_in": str(layout.state / "var-log")},
-                {"folder": "/tmp", "own": "", "stand_in": str(layout.state / "tmp")},
-            ],
+            "mounts": _private_folders(layout),
             "services": services.services(layout, bin_dir, audit=self._audit),
         }
         plan_file = layout.state / "plan.json"
@@ -135,24 +129,24 @@ class LocalCluster:
 
     def _load_pause(self, layout: Layout, bin_dir: Path) -> None:
         deadline = time.monotonic() + 30
-        while not succeeds(["ctr", "--address", layout.containerd_socket, "version"]):
+        while not containerd.answers(layout):
             if time.monotonic() > deadline:
                 raise ClusterError(f"containerd does not answer; see {layout.state}/log/containerd.log")
             time.sleep(0.2)
-        reference, identity = services.PAUSE_IMAGE, (bin_dir / "pause").resolve().parent.name
-        if not containerd.has_image(layout, reference, identity):
-            archive = images.single_program_archive(bin_dir / "pause", reference, layout.run / "pause.tar")
-            containerd.import_image(layout, reference, identity, ["cat", str(archive)])
+        archive = layout.run / "pause.tar"
+        image = images.single_program_archive(bin_dir / "pause", services.PAUSE_IMAGE, archive)
+        if not containerd.has_image(layout, image):
+            containerd.ctr(layout, "images", "import", str(archive))
 
     def _wait(self, layout: Layout, bin_dir: Path, init: int) -> None:
-        kubectl = [bin_dir / "kubectl", f"--kubeconfig={layout.kubeconfig}"]
+        command = kubectl(bin_dir, layout.kubeconfig)
         deadline = time.monotonic() + _READY_WITHIN
         say("waiting for the API server")
-        while not succeeds([*kubectl, "get", "--raw=/readyz"]):
+        while not succeeds([*command, "get", "--raw=/readyz"]):
             self._check_deadline(layout, init, deadline)
-        while not succeeds([*kubectl, "get", "serviceaccount", "default", "--namespace=kube-system"]):
+        while not succeeds([*command, "get", "serviceaccount", "default", "--namespace=kube-system"]):
             self._check_deadline(layout, init, deadline)
-        run([*kubectl, "apply", "--filename=-"], stdin=initial_objects(layout))
+        run([*command, "apply", "--filename=-"], stdin=initial_objects(layout))
         say("waiting for the node")
         while not self.health().healthy:
             self._check_deadline(layout, init, deadline)
@@ -192,29 +186,59 @@ class LocalCluster:
         init = Identity.load(layout.run / "init.json")
         if not init or not init.alive():
             return Health(healthy=False, details=(f"{self._name}: not running",))
-        kubectl = [self.bin_dir / "kubectl", f"--kubeconfig={layout.kubeconfig}", "--request-timeout=5s"]
+        command = kubectl(self.bin_dir, layout.kubeconfig)
         checks = {
             "link to the host": network.is_connected(layout),
-            "API server": succeeds([*kubectl, "get", "--raw=/readyz"]),
-            "node": succeeds([*kubectl, "wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=1s"]),
+            "API server": succeeds([*command, "get", "--raw=/readyz"]),
+            "node": succeeds([*command, "wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=1s"]),
             "DNS": _answers(f"http://{layout.node_ip}:8181/ready"),
-            "images": succeeds(["ctr", "--address", layout.containerd_socket, "version"]),
+            "images": containerd.answers(layout),
         }
         details = [f"{what}: {'ok' if fine else 'NOT OK'}" for what, fine in checks.items()]
         return Health(healthy=all(checks.values()), details=tuple(details))
+
+    def kill_service(self, service: str) -> None:
+        """Kill one of the node's services as a crash would; process 1 starts it again after a second.
+
+        Parameters
+        ----------
+        service
+            ``etcd``, ``kube-apiserver``, ``kube-controller-manager``, ``kube-scheduler``, ``kubelet``, ``kube-proxy``,
+            ``containerd`` or ``coredns``.
+
+        Raises
+        ------
+        ClusterError
+            No such service runs.
+        """
+        found = [pid for pid in cgroups.members(self._name) if program_of(pid) == service]
+        for identity in filter(None, map(Identity.of, found)):
+            identity.kill()
+        if not found:
+            raise ClusterError(f"{self._name} runs no {service}")
 
     def load_image(self, image: str) -> str:
         """See :class:`~tests.cluster.api.Cluster`."""
         built = images.Buildah().build(image)
         layout = self.layout
         with locked(cache_dir() / "locks" / f"{self._name}-images.lock"):
-            if containerd.has_image(layout, built.reference, built.identity):
+            if containerd.has_image(layout, built):
                 say(f"{built.reference} is loaded already")
                 return built.reference
             say(f"loading {built.reference}")
-            containerd.import_image(layout, built.reference, built.identity, images.Buildah().export(built))
+            containerd.import_image(layout, built, lambda pipe: images.Buildah().export(built, pipe))
         say(f"loaded {built.reference}")
         return built.reference
+
+
+def _private_folders(layout: Layout) -> list[dict[str, str]]:
+    """Return which folders of this machine the node has its own of, as :func:`nodeinit.take_over` reads them."""
+    return [
+        {"folder": "/var/lib", "own": str(layout.state), "stand_in": str(layout.state / "var-lib")},
+        {"folder": "/run", "own": str(layout.run), "stand_in": str(layout.run / "run")},
+        {"folder": "/var/log", "own": "", "stand_in": str(layout.state / "var-log")},
+        {"folder": "/tmp", "own": "", "stand_in": str(layout.state / "tmp")},
+    ]
 
 
 def _raise_inotify_limit() -> None:

@@ -1,12 +1,18 @@
 """Getting images into the node's containerd."""
 
-import json
+import os
 import subprocess
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.cluster.api import ClusterError
+from tests.cluster.images import Image
 from tests.cluster.local.layout import Layout
-from tests.cluster.shell import run
+from tests.cluster.shell import run, succeeds
+
+_CLOSING_SECONDS = 5.0
 
 
 def ctr(layout: Layout, *arguments: str) -> str:
@@ -14,55 +20,64 @@ def ctr(layout: Layout, *arguments: str) -> str:
     return run(["ctr", "--address", layout.containerd_socket, "--namespace", "k8s.io", *arguments])
 
 
-def has_image(layout: Layout, reference: str, identity: str) -> bool:
+def answers(layout: Layout) -> bool:
+    """Say whether containerd takes requests."""
+    return succeeds(["ctr", "--address", layout.containerd_socket, "version"])
+
+
+def has_image(layout: Layout, image: Image) -> bool:
     """Say whether an image is there in just this build.
 
-    What was imported is kept in a file beside the images, because containerd knows an image by the digest of a
-    manifest, which the builder only makes when it exports.
+    The kubelet's interface names every image a second time by the digest of its configuration: both names must stand
+    for the same content.
     """
-    present = ctr(layout, "images", "list", "--quiet", f"name=={reference}").split()
-    return reference in present and _imported(layout).get(reference) == identity
+    digests = {}
+    for line in ctr(layout, "images", "list").splitlines()[1:]:
+        name, _, digest, *_ = line.split()
+        digests[name] = digest
+    return image.reference in digests and digests[image.reference] == digests.get(f"sha256:{image.digest}")
 
 
-def import_image(layout: Layout, reference: str, identity: str, export: list[str]) -> None:
+def import_image(layout: Layout, image: Image, export: Callable[[Path], list[str]]) -> None:
     """Stream an image into containerd.
 
     Parameters
     ----------
     layout
         Whose containerd.
-    reference
-        Name of the image.
-    identity
-        What tells one build of it from the next.
+    image
+        What is imported.
     export
-        Command that writes the image to standard output as an archive, best uncompressed: both ends are on this
+        Makes the command that writes the image into a named pipe. It shall not compress: both ends are on this
         machine, and compressing takes longer than all the rest.
     """
-    target = ["ctr", "--address", str(layout.containerd_socket), "--namespace", "k8s.io", "images", "import", "-"]
-    with subprocess.Popen(export, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as source:
-        taken = subprocess.run(target, stdin=source.stdout, capture_output=True, text=True, check=False)
-        if source.stdout:
-            source.stdout.close()
-        said = source.stderr.read().decode() if source.stderr else ""
-    if source.returncode or taken.returncode:
-        raise ClusterError(f"{reference} could not be loaded:\n{said}{taken.stderr}{taken.stdout}")
-    _record(layout, reference, identity)
+    with tempfile.TemporaryDirectory() as scratch:
+        pipe = Path(scratch, "image")
+        os.mkfifo(pipe)
+        client = ["ctr", "--address", str(layout.containerd_socket), "--namespace", "k8s.io"]
+        writer, reader = _start(export(pipe)), _start([*client, "images", "import", str(pipe)])
+        try:
+            while writer.poll() is None or reader.poll() is None:
+                # Either end alone would wait for the other for ever.
+                if writer.returncode or reader.returncode is not None:
+                    break
+                time.sleep(0.05)
+            _finish(image, reader, writer)
+        finally:
+            for process in (writer, reader):
+                process.kill()
+                process.communicate()
 
 
-def _record_file(layout: Layout) -> Path:
-    return layout.images / "imported.json"
+def _start(argv: list[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def _imported(layout: Layout) -> dict[str, str]:
-    try:
-        stored = json.loads(_record_file(layout).read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return {str(reference): str(identity) for reference, identity in stored.items()}
-
-
-def _record(layout: Layout, reference: str, identity: str) -> None:
-    unfinished = _record_file(layout).with_suffix(".unfinished")
-    unfinished.write_text(json.dumps({**_imported(layout), reference: identity}, indent=1))
-    unfinished.rename(_record_file(layout))
+def _finish(image: Image, *processes: "subprocess.Popen[str]") -> None:
+    for process in processes:
+        try:
+            said, _ = process.communicate(timeout=_CLOSING_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+        if process.returncode:
+            raise ClusterError(f"{image.reference} could not be loaded:\n{said}")

@@ -9,7 +9,9 @@ from tests.cluster.local.layout import Layout
 def initial_objects(layout: Layout) -> str:
     """Return them as one JSON List for ``kubectl apply``."""
     rbac = "rbac.authorization.k8s.io"
-    ports = [{"name": name, "port": 53, "protocol": protocol} for name, protocol in (("dns", "UDP"), ("dns-tcp", "TCP"))]
+    ports = [
+        {"name": name, "port": 53, "protocol": protocol} for name, protocol in (("dns", "UDP"), ("dns-tcp", "TCP"))
+    ]
     reads = ["endpoints", "services", "pods", "namespaces"]
     items: list[dict[str, Any]] = [
         {

@@ -1,7 +1,7 @@
 """The link between the cluster's network namespace and this machine.
 
-The namespace has no way out: no default route, no address translation. Pods reach each other, Services, the node and the
-host's end of the link; everything else is "network unreachable" at once rather than after a time-out.
+The namespace has no way out: no default route, no address translation. Pods reach each other, Services, the node and
+the host's end of the link; everything else is "network unreachable" at once rather than after a time-out.
 """
 
 import json

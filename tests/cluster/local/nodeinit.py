@@ -1,8 +1,8 @@
 """Process 1 of a cluster's namespaces: starts the node's services, starts them again when they die, reaps orphans.
 
-Runs as a plain script with nothing but the standard library: ``nodeinit.py PLAN.json``. Its process namespace is what makes
-removal certain: when process 1 ends, however it ends, the kernel ends every other process inside, each pod's included,
-and the mount and network namespaces go with the last of them.
+Runs as a plain script with nothing but the standard library: ``nodeinit.py PLAN.json``. Its process namespace is what
+makes removal certain: when process 1 ends, however it ends, the kernel ends every other process inside, each pod's
+included, and the mount and network namespaces go with the last of them.
 """
 
 import json

@@ -80,3 +80,11 @@ def only_child(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return int(children[0]) if children else None
+
+
+def program_of(pid: int) -> str | None:
+    """Return the name of the file that a process runs; None if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name
+    except (FileNotFoundError, ProcessLookupError):
+        return None

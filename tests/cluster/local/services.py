@@ -38,7 +38,7 @@ def services(layout: Layout, bin_dir: Path, *, audit: bool) -> list[dict[str, An
     def service(name: str, *flags: str, after: int | str | None = None) -> dict[str, Any]:
         return {"name": name, "argv": [str(bin_dir / name), *flags], "after": after}
 
-    every = [
+    return [
         service(
             "etcd",
             f"--data-dir={layout.state / 'etcd'}",
@@ -75,7 +75,6 @@ def services(layout: Layout, bin_dir: Path, *, audit: bool) -> list[dict[str, An
         service("kube-proxy", f"--config={etc / 'proxy.yaml'}", after=api),
         service("coredns", f"-conf={etc / 'Corefile'}", after=api),
     ]
-    return every
 
 
 def _apiserver(layout: Layout, *, audit: bool) -> list[str]:
@@ -150,7 +149,10 @@ def _cni(layout: Layout) -> dict[str, Any]:
         "ranges": [[{"subnet": str(layout.pods)}]],
         "routes": [{"dst": "0.0.0.0/0"}],
     }
-    plugins = [{"type": "ptp", "ipMasq": False, "ipam": ipam}, {"type": "portmap", "capabilities": {"portMappings": True}}]
+    plugins = [
+        {"type": "ptp", "ipMasq": False, "ipam": ipam},
+        {"type": "portmap", "capabilities": {"portMappings": True}},
+    ]
     return {"cniVersion": "0.4.0", "name": layout.name, "plugins": plugins}
 
 
