@@ -1,0 +1,109 @@
+"""``deepseek-operator models`` and ``deepseek-operator gpus``: what the catalog knows."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from deepseek_operator.catalog import Accelerator, Catalog, CatalogError, GpuInfo, ModelInfo, load_catalog
+from deepseek_operator.cli.table import render_table
+from deepseek_operator.planning.result import dollars
+
+__all__ = ["CatalogFiles", "ListFormat", "open_catalog", "register", "render_gpus", "render_models"]
+
+EXIT_BAD_INPUT = 2
+
+CatalogFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--catalog", help="File or directory that adds or replaces models, GPUs and prices; may be repeated."),
+]
+
+
+class ListFormat(StrEnum):
+    """Form of the output."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+Output = Annotated[ListFormat, typer.Option("-o", "--output", help="table, json or yaml.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+
+    @app.command()
+    def models(output: Output = ListFormat.TABLE, catalog: CatalogFiles = None) -> None:
+        """List the models that can be named in spec.model.name."""
+        typer.echo(render_models(open_catalog(catalog), output))
+
+    @app.command()
+    def gpus(output: Output = ListFormat.TABLE, catalog: CatalogFiles = None) -> None:
+        """List the GPUs that can be named in spec.resources.accelerators."""
+        typer.echo(render_gpus(open_catalog(catalog), output))
+
+
+def open_catalog(paths: list[Path] | None) -> Catalog:
+    """Return the catalog, or end the command with the error of a bad file."""
+    try:
+        return load_catalog(paths or ())
+    except CatalogError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT) from error
+
+
+def render_models(catalog: Catalog, output: ListFormat) -> str:
+    """Return all models in the form asked for."""
+    if output is not ListFormat.TABLE:
+        return _dump([model.model_dump(mode="json", by_alias=True) for model in catalog.models.values()], output)
+    header = ("MODEL", "ALIASES", "PARAMS (B)", "WEIGHTS (GiB)", "DTYPE", "CONTEXT", "ENGINES", "LICENCE")
+    rows = [_model_row(model) for model in catalog.models.values()]
+    return render_table(header, rows, right=frozenset({"PARAMS (B)", "WEIGHTS (GiB)", "CONTEXT"}))
+
+
+def _model_row(model: ModelInfo) -> tuple[str, ...]:
+    return (
+        model.id,
+        ", ".join(alias for alias in model.aliases if "/" not in alias) or "-",
+        f"{model.parameters / 1e9:.1f}",
+        f"{model.weights.gib:.1f}",
+        model.weights.dtype.value,
+        str(model.context_length),
+        ", ".join(name.value for name in model.engines),
+        model.licence,
+    )
+
+
+def render_gpus(catalog: Catalog, output: ListFormat) -> str:
+    """Return all GPUs in the form asked for."""
+    if output is not ListFormat.TABLE:
+        return _dump([gpu.model_dump(mode="json", by_alias=True) for gpu in catalog.gpus.values()], output)
+    header = ("GPU", "MEMORY (GiB)", "COMPUTE", "BF16", "FP8", "SOLD AS", "FROM ($/h)", "ON")
+    rows = [_gpu_row(catalog, gpu) for gpu in catalog.gpus.values()]
+    return render_table(header, rows, right=frozenset({"MEMORY (GiB)", "FROM ($/h)"}))
+
+
+def _gpu_row(catalog: Catalog, gpu: GpuInfo) -> tuple[str, ...]:
+    accelerators = [Accelerator(name=gpu.name, count=count) for count in gpu.counts]
+    priced = [price for a in accelerators if (price := catalog.cheapest(a, spot=False)) is not None]
+    cheapest = min(priced, key=lambda price: price.on_demand or 0) if priced else None
+    return (
+        gpu.name,
+        f"{gpu.memory_gib:.1f}",
+        gpu.compute_capability if gpu.compute_capability != "0.0" else gpu.vendor.value,
+        "yes" if gpu.bf16 else "no",
+        gpu.fp8.value,
+        ", ".join(str(count) for count in gpu.counts),
+        (dollars(cheapest.on_demand) or "-") if cheapest else "-",
+        f"{cheapest.accelerators} {cheapest.cloud}, {cheapest.as_of or 'undated'}" if cheapest else "-",
+    )
+
+
+def _dump(value: Any, output: ListFormat) -> str:
+    if output is ListFormat.JSON:
+        return json.dumps(value, indent=2)
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110).rstrip("\n")

@@ -1,0 +1,135 @@
+"""``deepseek-operator plan``: what a deployment would come to. Works offline and needs no cluster."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from pydantic import ValidationError
+
+from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, EngineName
+from deepseek_operator.api.status import Verdict
+from deepseek_operator.api.v1alpha1 import KIND
+from deepseek_operator.catalog import Catalog
+from deepseek_operator.cli.catalog import EXIT_BAD_INPUT, CatalogFiles, open_catalog
+from deepseek_operator.cli.plan_output import PlanFormat, render_plans
+from deepseek_operator.planning import Plan, PlanInputError, plan
+
+__all__ = ["register"]
+
+EXIT_DOES_NOT_FIT = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("plan")(plan_command)
+
+
+def plan_command(
+    file: Annotated[
+        str | None, typer.Option("-f", "--file", help="YAML with DeepSeekDeployments; - reads standard input.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Hugging Face id or alias, instead of a file.")] = None,
+    accelerators: Annotated[
+        list[str] | None, typer.Option(help="GPUs of one node, such as L4:1; may be repeated. Unset: planned.")
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, max=64, help="Nodes of one replica. Unset: planned.")] = None,
+    replicas: Annotated[int | None, typer.Option(min=0, max=100, help="Number of replicas.")] = None,
+    engine: Annotated[EngineName | None, typer.Option(help="Auto, VLLM or SGLang.")] = None,
+    max_model_len: Annotated[int | None, typer.Option(min=1, help="Longest context in tokens. Unset: planned.")] = None,
+    infra: Annotated[
+        list[str] | None, typer.Option(help="Where replicas may run, such as aws/us-east-1; may be repeated.")
+    ] = None,
+    capacity_type: Annotated[CapacityType | None, typer.Option(help="OnDemand, Spot or SpotThenOnDemand.")] = None,
+    max_hourly_cost: Annotated[
+        str | None, typer.Option(help="Most that all replicas together may cost in US dollars an hour.")
+    ] = None,
+    arg: Annotated[
+        list[str] | None, typer.Option(help="Argument of the engine, such as --arg=--enforce-eager; may be repeated.")
+    ] = None,
+    output: Annotated[PlanFormat, typer.Option("-o", "--output", help="table, json, yaml or task.")] = PlanFormat.TABLE,
+    catalog: CatalogFiles = None,
+) -> None:
+    """Show the GPUs, the layout, the longest context and the price that a deployment comes to.
+
+    Exit status: 0 it fits, 3 it does not, 2 the input is wrong.
+    """
+    resources = {
+        "accelerators": accelerators,
+        "nodes": nodes,
+        "infra": infra,
+        "capacityType": capacity_type,
+        "maxHourlyCost": max_hourly_cost,
+    }
+    overlay: dict[str, Any] = {
+        "model": {"name": model},
+        "engine": {"name": engine, "maxModelLen": max_model_len, "args": arg},
+        "resources": resources,
+        "replicas": replicas,
+    }
+    if (file is None) == (model is None):
+        _fail("exactly one of --file and --model must be given")
+    known = open_catalog(catalog)
+    documents = [("", {})] if file is None else list(_read(file))
+    plans = [_plan(name, _overlaid(spec, overlay), known) for name, spec in documents]
+    typer.echo(render_plans(plans, output))
+    if any(item.verdict is Verdict.DOES_NOT_FIT for _, _, item in plans):
+        raise typer.Exit(EXIT_DOES_NOT_FIT)
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def _read(file: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and raw spec of each DeepSeekDeployment in a file."""
+    found = 0
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        documents = list(yaml.safe_load_all(text))
+    except OSError as error:
+        _fail(f"{file}: {error.strerror}")
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        _fail(f"{file} is not YAML: {' '.join(str(error).split())}")
+    for document in documents:
+        if not isinstance(document, dict) or document.get("kind") != KIND:
+            continue
+        spec = document.get("spec")
+        if not isinstance(spec, dict):
+            _fail(f"{file}: a {KIND} without spec")
+        metadata = document.get("metadata")
+        found += 1
+        yield str(metadata.get("name", "")) if isinstance(metadata, dict) else "", spec or {}
+    if not found:
+        _fail(f"{file} holds no {KIND}")
+
+
+def _overlaid(spec: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec of the file with what the command line says over it."""
+    merged = dict(spec)
+    for key, value in overlay.items():
+        if isinstance(value, dict):
+            given = {name: item for name, item in value.items() if item is not None}
+            if given:
+                merged[key] = {**(merged.get(key) or {}), **given}
+        elif value is not None:
+            merged[key] = value
+    return merged
+
+
+def _plan(name: str, raw: dict[str, Any], catalog: Catalog) -> tuple[str, DeepSeekDeploymentSpec, Plan]:
+    where = f"{name}: " if name else ""
+    try:
+        spec = DeepSeekDeploymentSpec.model_validate(raw)
+        return name, spec, plan(spec, catalog)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in ("spec", *first["loc"]))
+        value = "" if isinstance(first["input"], dict) else f"{first['input']}: "
+        _fail(f"{where}{field}: {value}{first['msg'].removeprefix('Value error, ')}")
+    except PlanInputError as error:
+        _fail(f"{where}{error}")
+    raise AssertionError("unreachable")
