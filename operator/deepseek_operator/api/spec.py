@@ -212,8 +212,8 @@ class Resources(SpecModel):
             max_items=16,
         ),
     ] = field(
-        'Where replicas may run, in order of preference: ["kubernetes", "aws/us-east-1", "gcp"]. Unset: whatever '
-        "SkyPilot has enabled, cheapest first.",
+        'Where replicas may run, in order of preference: ["kubernetes", "aws/us-east-1", "gcp"]. Unset: the '
+        "default of the operator, which is kubernetes: nothing is rented unless a cloud is named here or there.",
         default=(),
     )
     nodes: int | None = field("Nodes of one replica. Unset: planned.", default=None, ge=1, le=64)

@@ -54,6 +54,13 @@ def run(
             help="Context of the SkyPilot server in which replicas on Kubernetes run. Unset: its own cluster.",
         ),
     ] = None,
+    default_infra: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar=f"{_ENV}DEFAULT_INFRA",
+            help="Where deployments without resources.infra run; may be repeated. Unset: kubernetes.",
+        ),
+    ] = None,
     namespace: Annotated[
         list[str] | None,
         typer.Option(envvar=f"{_ENV}NAMESPACES", help="Namespace to serve; may be repeated. Unset: all."),
@@ -82,6 +89,7 @@ def run(
         skypilot_user_id=_user_id(skypilot_user_id),
         skypilot_token_file=skypilot_token_file,
         kubernetes_context=kubernetes_context,
+        default_infra=tuple(default_infra or _DEFAULTS.default_infra),
         namespaces=tuple(namespace or ()),
         catalog_files=tuple(catalog or ()),
         workers=workers,

@@ -1,5 +1,6 @@
 """What is read of Kubernetes for one deployment, in the types of the decision."""
 
+import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,11 @@ class ClusterReader:
                 keys = ", ".join(sorted(secret.data or {})) or "none"
                 missing.append(f"Secret {reference.name} has no key {reference.key} (it has: {keys})")
         return tuple(missing)
+
+    async def secret_value(self, namespace: str, reference: SecretKeyRef) -> str:
+        """Return the value of a key of a Secret, for a machine that no kubelet serves."""
+        secret = await self._client.get(Secret, reference.name, namespace=namespace)
+        return base64.b64decode((secret.data or {})[reference.key]).decode()
 
     async def _service(self, deployment: DeepSeekDeployment) -> PublishedService:
         namespace, name = deployment.metadata.namespace, deployment.metadata.name

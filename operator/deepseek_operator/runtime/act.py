@@ -1,7 +1,7 @@
 """Act: each typed action of a decision, carried out so that doing it twice is doing it once."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -69,9 +69,9 @@ class Actor:
                 self.observer.memories[name] = Memory()
                 await self.skypilot.down(name)
             case Launch(name, revision):
-                await self._launch(self._task(world, name, revision))
+                await self._launch(await self._task(world, name, revision))
             case RunAgain(name, revision):
-                await self._run_again(self._task(world, name, revision))
+                await self._run_again(await self._task(world, name, revision))
 
     async def _launch(self, task: LaunchTask) -> None:
         """Launch, unless a launch of this name is in flight: the server has no idempotency key, so we ask first."""
@@ -95,7 +95,7 @@ class Actor:
         except SkyPilotRejectedError as error:
             memory.rejected = _rejected(name, error)
 
-    def _task(self, world: World, name: str, revision: str) -> LaunchTask:
+    async def _task(self, world: World, name: str, revision: str) -> LaunchTask:
         deployment, plan = world.deployment, world.plan
         assert plan is not None, "nothing is launched without a plan"
         context = TaskContext(
@@ -107,7 +107,18 @@ class Actor:
             service_account=service_account_name(deployment),
             kubernetes_context=self.kubernetes_context,
         )
-        return build_task(deployment.spec, plan, context)
+        task = build_task(self.observer.placed(deployment.spec), plan, context)
+        return await self._with_secrets(deployment.metadata.namespace, task)
+
+    async def _with_secrets(self, namespace: str, task: LaunchTask) -> LaunchTask:
+        """Fill in the secrets of a task for rented machines, where no kubelet can; they are kept nowhere else."""
+        if not task.secrets:
+            return task
+        values = {
+            secret.variable: await self.observer.reader.secret_value(namespace, secret.secret)
+            for secret in task.secrets
+        }
+        return replace(task, task={**task.task, "secrets": values})
 
     @staticmethod
     def _names_on_cloud(world: World, name: str) -> frozenset[str]:

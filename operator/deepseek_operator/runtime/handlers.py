@@ -26,14 +26,15 @@ def register(
     """
 
     @kopf.on.event(api.GROUP, api.VERSION, api.PLURAL, registry=registry)
-    async def deployment_changed(namespace: str, name: str, uid: str, **_: Any) -> None:
-        note_uid(uid, (namespace, name))
-        wake((namespace, name))
+    async def deployment_changed(namespace: str | None, name: str, uid: str, **_: Any) -> None:
+        key = (str(namespace), name)
+        note_uid(uid, key)
+        wake(key)
 
     owned = {api.LABEL_NAME: kopf.PRESENT, api.LABEL_UID: kopf.PRESENT}
 
-    async def owned_changed(namespace: str, labels: kopf.Labels, **_: Any) -> None:
-        wake((namespace, labels[api.LABEL_NAME]))
+    async def owned_changed(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
+        wake((str(namespace), labels[api.LABEL_NAME]))
 
     kopf.on.event("v1", "pods", labels=owned, registry=registry)(owned_changed)
     kopf.on.event("v1", "services", labels=owned, registry=registry)(owned_changed)

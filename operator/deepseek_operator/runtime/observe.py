@@ -60,6 +60,7 @@ class Observer:
     snapshots: SnapshotLoop
     prober: Prober
     catalog: Catalog
+    default_infra: tuple[str, ...] = ("kubernetes",)
     memories: dict[str, Memory] = field(default_factory=dict)
 
     def memory(self, cluster_name: str) -> Memory:
@@ -79,7 +80,7 @@ class Observer:
             self.prober.watch(key, {})
             return None
         deployment, invalid = parse_leniently(body)
-        chosen, failure = self._plan(deployment) if invalid is None else (None, invalid)
+        chosen, failure = self._plan(deployment.spec) if invalid is None else (None, invalid)
         snapshot = await self.snapshots.newer_than(acted_at)
         seen = await self.reader.observe(deployment)
         missing = await self.reader.missing_secrets(key[0], _secrets(deployment.spec))
@@ -135,11 +136,25 @@ class Observer:
             }
         )
 
-    def _plan(self, deployment: DeepSeekDeployment) -> tuple[Plan | None, Failure | None]:
+    def placed(self, spec: DeepSeekDeploymentSpec) -> DeepSeekDeploymentSpec:
+        """Return ``spec`` with the operator's default infra where the user named none."""
+        if spec.resources.infra:
+            return spec
+        resources = spec.resources.model_copy(update={"infra": self.default_infra})
+        return spec.model_copy(update={"resources": resources})
+
+    def _plan(self, spec: DeepSeekDeploymentSpec) -> tuple[Plan | None, Failure | None]:
+        spec = self.placed(spec)
         try:
-            chosen = plan(deployment.spec, self.catalog)
+            chosen = plan(spec, self.catalog)
         except PlanInputError as error:
             return None, Failure(Reason.INVALID_SPEC, str(error))
+        if chosen.needs_api_key and spec.endpoint.api_key_secret_ref is None:
+            return chosen, Failure(
+                Reason.INVALID_SPEC,
+                "endpoint.apiKeySecretRef must be set when resources.infra names a cloud "
+                f"({', '.join(spec.resources.infra)}): the port of a rented machine is open to the internet",
+            )
         if chosen.verdict is Verdict.DOES_NOT_FIT:
             return chosen, Failure(Reason.DOES_NOT_FIT, chosen.reason)
         return chosen, None
@@ -187,7 +202,7 @@ class Observer:
 
 
 def parse_leniently(body: dict[str, Any]) -> tuple[DeepSeekDeployment, Failure | None]:
-    """Return the typed object; one whose spec this version cannot read gets a placeholder, so that it can be deleted."""
+    """Return the typed object; a spec that this version cannot read becomes a placeholder, so that it can go."""
     try:
         return DeepSeekDeployment.parse(body), None
     except InvalidObjectError as error:

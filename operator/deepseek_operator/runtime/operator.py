@@ -50,7 +50,9 @@ class Operator:
         self._snapshots = SnapshotLoop(self._skypilot, changed=self._skypilot_changed, busy=self._busy)
         writer = ClusterWriter(self._kube, settings.instance)
         catalog = load_catalog(settings.catalog_files)
-        observer = Observer(ClusterReader(self._kube), self._skypilot, self._snapshots, self._prober, catalog)
+        observer = Observer(
+            ClusterReader(self._kube), self._skypilot, self._snapshots, self._prober, catalog, settings.default_infra
+        )
         self._reconciler = Reconciler(
             observer=observer,
             actor=Actor(writer, self._skypilot, observer, settings.kubernetes_context),

@@ -69,7 +69,7 @@ class WorkQueue:
     def failed(self, key: Key) -> float:
         """Say that a pass failed; it is repeated after the returned number of seconds."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = min(_FIRST_BACKOFF_S * 2 ** min(failures - 1, 10), _LONGEST_BACKOFF_S)
+        delay: float = min(_FIRST_BACKOFF_S * 2 ** min(failures - 1, 10), _LONGEST_BACKOFF_S)
         self._release(key)
         self.add_after(key, delay)
         return delay

@@ -25,6 +25,10 @@ class Settings:
     """Context of the SkyPilot server's kubeconfig in which replicas on Kubernetes run: the cluster of the deployments.
     Unset: the server's default, which for a sidecar is the cluster that it runs in."""
 
+    default_infra: tuple[str, ...] = ("kubernetes",)
+    """Where replicas of deployments run that do not name any ``resources.infra``. Kubernetes alone: nothing is rented
+    unless somebody asked for it."""
+
     namespaces: tuple[str, ...] = ()
     """Namespaces whose deployments are served. Empty: all."""
 
