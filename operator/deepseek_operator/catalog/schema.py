@@ -207,6 +207,8 @@ class GpuInfo(Row):
     counts: tuple[int, ...] = Field(min_length=1)
     """Numbers per machine that clouds sell."""
     nvlink: bool = False
+    only_on: str | None = None
+    """The one cloud that uses this name, where others have another name for the same chip."""
     sources: dict[str, str]
 
     @property

@@ -16,6 +16,11 @@ __all__ = ["PlanFormat", "render_plans"]
 Planned = tuple[str, DeepSeekDeploymentSpec, Plan]
 
 
+_HEADER = tuple(
+    ["CLOUD", "INSTANCE", "ACCELERATORS", "NODES", "PARALLELISM", "CONTEXT", "COST ($/h)", "VERDICT", "CHOSEN"]
+)
+
+
 class PlanFormat(StrEnum):
     """Form of the output."""
 
@@ -52,19 +57,8 @@ def _table(name: str, spec: DeepSeekDeploymentSpec, plan: Plan) -> str:
         shown = plan.candidates or ()
         rows = [_row(candidate, str(candidate.accelerator) in chosen) for candidate in shown]
         rows += [_row(candidate, False) for candidate in plan.alternatives]
-        header = (
-            "CLOUD",
-            "INSTANCE",
-            "ACCELERATORS",
-            "NODES",
-            "PARALLELISM",
-            "CONTEXT",
-            "COST ($/h)",
-            "VERDICT",
-            "CHOSEN",
-        )
         lines += ["", f"Considered accelerators ({len(rows)}):"]
-        lines.append(render_table(header, rows, right=frozenset({"NODES", "CONTEXT", "COST ($/h)"})))
+        lines.append(render_table(_HEADER, rows, right=frozenset({"NODES", "CONTEXT", "COST ($/h)"})))
     if plan.alternatives:
         lines.append("Why not:")
         lines += [f"  {_label(candidate)}: {candidate.reason}" for candidate in plan.alternatives]

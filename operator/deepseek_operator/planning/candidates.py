@@ -56,10 +56,14 @@ def user_accelerators(request: Request, catalog: Catalog) -> tuple[tuple[Acceler
     return tuple(found)
 
 
-def all_accelerators(catalog: Catalog) -> Iterator[tuple[Accelerator, GpuInfo]]:
-    """Yield every number of every GPU that clouds sell and that the default images run on."""
+def all_accelerators(request: Request, catalog: Catalog) -> Iterator[tuple[Accelerator, GpuInfo]]:
+    """Yield every number of every GPU that clouds sell and that the default images run on.
+
+    A cloud's own name for a chip (``H200-SXM``) counts only where the user named that cloud.
+    """
     for gpu in catalog.gpus.values():
-        if gpu.vendor is Vendor.NVIDIA:
+        named = gpu.only_on is None or gpu.only_on in (request.clouds or ())
+        if gpu.vendor is Vendor.NVIDIA and named:
             for count in gpu.counts:
                 yield Accelerator(name=gpu.name, count=count), gpu
 
@@ -68,8 +72,8 @@ def node_counts(request: Request, accelerator: Accelerator, gpu: GpuInfo) -> tup
     """Return the numbers of nodes to try: the user's, or one, and several of the largest machines."""
     if request.spec.resources.nodes is not None:
         return (request.spec.resources.nodes,)
-    if request.accelerators is None and accelerator.count < max(8, *gpu.counts):
-        return (1,)
+    if request.accelerators is None and accelerator.count < min(8, *gpu.counts[-1:]):
+        return (1,)  # a larger machine comes before several small ones
     return tuple(range(1, _MOST_NODES + 1))
 
 

@@ -82,17 +82,17 @@ def _choose_among_users(request: Request, catalog: Catalog) -> _Choice:
     if not fitting:
         first = [candidate for candidate in looked_at if candidate.nodes == counts[0]]
         best = min(first, key=_closest)
-        return _Choice((_with_smallest(request, catalog, best),), _alternatives(first, (best,)))
+        return _Choice((_with_smallest(request, catalog, best),), _alternatives(first, (best,), given=True))
     affordable = [candidate for candidate in fitting if _affordable(request, candidate)]
     if not affordable:
         _refuse_cap(request, fitting)
     chosen, dropped = _compatible(tuple(affordable))
-    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen))
+    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen, given=True))
 
 
 def _evaluate_all(request: Request, catalog: Catalog) -> list[Candidate]:
     found: list[Candidate] = []
-    for accelerator, gpu in all_accelerators(catalog):
+    for accelerator, gpu in all_accelerators(request, catalog):
         for nodes in node_counts(request, accelerator, gpu):
             candidate = evaluate(request, catalog, accelerator, gpu, nodes)
             found.append(candidate)
@@ -182,8 +182,13 @@ def _compatible(candidates: tuple[Candidate, ...]) -> tuple[tuple[Candidate, ...
     return tuple(chosen), dropped
 
 
-def _alternatives(looked_at: list[Candidate], chosen: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-    """Return those that tell most: what fits and is next in price, then what is closest to fitting."""
+def _alternatives(
+    looked_at: list[Candidate], chosen: tuple[Candidate, ...], *, given: bool = False
+) -> tuple[Candidate, ...]:
+    """Return those that tell most: what fits and is next in price, then what is closest to fitting.
+
+    GPUs that no engine runs on are named only where the user gave them.
+    """
     taken = {(str(c.accelerator), c.nodes) for c in chosen}
     seen: dict[tuple[str, int], Candidate] = {}
     for candidate in looked_at:
@@ -191,7 +196,7 @@ def _alternatives(looked_at: list[Candidate], chosen: tuple[Candidate, ...]) -> 
         if key not in taken:
             seen.setdefault(key, candidate)
     fit = sorted((c for c in seen.values() if c.fits), key=_rank)
-    rest = sorted((c for c in seen.values() if not c.fits), key=_closest)
+    rest = sorted((c for c in seen.values() if not c.fits and (c.fit or given)), key=_closest)
     half = _MOST_ALTERNATIVES // 2
     picked = [*fit[: max(half, _MOST_ALTERNATIVES - len(rest))], *rest]
     return tuple(_explained(candidate, chosen[0]) for candidate in picked[:_MOST_ALTERNATIVES])
@@ -200,15 +205,17 @@ def _alternatives(looked_at: list[Candidate], chosen: tuple[Candidate, ...]) -> 
 def _explained(candidate: Candidate, best: Candidate) -> Candidate:
     if not candidate.fits or candidate.reason.startswith("not beside"):
         return candidate
+    if candidate.verdict is Verdict.TIGHT and best.verdict is not Verdict.TIGHT:
+        return candidate  # its own reason says how tight
     if candidate.hourly_cost is not None and best.hourly_cost is not None and candidate.hourly_cost > best.hourly_cost:
         why = f"{dollars(candidate.hourly_cost - best.hourly_cost)} $/h more than {best.accelerator}"
-    elif candidate.hourly_cost is None:
-        why = "no price known"
     elif _context(candidate) < _context(best):
-        why = f"context of {_context(candidate):,} only"
+        why = f"a context of {_context(candidate):,} only; {best.accelerator} holds {_context(best):,}"
+    elif candidate.hourly_cost is None:
+        why = "its price is not known"
     else:
-        why = f"{best.accelerator} is preferred"
-    return replace(candidate, reason=f"{why}; {candidate.reason}")
+        why = f"{best.accelerator} comes first"
+    return replace(candidate, reason=why)
 
 
 def _with_smallest(request: Request, catalog: Catalog, candidate: Candidate) -> Candidate:
@@ -219,7 +226,8 @@ def _with_smallest(request: Request, catalog: Catalog, candidate: Candidate) -> 
     fitting = [c for c in _evaluate_all(free, catalog) if _good_enough(c, free)]
     if not fitting:
         return replace(candidate, reason=f"{candidate.reason}. Nothing in the catalog fits.")
-    smallest = min(fitting, key=lambda c: (c.gpu.memory_gib * c.accelerator.count * c.nodes, _rank(c)))
+    sold = [c for c in fitting if c.price is not None] or fitting
+    smallest = min(sold, key=lambda c: (c.gpu.memory_gib * c.accelerator.count * c.nodes, _rank(c)))
     nodes = "" if smallest.nodes == 1 else f" on each of {smallest.nodes} nodes"
     engine = f" with {smallest.engine}" if smallest.engine is not candidate.engine else ""
     return replace(candidate, reason=f"{candidate.reason}. Smallest that fits: {smallest.accelerator}{nodes}{engine}.")
