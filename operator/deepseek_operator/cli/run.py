@@ -131,6 +131,6 @@ def _configure_logging(log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    # Both log every request; a poll every two seconds is not news.
-    for noisy in ("httpx2", "httpcore2", "aiohttp.access"):
+    # They log every request and every event; a poll every two seconds is not news.
+    for noisy in ("httpx2", "httpcore2", "aiohttp.access", "kopf.objects"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

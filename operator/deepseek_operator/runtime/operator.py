@@ -66,6 +66,10 @@ class Operator:
         """Hook everything into kopf."""
         handlers.register(registry, self._queue.add, self._note_uid)
 
+        @kopf.on.login(registry=registry)
+        async def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
+            return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
         @kopf.on.startup(registry=registry)
         async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
             _configure(settings)
@@ -83,7 +87,7 @@ class Operator:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-        @kopf.on.probe(registry=registry)
+        @kopf.on.probe(id="operator", registry=registry)
         async def alive(**_: Any) -> str:
             """Fail when a part of the process has died or a pass hangs, so that the pod is restarted."""
             if dead := [task for task in self._tasks if task.done()]:
