@@ -86,7 +86,7 @@ def _root_schema() -> dict[str, Any]:
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string", "description": "Version of this API."},
-            "kind": {"type": "string", "description": api.KIND},
+            "kind": {"type": "string", "description": f"{api.KIND}."},
             "metadata": {"type": "object"},
             "spec": spec | {"description": "What is wanted."},
             "status": status | {"description": "What is."},

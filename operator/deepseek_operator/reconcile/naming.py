@@ -57,6 +57,8 @@ def revision_of(spec: DeepSeekDeploymentSpec) -> str:
     """
     excluded: dict[str, object] = {key: True if value is ... else value for key, value in _NOT_IN_REVISION.items()}
     written = spec.model_dump(mode="json", exclude=excluded, exclude_defaults=True)  # type: ignore[arg-type]
+    # An object of which only excluded fields were set is one that was not set; an empty list (no GPUs) is not.
+    written = {key: value for key, value in written.items() if value != {}}
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:4]
 
 

@@ -158,9 +158,7 @@ def serving(of: DeepSeekDeployment, *ordinals: int) -> World:
     return world(
         of,
         skypilot=skypilot(*(row(cluster) for cluster in names)),
-        pods=tuple(
-            replace(pod(cluster), ip=host) for cluster, host in zip(names, hosts, strict=True)
-        ),
+        pods=tuple(replace(pod(cluster), ip=host) for cluster, host in zip(names, hosts, strict=True)),
         addresses=addresses,
         probes=probes,
         service=PublishedService(

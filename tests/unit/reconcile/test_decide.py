@@ -74,7 +74,9 @@ def test_a_serving_deployment_is_ready_and_settled() -> None:
 
 def test_a_replica_that_answers_is_published_before_the_deployment_is_ready() -> None:
     of = b.deployment()
-    world = replace(b.serving(of), service=PublishedService(exists=True, cluster_ip="10.96.1.1", port=8000, type="ClusterIP"))
+    world = replace(
+        b.serving(of), service=PublishedService(exists=True, cluster_ip="10.96.1.1", port=8000, type="ClusterIP")
+    )
     decision = decide(world)
     assert decision.actions == (PublishEndpoints(("10.88.0.5",), 8000),)
     assert conditions(decision)["Ready"] == ("False", "PublishingEndpoint")
@@ -190,7 +192,12 @@ class TestDeletion:
         assert decision.actions == ()
         assert "AuthFailure" in message(decision)
         failed = b.instance(
-            self.CLUSTER, Phase.TERMINATING, Reason.TEARDOWN_FAILED, failure="request/req-7", attempts=1, retry_after=b.ago(1)
+            self.CLUSTER,
+            Phase.TERMINATING,
+            Reason.TEARDOWN_FAILED,
+            failure="request/req-7",
+            attempts=1,
+            retry_after=b.ago(1),
         )
         again = decide(replace(seen, deployment=b.with_instances(self.OF, failed)))
         assert again.actions == (TearDown(self.CLUSTER),)

@@ -285,7 +285,9 @@ def test_a_replica(case: Case) -> None:
     decision = decide(b.world(of, **case.seen))
     assert decision.status is not None
     (said,) = decision.status.instances
-    acts = tuple(action for action in decision.actions if isinstance(action, Launch | RunAgain | TearDown | ClearRemains))
+    acts = tuple(
+        action for action in decision.actions if isinstance(action, Launch | RunAgain | TearDown | ClearRemains)
+    )
     assert (said.phase, said.reason, acts) == (case.phase, case.reason, case.does)
     assert case.message in said.message
 

@@ -16,7 +16,11 @@ def names(revision: str, *ordinals: int) -> tuple[ClusterName, ...]:
 
 
 def rollout(
-    replicas: int, existing: tuple[ClusterName, ...], ready: tuple[ClusterName, ...], surge: int = 1, unavailable: int = 0
+    replicas: int,
+    existing: tuple[ClusterName, ...],
+    ready: tuple[ClusterName, ...],
+    surge: int = 1,
+    unavailable: int = 0,
 ) -> Rollout:
     return plan_rollout(
         replicas=replicas,

@@ -1,0 +1,72 @@
+# Two commands need nothing but a fresh Debian machine with Python 3.11, Go and the package registries:
+#   make demo    a cluster, SkyPilot, the operator, one model, tokens
+#   make test    every test
+include versions.env
+
+PYTHON ?= python3
+VENV := .venv
+UV := $(VENV)/bin/uv
+RUN := $(UV) run --frozen --no-sync
+CLUSTER := $(RUN) python -m tests.cluster
+
+.DEFAULT_GOAL := help
+.PHONY: help install lint unit contract integration e2e test demo run bench-launch bench crds images cluster-up clean-cluster clean
+
+help: ## What there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+$(VENV)/.installed: pyproject.toml uv.lock versions.env
+	@echo "installing Python packages into $(VENV)"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(UV) || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(UV) sync --frozen --quiet --inexact
+	@touch $@
+
+install: $(VENV)/.installed ## Python environment in .venv
+
+lint: install ## ruff, mypy, import-linter
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+unit: install ## Tests without a cluster, under a minute
+	$(RUN) pytest tests/unit
+
+cluster-up: install ## Test cluster with the images loaded
+	$(CLUSTER) up
+
+contract: cluster-up ## SkyPilot's server and the engines' parsers as the operator knows them
+	$(RUN) pytest tests/contract
+
+integration: cluster-up ## Real API server, real operator process, faked SkyPilot
+	$(RUN) pytest tests/integration
+
+e2e: cluster-up ## Real everything: chart, SkyPilot, vLLM on CPU
+	$(RUN) pytest tests/e2e
+
+test: lint unit ## Every test, then everything taken down
+	@bash hack/with-cluster.sh $(RUN) pytest tests/integration tests/contract tests/e2e
+
+demo: install ## One model from YAML to tokens, on this machine
+	@$(RUN) python -m demo
+
+run: install ## The operator on this machine, against KUBECONFIG and a SkyPilot server on 127.0.0.1:46580
+	$(RUN) deepseek-operator run --log-format console
+
+bench-launch: cluster-up ## apply to Ready, against the same task launched by hand
+	$(RUN) python -m tests.bench.launch
+
+bench: install ## Plans per second
+	$(RUN) python -m tests.bench.planning
+
+crds: install ## Generate the CRD from the API models
+	$(RUN) deepseek-operator crds -o crds/deepseekdeployments.deepseek-operator.io.yaml
+	cp crds/deepseekdeployments.deepseek-operator.io.yaml charts/deepseek-operator/files/
+
+clean-cluster: install ## Take the test cluster and everything of it down
+	$(CLUSTER) down
+
+clean: clean-cluster ## clean-cluster, and the build cache
+	$(CLUSTER) down --purge
+	rm -rf $(VENV)

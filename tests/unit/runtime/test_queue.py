@@ -1,0 +1,81 @@
+"""The work queue: keys are neither lost nor worked on twice at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deepseek_operator.runtime.queue import WorkQueue
+
+KEY = ("serving", "r1")
+
+
+@pytest.fixture
+async def queue() -> AsyncIterator[WorkQueue]:
+    queue = WorkQueue()
+    timers = asyncio.create_task(queue.run_timers())
+    yield queue
+    timers.cancel()
+
+
+async def taken(queue: WorkQueue, within: float = 1.0) -> tuple[str, str] | None:
+    try:
+        return await asyncio.wait_for(queue.take(), within)
+    except TimeoutError:
+        return None
+
+
+async def test_a_key_added_twice_is_one_pass(queue: WorkQueue) -> None:
+    queue.add(KEY)
+    queue.add(KEY)
+    assert await taken(queue) == KEY
+    queue.done(KEY)
+    assert await taken(queue, 0.05) is None
+
+
+async def test_a_key_added_while_it_is_worked_on_gets_one_more_pass_afterwards(queue: WorkQueue) -> None:
+    queue.add(KEY)
+    await taken(queue)
+    queue.add(KEY)
+    queue.add(KEY)
+    assert await taken(queue, 0.05) is None, "two workers on one key"
+    queue.done(KEY)
+    assert await taken(queue) == KEY
+    queue.done(KEY)
+    assert await taken(queue, 0.05) is None
+
+
+async def test_the_earliest_time_wins(queue: WorkQueue) -> None:
+    queue.add_after(KEY, 60)
+    queue.add_after(KEY, 0.01)
+    queue.add_after(KEY, 30)
+    assert await taken(queue) == KEY
+
+
+async def test_an_immediate_add_replaces_a_planned_one(queue: WorkQueue) -> None:
+    queue.add_after(KEY, 0.05)
+    queue.add(KEY)
+    assert await taken(queue) == KEY
+    queue.done(KEY)
+    assert await taken(queue, 0.15) is None
+
+
+async def test_a_failed_key_comes_back_ever_later(queue: WorkQueue) -> None:
+    delays = []
+    for _ in range(10):
+        queue.add(KEY)
+        await taken(queue)
+        delays.append(queue.failed(KEY))
+    assert delays == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+    queue.add(KEY)
+    await taken(queue)
+    queue.done(KEY)
+    queue.add(KEY)
+    await taken(queue)
+    assert queue.failed(KEY) == 0.5, "success forgets failures"
+
+
+async def test_keys_are_worked_on_side_by_side(queue: WorkQueue) -> None:
+    queue.add(KEY)
+    queue.add(("serving", "r2"))
+    assert {await taken(queue), await taken(queue)} == {KEY, ("serving", "r2")}

@@ -1,0 +1,198 @@
+"""The client against recorded answers of SkyPilot 0.14.1; the contract test asks the same of a real server."""
+
+import json
+from typing import Any
+
+import httpx2
+import pytest
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.reconcile.world import ClusterState, JobState, RequestKind, RequestState
+from deepseek_operator.skypilot.client import SkyPilotClient
+from deepseek_operator.skypilot.errors import SkyPilotRejectedError, SkyPilotUnavailableError
+
+NAME = "r1-0a1b2c3d-beef-0"
+
+
+class Server:
+    """Answers one request id per POST, and its payload when asked."""
+
+    def __init__(self) -> None:
+        self.payloads: dict[str, dict[str, Any]] = {}
+        self.requests: list[dict[str, Any]] = []
+        self.seen: list[httpx2.Request] = []
+        self.refuse: httpx2.Response | None = None
+        self.log = ""
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.seen.append(request)
+        if self.refuse is not None:
+            return self.refuse
+        match request.url.path:
+            case "/api/get":
+                payload = self.payloads[request.url.params["request_id"]]
+                failed = payload["status"] != "SUCCEEDED"
+                return httpx2.Response(500 if failed else 200, json={"detail": payload} if failed else payload)
+            case "/api/status":
+                return httpx2.Response(200, json=self.requests)
+            case "/api/stream":
+                return httpx2.Response(200, text=self.log)
+            case path:
+                return httpx2.Response(200, json=None, headers={"X-Skypilot-Request-ID": path})
+
+    def answers(self, path: str, value: Any) -> None:
+        self.payloads[path] = {"status": "SUCCEEDED", "return_value": json.dumps(value), "error": "null"}
+
+    def fails(self, key: str, error_type: str, message: str) -> None:
+        error = json.dumps({"object": "gASV…", "type": error_type, "message": message})
+        self.payloads[key] = {"status": "FAILED", "return_value": "null", "error": error}
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def client(server: Server) -> SkyPilotClient:
+    return SkyPilotClient("http://sky", user_id="d5ee9000", transport=httpx2.MockTransport(server))
+
+
+async def test_rows_are_read_with_skypilots_own_words(server: Server, client: SkyPilotClient) -> None:
+    server.answers(
+        "/status",
+        [
+            {
+                "name": NAME,
+                "status": "INIT",
+                "init_status_reason": "\x1b[36mInstances launched\x1b[0m on kubernetes",
+                "cloud": "Kubernetes",
+                "region": "in-cluster",
+                "accelerators": "{'L4': 1}",
+                "nodes": 2,
+                "cluster_hash": "abc",
+            }
+        ],
+    )
+    row = (await client.clusters())[NAME]
+    assert (row.state, row.detail) == (ClusterState.INIT, "Instances launched on kubernetes")
+    assert (row.accelerators, row.nodes, row.on_kubernetes) == ("L4:1", 2, True)
+
+
+async def test_only_what_moves_a_cluster_counts_as_in_flight(server: Server, client: SkyPilotClient) -> None:
+    server.requests = [
+        {"request_id": "b", "name": "sky.down", "status": "RUNNING", "cluster_name": NAME, "created_at": 20.0},
+        {"request_id": "a", "name": "sky.launch", "status": "PENDING", "cluster_name": NAME, "created_at": 10.0},
+        {"request_id": "c", "name": "sky.status", "status": "RUNNING", "cluster_name": None, "created_at": 30.0},
+    ]
+    (requests,) = (await client.requests_in_flight()).values()
+    assert [(r.id, r.kind, r.state) for r in requests] == [
+        ("a", RequestKind.LAUNCH, RequestState.PENDING),
+        ("b", RequestKind.DOWN, RequestState.RUNNING),
+    ]
+
+
+async def test_why_a_launch_failed_is_looked_up(server: Server, client: SkyPilotClient) -> None:
+    server.requests = [
+        {
+            "request_id": "old",
+            "name": "sky.launch",
+            "status": "SUCCEEDED",
+            "cluster_name": NAME,
+            "created_at": 1,
+            "finished_at": 2,
+        },
+        {
+            "request_id": "new",
+            "name": "sky.launch",
+            "status": "FAILED",
+            "cluster_name": NAME,
+            "created_at": 3,
+            "finished_at": 4,
+        },
+    ]
+    server.fails(
+        "new", "ResourcesUnavailableError", "Timed out ... '0/1 nodes are available: 1 Insufficient nvidia.com/gpu.'"
+    )
+    outcome = await client.last_outcome(NAME)
+    assert outcome is not None
+    assert outcome.failure is not None
+    assert (outcome.request_id, outcome.failure.reason) == ("new", Reason.UNSCHEDULABLE)
+
+
+async def test_a_clouds_own_code_tells_quota_from_capacity(server: Server, client: SkyPilotClient) -> None:
+    server.requests = [
+        {
+            "request_id": "x",
+            "name": "sky.launch",
+            "status": "FAILED",
+            "cluster_name": NAME,
+            "created_at": 3,
+            "finished_at": 4,
+        }
+    ]
+    server.fails("x", "ResourcesUnavailableError", "Failed to acquire resources in all zones in us-east-1 for {...}")
+    server.log = (
+        "... An error occurred (VcpuLimitExceeded) when calling the RunInstances operation: You have requested more"
+    )
+    outcome = await client.last_outcome(NAME)
+    assert outcome is not None
+    assert outcome.failure is not None
+    assert outcome.failure.reason is Reason.QUOTA_EXCEEDED
+    assert "VcpuLimitExceeded" in outcome.failure.message
+
+
+async def test_down_of_an_unknown_cluster_is_no_failure(server: Server, client: SkyPilotClient) -> None:
+    server.requests = [
+        {
+            "request_id": "x",
+            "name": "sky.down",
+            "status": "FAILED",
+            "cluster_name": NAME,
+            "created_at": 3,
+            "finished_at": 4,
+        }
+    ]
+    server.fails("x", "ClusterDoesNotExist", "Cluster does not exist")
+    outcome = await client.last_outcome(NAME)
+    assert outcome is not None
+    assert outcome.failure is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"1": "FAILED", "2": "RUNNING"}, (2, JobState.ACTIVE)),
+        ({"1": "SUCCEEDED"}, (1, JobState.ENDED)),
+        ({"3": "FAILED_SETUP"}, (3, JobState.ENDED)),
+        ({"3": "FAILED_DRIVER"}, (3, JobState.DRIVER_LOST)),
+        ({"null": None}, (0, JobState.NONE)),
+    ],
+)
+async def test_the_newest_job_counts(server: Server, client: SkyPilotClient, value: Any, expected: Any) -> None:
+    server.answers("/job_status", value)
+    job = await client.job(NAME)
+    assert (job.id, job.state) == expected
+
+
+async def test_a_cluster_that_skypilot_cannot_ask_is_unreachable(server: Server, client: SkyPilotClient) -> None:
+    server.fails("/job_status", "ClusterNotUpError", "not up")
+    assert (await client.job(NAME)).state is JobState.UNREACHABLE
+
+
+async def test_every_request_carries_version_and_identity(server: Server, client: SkyPilotClient) -> None:
+    await client.launch(NAME, {"name": NAME, "run": "x"}, {"kubernetes": {"namespace": "serving"}})
+    request = server.seen[-1]
+    body = json.loads(request.content)
+    assert request.headers["X-SkyPilot-API-Version"] == "62"
+    assert body["env_vars"]["SKYPILOT_USER_ID"] == "d5ee9000"
+    assert (body["retry_until_up"], body["override_skypilot_config"]["kubernetes"]["namespace"]) == (False, "serving")
+
+
+async def test_a_refusal_is_told_from_an_absence(server: Server, client: SkyPilotClient) -> None:
+    server.refuse = httpx2.Response(400, json={"detail": {"type": "ValueError", "message": "Context nope not found"}})
+    with pytest.raises(SkyPilotRejectedError, match="Context nope not found"):
+        await client.launch(NAME, {}, {})
+    server.refuse = httpx2.Response(503, json={"detail": "shutting down"})
+    with pytest.raises(SkyPilotUnavailableError, match="shutting down"):
+        await client.launch(NAME, {}, {})
