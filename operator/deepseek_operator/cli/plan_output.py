@@ -16,9 +16,7 @@ __all__ = ["PlanFormat", "render_plans"]
 Planned = tuple[str, DeepSeekDeploymentSpec, Plan]
 
 
-_HEADER = tuple(
-    ["CLOUD", "INSTANCE", "ACCELERATORS", "NODES", "PARALLELISM", "CONTEXT", "COST ($/h)", "VERDICT", "CHOSEN"]
-)
+_HEADER = ("CLOUD", "INSTANCE", "ACCELERATORS", "NODES", "PARALLELISM", "CONTEXT", "COST ($/h)", "VERDICT", "CHOSEN")
 
 
 class PlanFormat(StrEnum):

@@ -63,6 +63,7 @@ def _choose(request: Request, catalog: Catalog) -> _Choice:
         and candidate.engine is best.engine
         and candidate.verdict is best.verdict
         and (candidate.max_model_len or 0) >= _context(best)
+        and candidate.gpu.bf16 == best.gpu.bf16
     ]
     chosen, dropped = _compatible(tuple(same[:_MOST_CHOSEN]))
     return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen))
@@ -219,7 +220,7 @@ def _explained(candidate: Candidate, best: Candidate) -> Candidate:
 
 
 def _with_smallest(request: Request, catalog: Catalog, candidate: Candidate) -> Candidate:
-    """Add to a refusal what would fit: the least memory, and of that the cheapest."""
+    """Add to a refusal what would fit: the fewest nodes, and of those the least memory."""
     if request.model is None:
         return candidate
     free = replace(request, accelerators=None, spec=_without_nodes(request.spec))
@@ -227,7 +228,7 @@ def _with_smallest(request: Request, catalog: Catalog, candidate: Candidate) -> 
     if not fitting:
         return replace(candidate, reason=f"{candidate.reason}. Nothing in the catalog fits.")
     sold = [c for c in fitting if c.price is not None] or fitting
-    smallest = min(sold, key=lambda c: (c.gpu.memory_gib * c.accelerator.count * c.nodes, _rank(c)))
+    smallest = min(sold, key=lambda c: (c.nodes, c.gpu.memory_gib * c.accelerator.count, _rank(c)))
     nodes = "" if smallest.nodes == 1 else f" on each of {smallest.nodes} nodes"
     engine = f" with {smallest.engine}" if smallest.engine is not candidate.engine else ""
     return replace(candidate, reason=f"{candidate.reason}. Smallest that fits: {smallest.accelerator}{nodes}{engine}.")
