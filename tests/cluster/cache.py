@@ -15,10 +15,11 @@ def cache_dir() -> Path:
     return Path(base) / "deepseek-operator"
 
 
-def key_of(words: Iterable[str], files: Iterable[Path] = ()) -> str:
+def key_of(words: Iterable[str], files: Iterable[Path] = (), *, root: Path | None = None) -> str:
     """Hash words and files, names and contents, into 16 hex digits.
 
-    Each part is preceded by its length, so that moving a character from one part to the next changes the key.
+    A file's name is its path below `root`, if that is given. Each part is preceded by its length, so that moving a
+    character from one part to the next changes the key.
     """
     digest = hashlib.sha256()
 
@@ -29,7 +30,7 @@ def key_of(words: Iterable[str], files: Iterable[Path] = ()) -> str:
     for word in words:
         add(word.encode())
     for file in sorted(files):
-        add(file.name.encode())
+        add(str(file.relative_to(root) if root else file.name).encode())
         add(file.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -219,14 +219,15 @@ class LocalCluster:
 
     def load_image(self, image: str) -> str:
         """See :class:`~tests.cluster.api.Cluster`."""
-        built = images.Buildah().build(image)
+        builder = images.Buildah()
+        built = builder.build(image)
         layout = self.layout
         with locked(cache_dir() / "locks" / f"{self._name}-images.lock"):
             if containerd.has_image(layout, built):
                 say(f"{built.reference} is loaded already")
                 return built.reference
             say(f"loading {built.reference}")
-            containerd.import_image(layout, built, lambda pipe: images.Buildah().export(built, pipe))
+            containerd.link_image(layout, builder.stored(built))
         say(f"loaded {built.reference}")
         return built.reference
 
