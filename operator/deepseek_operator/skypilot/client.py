@@ -117,7 +117,7 @@ class SkyPilotClient:
 
     async def endpoints(self, cluster_name: str, port: int) -> str | None:
         """Return ``host:port`` at which a port of a rented head node answers; None while there is none."""
-        value = await self._call("/endpoints", {"cluster_name": cluster_name, "port": port})
+        value = await self._call("/endpoints", {"cluster": cluster_name, "port": port})
         address = (value or {}).get(str(port))
         return str(address).removeprefix("http://") if address else None
 

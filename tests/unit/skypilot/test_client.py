@@ -196,3 +196,14 @@ async def test_a_refusal_is_told_from_an_absence(server: Server, client: SkyPilo
     server.refuse = httpx2.Response(503, json={"detail": "shutting down"})
     with pytest.raises(SkyPilotUnavailableError, match="shutting down"):
         await client.launch(NAME, {}, {})
+
+
+async def test_the_address_of_a_rented_head_node_is_asked_for_in_the_servers_own_words(
+    client: SkyPilotClient, server: Server
+) -> None:
+    server.answers("/endpoints", {"8000": "http://203.0.113.7:8000"})
+
+    assert await client.endpoints(NAME, 8000) == "203.0.113.7:8000"
+    body = json.loads(server.seen[0].content)
+    assert (body["cluster"], body["port"]) == (NAME, 8000)
+    assert "cluster_name" not in body
