@@ -30,7 +30,10 @@ _TEXTS: Final[tuple[tuple[re.Pattern[str], Reason], ...]] = tuple(
     for pattern, reason in (
         (r"ErrImage(NeverPull|Pull)|ImagePullBackOff|InvalidImageName|pull(ing)? image", Reason.IMAGE_PULL_FAILED),
         (r"CreateContainerConfigError|admission webhook|violates PodSecurity|exceeded quota", Reason.POD_REJECTED),
-        (r"\(403\)|forbidden|NoCloudAccess|Cloud access is not set up|credential", Reason.ACCESS_DENIED),
+        (
+            r"\(403\)|forbidden|NoCloudAccess|Cloud access is not set up|requires \w+ which is not enabled|credential",
+            Reason.ACCESS_DENIED,
+        ),
         (
             r"does not contain any instances satisfying|No launchable resource|Catalog .*does not contain"
             r"|is not available in|not supported in",

@@ -24,6 +24,12 @@ from deepseek_operator.reconcile.text import clean, tail
         ("NoCloudAccessError", "Cloud access is not set up. Run: sky check", Reason.ACCESS_DENIED),
         (
             "ResourcesUnavailableError",
+            "Task requires aws which is not enabled. To enable access, change the task cloud requirement or run: "
+            "\x1b[1msky check aws\x1b[0m",
+            Reason.ACCESS_DENIED,
+        ),
+        (
+            "ResourcesUnavailableError",
             "Failed to create container while launching the node. Error: ErrImagePull: failed to pull image",
             Reason.IMAGE_PULL_FAILED,
         ),
