@@ -1,0 +1,106 @@
+"""The engines' own tables of hardware for DeepSeek-V3 and R1, cell by cell.
+
+SGLang: docs/basic_usage/deepseek_v3.md of 0.5.23. vLLM: vllm-project/recipes, models/deepseek-ai. Where we disagree, the
+row says ``False`` and docs/planning.md why.
+"""
+
+import pytest
+
+from tests.unit.planning.builders import plan_for
+
+R1 = "deepseek-ai/DeepSeek-R1"
+BF16 = "unsloth/DeepSeek-R1-0528-BF16"
+INT8 = "meituan/DeepSeek-R1-Channel-INT8"
+BLOCK_INT8 = "meituan/DeepSeek-R1-Block-INT8"
+AWQ = "QuixiAI/DeepSeek-R1-0528-AWQ"
+W4A8 = "novita/Deepseek-R1-0528-W4AFP8"
+NVFP4 = "nvidia/DeepSeek-R1-0528-NVFP4-v2"
+
+SGLANG = [
+    (R1, "H200:8", 1, True),
+    (R1, "B200:8", 1, True),
+    (R1, "MI300X:8", 1, True),
+    (R1, "H100:8", 2, True),
+    (BF16, "H200:8", 2, True),
+    (BF16, "MI300X:8", 2, True),
+    (BF16, "H100:8", 4, True),
+    (BF16, "A100-80GB:8", 4, True),
+    (INT8, "A100-80GB:8", 2, True),
+    (BLOCK_INT8, "A100-80GB:8", 2, True),
+    (INT8, "L40S:8", 4, True),
+    (W4A8, "H100:8", 1, True),
+    (W4A8, "H200:4", 1, True),
+    (AWQ, "H100:8", 1, True),
+    (AWQ, "A100-80GB:8", 1, True),
+    (NVFP4, "B200:8", 1, True),
+    (NVFP4, "B200:4", 1, True),
+    # and what the tables leave out
+    (R1, "H100:8", 1, False),
+    (R1, "A100-80GB:8", 2, False),
+    (BF16, "A100-80GB:8", 2, False),
+    (NVFP4, "H100:8", 1, False),
+    (W4A8, "A100-80GB:8", 1, False),
+]
+VLLM = [
+    (R1, "H200:8", 1, True),
+    (R1, "H100:8", 2, True),
+    (NVFP4, "B200:4", 1, True),
+    ("deepseek-ai/DeepSeek-V3.2", "H200:8", 1, True),
+    ("deepseek-ai/DeepSeek-V4-Flash", "H200:8", 1, True),
+    ("deepseek-ai/DeepSeek-V4-Flash", "GB200:4", 1, True),
+    ("deepseek-ai/DeepSeek-V4-Flash", "H100:3", 1, True),
+    ("deepseek-ai/DeepSeek-V4-Pro", "B300:8", 1, True),
+    ("deepseek-ai/DeepSeek-V4-Pro", "GB200:4", 2, True),
+    ("deepseek-ai/DeepSeek-V4.1-Flash", "GB200:4", 1, True),
+    ("deepseek-ai/DeepSeek-V4.1-Flash", "H200:8", 1, True),
+    (R1, "A100-80GB:8", 2, True),  # FP8 weights through Marlin kernels
+    (R1, "H100:8", 1, False),
+    ("deepseek-ai/DeepSeek-V3.2", "A100-80GB:8", 4, False),
+    ("deepseek-ai/DeepSeek-V4-Flash", "A100-80GB:8", 1, False),
+]
+ROWS = [("SGLang", *row) for row in SGLANG] + [("VLLM", *row) for row in VLLM]
+
+
+@pytest.mark.parametrize(("engine", "model", "accelerators", "nodes", "serves"), ROWS)
+def test_the_engines_own_hardware_tables_are_reproduced(
+    engine: str, model: str, accelerators: str, nodes: int, serves: bool
+) -> None:
+    image = "example.com/rocm:1" if accelerators.startswith("MI") else None
+    plan = plan_for(
+        model,
+        engine={"name": engine, "image": image},
+        resources={"accelerators": [accelerators], "nodes": nodes, "infra": ["kubernetes"]},
+    )
+    assert plan.launchable is serves, plan.reason
+
+
+def test_v4_flash_on_three_h100_runs_as_three_pipeline_stages() -> None:
+    plan = plan_for("v4-flash", resources={"accelerators": ["H100:3"], "infra": ["kubernetes"]})
+    assert (plan.tensor_parallel_size, plan.pipeline_parallel_size) == (1, 3)
+
+
+def test_v32_takes_data_parallel_attention_over_eight_h200() -> None:
+    plan = plan_for("v3.2", resources={"accelerators": ["H200:8"]})
+    assert (plan.tensor_parallel_size, plan.data_parallel_size) == (1, 8)
+
+
+def test_r1_on_two_h100_nodes_is_sglang_with_tensor_parallel_16() -> None:
+    plan = plan_for(R1, resources={"accelerators": ["H100:8"], "nodes": 2})
+    assert (plan.engine.value, plan.tensor_parallel_size, plan.pipeline_parallel_size) == ("SGLang", 16, 1)
+
+
+def test_fp8_experts_stop_tensor_parallelism_at_16_without_expert_parallelism() -> None:
+    plan = plan_for(R1, engine={"name": "SGLang"}, resources={"accelerators": ["H100:8"], "nodes": 4})
+    assert plan.tensor_parallel_size * plan.pipeline_parallel_size == 32
+    assert plan.tensor_parallel_size <= 16
+
+
+def test_gpus_below_the_lowest_compute_capability_are_refused() -> None:
+    plan = plan_for("r1-1.5b", resources={"accelerators": ["V100:1"]})
+    assert not plan.launchable
+    assert "VLLM needs compute capability 7.5; V100 has 7.0" in plan.reason
+
+
+def test_gpus_without_bfloat16_compute_in_half_precision() -> None:
+    plan = plan_for("r1-1.5b", resources={"accelerators": ["T4:1"]})
+    assert plan.serve[1].dtype == "half"

@@ -1,0 +1,88 @@
+"""The memory formula against measurements and derived figures of vLLM on an H200 (docs/planning.md has the table)."""
+
+import pytest
+
+from deepseek_operator.api.spec import EngineName
+from deepseek_operator.planning.memory import Batch, Layout, kv_bytes_per_token, measure
+from deepseek_operator.planning.overrides import Overrides
+from tests.unit.planning.builders import CATALOG
+
+L4_ON_H200 = 22.03 * 0.92 / 139.8
+"""Share of an H200 that an L4's budget is."""
+
+# name, model, memory fraction, seqs, tokens, context, KV GiB by vLLM 0.33's accounting (measured parts of one run)
+MEASURED = [
+    ("llama8b", "r1-8b", 0.92, 1024, 8192, 131072, 110.76),
+    ("qwen7b", "r1-7b", 0.92, 1024, 8192, 131072, 111.42),
+    ("v2lite", "v2-lite", 0.92, 1024, 8192, 163840, 96.21),
+    ("llama8b@L4", "r1-8b", L4_ON_H200, 256, 2048, 4096, 3.27),
+    ("qwen7b@L4", "r1-7b", L4_ON_H200, 256, 2048, 4096, 3.94),
+    ("qwen14b", "r1-14b", 0.92, 1024, 8192, 131072, 97.52),
+    ("qwen32b", "r1-32b", 0.92, 1024, 8192, 131072, 63.85),
+    ("llama70b-u.98-s64", "r1-70b", 0.98, 64, 2048, 4096, 2.78),
+    ("llama8b-16k", "r1-8b", 0.92, 1024, 16384, 131072, 110.08),
+    ("llama8b-8k-256", "r1-8b", 0.92, 256, 8192, 131072, 111.78),
+    ("qwen3-8b", "r1-0528-8b", 0.92, 1024, 8192, 131072, 110.13),
+    ("llama8b-small", "r1-8b", 0.92, 256, 2048, 131072, 111.62),
+]
+
+
+@pytest.mark.parametrize(("name", "model", "fraction", "seqs", "tokens", "context", "kv"), MEASURED)
+def test_kv_memory_is_never_above_what_was_measured_and_at_most_11_percent_below(
+    name: str, model: str, fraction: float, seqs: int, tokens: int, context: int, kv: float
+) -> None:
+    info, gpu = CATALOG.find(model), CATALOG.find_gpu("H200")
+    assert info
+    assert gpu
+    overrides = Overrides(memory_fraction=fraction)
+    memory = measure(info, gpu, Layout(1, 1, 1), EngineName.VLLM, Batch(seqs, tokens), context, overrides)
+    assert 0.89 * kv <= memory.kv_cache <= 1.002 * kv
+
+
+# accelerators, model, tp, pp, seqs, tokens, context, KV GiB and tokens of the measured formula for whole machines
+MACHINES = [
+    ("L4", "r1-7b", 1, 1, 256, 2048, 131072, 3.8, 71_000),
+    ("L4", "r1-14b", 2, 1, 256, 2048, 131072, 3.8, 41_000),
+    ("L4", "r1-70b", 8, 1, 256, 2048, 4096, 1.3, 35_000),
+    ("A100-80GB", "r1-70b", 2, 1, 256, 2048, 4096, 3.8, 25_000),
+    ("A100", "r1-70b", 8, 1, 256, 2048, 131072, 17.3, 454_000),
+    ("H200", "r1", 8, 1, 1024, 8192, 163840, 40.5, 619_000),
+    ("H100", "r1", 16, 1, 1024, 8192, 163840, 25.9, 396_000),
+    ("H100", "r1", 8, 2, 1024, 8192, 163840, 25.1, 756_000),
+]
+
+
+@pytest.mark.parametrize(("gpu", "model", "tp", "pp", "seqs", "tokens", "context", "kv", "room"), MACHINES)
+def test_whole_machines_have_the_room_that_the_formula_was_published_with(
+    gpu: str, model: str, tp: int, pp: int, seqs: int, tokens: int, context: int, kv: float, room: int
+) -> None:
+    info, card = CATALOG.find(model), CATALOG.find_gpu(gpu)
+    assert info
+    assert card
+    layout = Layout(1, tp * pp, tp, pp)
+    memory = measure(info, card, layout, EngineName.VLLM, Batch(seqs, tokens), context, Overrides())
+    # 61 layers on two stages: the longer one has 31, where the published figure halves them.
+    assert memory.kv_cache == pytest.approx(kv, abs=0.75 if pp > 1 else 0.06)
+    assert memory.tokens == pytest.approx(room, rel=0.06 if pp > 1 else 0.02)
+
+
+def test_latent_kv_cache_is_replicated_over_tensor_parallel_ranks() -> None:
+    r1 = CATALOG.find("r1")
+    assert r1
+    assert kv_bytes_per_token(r1, Layout(1, 8, 8), Overrides()) == 70272
+    assert kv_bytes_per_token(r1, Layout(1, 1, 1), Overrides()) == 70272
+
+
+def test_grouped_kv_cache_is_divided_by_at_most_the_kv_heads() -> None:
+    qwen = CATALOG.find("r1-7b")
+    assert qwen
+    assert kv_bytes_per_token(qwen, Layout(1, 4, 4), Overrides()) == 57344 / 4
+    assert kv_bytes_per_token(qwen, Layout(1, 28, 28), Overrides()) == 57344 / 4
+
+
+def test_an_fp8_kv_cache_halves_a_token() -> None:
+    llama, v32 = CATALOG.find("r1-8b"), CATALOG.find("v3.2")
+    assert llama
+    assert v32
+    assert kv_bytes_per_token(llama, Layout(1, 1, 1), Overrides(fp8_kv_cache=True)) == 131072 / 2
+    assert kv_bytes_per_token(v32, Layout(1, 8, 8), Overrides(fp8_kv_cache=True)) == 48068
