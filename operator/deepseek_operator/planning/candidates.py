@@ -7,7 +7,7 @@ from deepseek_operator.api.status import Verdict
 from deepseek_operator.catalog import Accelerator, Catalog, GpuInfo, ModelInfo, PriceInfo, Vendor
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.fit import Fit, assess, gib
-from deepseek_operator.planning.hardware import refuse
+from deepseek_operator.planning.hardware import emulates, refuse
 from deepseek_operator.planning.memory import weights_gib
 from deepseek_operator.planning.parallelism import layouts
 from deepseek_operator.planning.request import EngineRequest, Request
@@ -99,7 +99,9 @@ def _evaluate(
 
     def candidate(verdict: Verdict, reason: str, fit: Fit | None = None) -> Candidate:
         layout = fit.layout if fit else None
-        return Candidate(accelerator, gpu, nodes, engine, verdict, layout, fit, reason, price, cost)
+        return Candidate(
+            accelerator, gpu, nodes, engine, verdict, layout, fit, reason, price, cost, emulates(model, gpu)
+        )
 
     refusal = refuse(model, gpu, engine)
     if refusal is not None:

@@ -3,7 +3,7 @@
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.catalog import Dtype, Fp8Support, GpuInfo, ModelInfo, Vendor
 
-__all__ = ["activation_dtype", "refuse"]
+__all__ = ["activation_dtype", "emulates", "refuse"]
 
 _LOWEST = {EngineName.VLLM: (7, 5), EngineName.SGLANG: (8, 0)}
 """Lowest compute capability that the released images have kernels for."""
@@ -50,6 +50,15 @@ def refuse(model: ModelInfo | None, gpu: GpuInfo, engine: EngineName) -> str | N
     if dtype is Dtype.FP8 and gpu.fp8 is Fp8Support.NONE:
         return f"{gpu.name} has no way to run FP8 weights"
     return None
+
+
+def emulates(model: ModelInfo | None, gpu: GpuInfo) -> bool:
+    """Return whether the GPU lacks hardware for the weights' format, so that kernels widen them while they compute."""
+    if model is None or gpu.vendor is not Vendor.NVIDIA:
+        return False
+    if model.weights.dtype is Dtype.FP8:
+        return gpu.fp8 is not Fp8Support.NATIVE
+    return model.weights.dtype is Dtype.FP4 and gpu.capability < (10, 0)
 
 
 def activation_dtype(model: ModelInfo | None, gpu: GpuInfo, engine: EngineName) -> str | None:

@@ -49,7 +49,7 @@ def _choose(request: Request, catalog: Catalog) -> _Choice:
     """Choose the GPUs: the cheapest that fit, and others as good that SkyPilot may find sooner."""
     looked_at = sorted(_evaluate_all(request, catalog), key=_rank)
     fitting = [candidate for candidate in looked_at if _good_enough(candidate, request)]
-    affordable = [candidate for candidate in fitting if _affordable(request, candidate)]
+    affordable = _affordable(request, fitting)
     if not fitting:
         best = min(looked_at, key=lambda candidate: (not candidate.fits, *_closest(candidate)))
         return _Choice((_with_smallest(request, catalog, best),), _alternatives(looked_at, (best,)))
@@ -84,7 +84,7 @@ def _choose_among_users(request: Request, catalog: Catalog) -> _Choice:
         first = [candidate for candidate in looked_at if candidate.nodes == counts[0]]
         best = min(first, key=_closest)
         return _Choice((_with_smallest(request, catalog, best),), _alternatives(first, (best,), given=True))
-    affordable = [candidate for candidate in fitting if _affordable(request, candidate)]
+    affordable = _affordable(request, fitting)
     if not affordable:
         _refuse_cap(request, fitting)
     chosen, dropped = _compatible(tuple(affordable))
@@ -113,13 +113,17 @@ def _good_enough(candidate: Candidate, request: Request) -> bool:
     return asked or _context(candidate) >= min(_SHORTEST_CHOSEN, request.model.context_length)
 
 
-def _rank(candidate: Candidate) -> tuple[int, int, Decimal, float, int, str]:
-    """Order by verdict, then price for the whole replica; without one, by memory, which is what money buys."""
+def _rank(candidate: Candidate) -> tuple[int, bool, bool, Decimal, float, int, str]:
+    """Order by verdict, then price for the whole replica; without one, by memory, which is what money buys.
+
+    GPUs that only emulate the model's number format come after those that have it: cheap by the hour, dear by the token.
+    """
     memory = candidate.gpu.memory_gib * candidate.accelerator.count * candidate.nodes
     amount = candidate.price and (candidate.price.on_demand or candidate.price.spot)
     proxy = candidate.hourly_cost or (amount * candidate.nodes if amount else None)
     name = str(candidate.accelerator)
-    return (_ORDER[candidate.verdict], proxy is None, proxy or Decimal(0), memory, candidate.nodes, name)
+    order = _ORDER[candidate.verdict]
+    return (order, candidate.emulated, proxy is None, proxy or Decimal(0), memory, candidate.nodes, name)
 
 
 def _closest(candidate: Candidate) -> tuple[bool, float, str]:
@@ -128,14 +132,19 @@ def _closest(candidate: Candidate) -> tuple[bool, float, str]:
     return fit is None, missing, str(candidate.accelerator)
 
 
-def _affordable(request: Request, candidate: Candidate) -> bool:
-    if request.cap is None or candidate.hourly_cost is None:
-        return True
-    return candidate.hourly_cost * max(1, request.spec.replicas) <= request.cap or request.kubernetes
+def _affordable(request: Request, fitting: list[Candidate]) -> list[Candidate]:
+    """Keep what the whole deployment may cost; machines of one's own always, unknown prices only among themselves."""
+    if request.cap is None or request.kubernetes:
+        return fitting
+    share = request.cap / max(1, request.spec.replicas)
+    priced = [candidate for candidate in fitting if candidate.hourly_cost is not None]
+    if not priced:
+        return fitting  # SkyPilot holds each machine to its share
+    return [candidate for candidate in priced if candidate.hourly_cost is not None and candidate.hourly_cost <= share]
 
 
 def _refuse_cap(request: Request, fitting: list[Candidate]) -> None:
-    cheapest = min(fitting, key=lambda c: (c.hourly_cost or Decimal(0), str(c.accelerator)))
+    cheapest = min((c for c in fitting if c.price), key=lambda c: (c.hourly_cost or Decimal(0), str(c.accelerator)))
     replicas = max(1, request.spec.replicas)
     assert cheapest.hourly_cost is not None
     assert cheapest.price is not None
@@ -146,8 +155,7 @@ def _refuse_cap(request: Request, fitting: list[Candidate]) -> None:
         "resources.maxHourlyCost",
         request.spec.resources.max_hourly_cost,
         f"is below the cheapest that fits: {times} on {cheapest.price.cloud} for {dollars(total)} $/h "
-        f"(catalog price{_dated(cheapest)}); raise it to that or more"
-        + ("" if request.kubernetes else ", or add kubernetes to resources.infra"),
+        f"(catalog price{_dated(cheapest)}); raise it to that or more, or add kubernetes to resources.infra",
     )
 
 

@@ -7,6 +7,7 @@ from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, Eng
 from deepseek_operator.catalog import Accelerator, Catalog, ModelInfo, parse_accelerator
 from deepseek_operator.engines import ENGINES, Arguments, Engine, get_engine
 from deepseek_operator.planning.errors import PlanInputError
+from deepseek_operator.planning.forms import check_forms
 from deepseek_operator.planning.overrides import Overrides, read_overrides
 
 __all__ = ["EngineRequest", "Request", "is_kubernetes", "read_request"]
@@ -76,6 +77,7 @@ def read_request(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Request:
     PlanInputError
         Something in it cannot be, whatever the machine.
     """
+    check_forms(spec)
     model = catalog.find(spec.model.name)
     resources = spec.resources
     accelerators = None

@@ -36,6 +36,8 @@ class Candidate:
     price: PriceInfo | None = None
     hourly_cost: Decimal | None = None
     """US dollars an hour for one replica; 0 where every place is the user's own Kubernetes."""
+    emulated: bool = False
+    """The GPU has no hardware for the model's number format: the engine's kernels widen the weights as they go."""
 
     @property
     def max_model_len(self) -> int | None:

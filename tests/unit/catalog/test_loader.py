@@ -15,7 +15,14 @@ def write(tmp_path: Path, document: object, name: str = "own.yaml") -> Path:
 
 def own_gpu(**changes: object) -> dict[str, object]:
     sources = {"memoryGib": "own", "computeCapability": "own", "counts": "own"}
-    gpu = {"name": "X100", "memoryGib": 96, "computeCapability": "9.0", "fp8": "Native", "counts": [8], "sources": sources}
+    gpu = {
+        "name": "X100",
+        "memoryGib": 96,
+        "computeCapability": "9.0",
+        "fp8": "Native",
+        "counts": [8],
+        "sources": sources,
+    }
     return {"sources": {"own": "our data sheet"}, "gpus": [{**gpu, **changes}]}
 
 
@@ -95,7 +102,12 @@ def test_a_users_price_replaces_one_of_the_package(tmp_path: Path) -> None:
         (own_gpu(memory=1), "X100", "memory", "not permitted"),
         (own_gpu(fp8="Yes"), "X100", "fp8", "Native"),
         (own_gpu(sources={"memoryGib": "own"}), "X100", "sources.computeCapability", "source"),
-        (own_gpu(sources={k: "nobody" for k in ("memoryGib", "computeCapability", "counts")}), "X100", "sources.computeCapability", "nobody"),
+        (
+            own_gpu(sources=dict.fromkeys(("memoryGib", "computeCapability", "counts"), "nobody")),
+            "X100",
+            "sources.computeCapability",
+            "nobody",
+        ),
         ({"gpus": [{"memoryGib": 3}]}, "row 1", "name", "given"),
         ({"gpus": ["H100"]}, "row 1", "", "mapping"),
         ({"models": [{"base": "nobody/nothing", "id": "a/b"}]}, "a/b", "base", "nobody/nothing"),

@@ -1,7 +1,6 @@
 """The engines' own tables of hardware for DeepSeek-V3 and R1, cell by cell.
 
-SGLang: docs/basic_usage/deepseek_v3.md of 0.5.23. vLLM: vllm-project/recipes, models/deepseek-ai. Where we disagree, the
-row says ``False`` and docs/planning.md why.
+SGLang: docs/basic_usage/deepseek_v3.md of 0.5.23. vLLM: vllm-project/recipes, models/deepseek-ai.
 """
 
 import pytest

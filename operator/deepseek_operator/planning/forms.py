@@ -1,0 +1,44 @@
+"""Forms of strings that the API server checks with CEL, for plans that are made without one."""
+
+import re
+
+from deepseek_operator.api.spec import ACCELERATOR_PATTERN, DeepSeekDeploymentSpec
+from deepseek_operator.planning.errors import PlanInputError
+
+__all__ = ["check_forms"]
+
+_INFRA = r"[a-z0-9]+(/[A-Za-z0-9._*:@-]+){0,2}"
+_SIZE = r"[0-9]{1,6}([.][0-9]{1,3})?[+]?"
+_DOLLARS = r"[0-9]{1,7}([.][0-9]{1,4})?"
+
+
+def check_forms(spec: DeepSeekDeploymentSpec) -> None:
+    """Check strings of ``resources`` that have a form of their own.
+
+    Raises
+    ------
+    PlanInputError
+        One does not have it.
+    """
+    resources = spec.resources
+    for text in resources.accelerators or ():
+        _check(
+            "accelerators", text, ACCELERATOR_PATTERN, 'must be NAME or NAME:COUNT with a count from 1, such as "L4:1"'
+        )
+    for text in resources.infra:
+        _check("infra", text, _INFRA, 'must be CLOUD, CLOUD/REGION or kubernetes/CONTEXT, such as "aws/us-east-1"')
+    size = 'must be a number, or a number with "+" for "at least", such as 8 or "32+"'
+    _check("cpus", resources.cpus, _SIZE, size)
+    _check("memory", resources.memory, _SIZE, size)
+    dollars = 'must be an amount of US dollars an hour above 0, such as "40" or "12.50"'
+    _check("maxHourlyCost", resources.max_hourly_cost, _DOLLARS, dollars)
+    for field, amount in (("cpus", resources.cpus), ("memory", resources.memory)):
+        if amount is not None and float(amount.rstrip("+")) == 0:
+            raise PlanInputError(f"resources.{field}", amount, "must be above 0")
+    if resources.max_hourly_cost is not None and float(resources.max_hourly_cost) == 0:
+        raise PlanInputError("resources.maxHourlyCost", resources.max_hourly_cost, dollars)
+
+
+def _check(field: str, text: str | None, pattern: str, message: str) -> None:
+    if text is not None and re.fullmatch(pattern.strip("^$"), text) is None:
+        raise PlanInputError(f"resources.{field}", text, message)

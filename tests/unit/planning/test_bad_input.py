@@ -1,0 +1,208 @@
+"""Every refusal is a sentence: which field, which value, what would work."""
+
+from typing import Any
+
+import pytest
+
+from deepseek_operator.planning import PlanInputError
+from tests.unit.planning.builders import plan_for
+
+K8S = ["kubernetes"]
+
+# model, parts of the spec, field, value, words that say what would work
+CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
+    ("r1-8b", {"resources": {"accelerators": ["H10:1"]}}, "resources.accelerators", "H10:1", "did you mean"),
+    (
+        "r1-8b",
+        {"resources": {"accelerators": ["L4:3"]}},
+        "resources.accelerators",
+        "L4:3",
+        "use one of L4:1, L4:2, L4:4, L4:8",
+    ),
+    (
+        "r1",
+        {"resources": {"accelerators": ["MI300X:8"]}},
+        "resources.accelerators",
+        "MI300X:8",
+        "set engine.image to a ROCm",
+    ),
+    ("r1-8b", {"resources": {"accelerators": ["L4:x"]}}, "resources.accelerators", "L4:x", "NAME or NAME:COUNT"),
+    ("r1-8b", {"resources": {"infra": ["AWS east"]}}, "resources.infra", "AWS east", "aws/us-east-1"),
+    ("no/such-model", {}, "model.name", "no/such-model", "set resources.accelerators"),
+    (
+        "deepseek-ai/DeepSeek-R1-Distill-Lama-8B",
+        {},
+        "model.name",
+        "deepseek-ai/DeepSeek-R1-Distill-Lama-8B",
+        "did you mean",
+    ),
+    (
+        "r1-8b",
+        {"model_fields": {"path": "/models/x", "huggingFaceTokenSecretRef": {"name": "hf"}}},
+        "model.huggingFaceTokenSecretRef",
+        "hf",
+        "remove one of the two",
+    ),
+    (
+        "r1-7b",
+        {"engine": {"args": ["--tensor-parallel-size=8"], "name": "VLLM"}, "resources": {"accelerators": ["L4:8"]}},
+        "engine.args",
+        "tensor parallel size 8",
+        "use 1, 2, 4 or 7",
+    ),
+    (
+        "r1",
+        {"engine": {"args": ["--tp", "32"], "name": "SGLang"}, "resources": {"accelerators": ["H100:8"], "nodes": 4}},
+        "engine.args",
+        "tensor parallel size 32",
+        "FP8 blocks of 128",
+    ),
+    (
+        "r1-8b",
+        {"engine": {"args": ["-tp", "2", "-pp", "4"], "name": "VLLM"}, "resources": {"accelerators": ["L4:4"]}},
+        "engine.args",
+        "tensor 2 x pipeline 4 x data 1 parallel",
+        "needs 8 GPUs; 1 x 4 are 4",
+    ),
+    ("r1-8b", {"engine": {"maxModelLen": 131073}}, "engine.maxModelLen", "131073", "use 131072 or less"),
+    ("r1-8b", {"engine": {"args": ["--max-model-len", "200k"]}}, "engine.args", "200000", "use 131072 or less"),
+    (
+        "meituan/DeepSeek-R1-Block-INT8",
+        {"engine": {"name": "VLLM"}},
+        "engine.name",
+        "VLLM",
+        "SGLang can",
+    ),
+    (
+        "r1",
+        {"engine": {"image": "vllm/vllm-openai:v0.6.6.post1"}},
+        "engine.image",
+        "vllm/vllm-openai:v0.6.6.post1",
+        "needs VLLM 0.12.0 or newer; use vllm/vllm-openai:v",
+    ),
+    (
+        "r1-8b",
+        {"engine": {"maxModelLen": 4096, "args": ["--max-model-len", "8192"]}},
+        "engine.args",
+        "--max-model-len 8192",
+        "contradicts engine.maxModelLen 4096; keep one",
+    ),
+    (
+        "r1-8b",
+        {"engine": {"args": ["--max-num-seqs", "8", "--max_num_seqs=16"]}},
+        "engine.args",
+        "--max_num_seqs",
+        "is given twice, with 8 and with 16; keep one",
+    ),
+    ("r1-8b", {"engine": {"args": ["--port", "9000"]}}, "engine.args", "--port", "use endpoint.port instead"),
+    ("r1-8b", {"engine": {"args": ["--api-key=abc"]}}, "engine.args", "--api-key", "use endpoint.apiKeySecretRef"),
+    ("r1-8b", {"engine": {"args": ["serve"]}}, "engine.args", "serve", "follows no flag"),
+    ("r1-8b", {"engine": {"args": ["--max-num-seqs", "many"]}}, "engine.args", "--max-num-seqs many", "whole number"),
+    ("r1-8b", {"engine": {"args": ["--max-num-seqs", "0"]}}, "engine.args", "--max-num-seqs 0", "1 or more"),
+    (
+        "r1-8b",
+        {"engine": {"args": ["--gpu-memory-utilization", "92"]}},
+        "engine.args",
+        "--gpu-memory-utilization 92",
+        "above 0 and at most 1",
+    ),
+    (
+        "r1-8b",
+        {"engine": {"name": "VLLM", "args": ["--mem-fraction-static", "0.8"]}},
+        "engine.args",
+        "--mem-fraction-static",
+        "its name there is --gpu-memory-utilization",
+    ),
+    (
+        "r1-8b",
+        {"engine": {"name": "SGLang", "args": ["--enable-dp-attention"]}},
+        "engine.args",
+        "--enable-dp-attention",
+        "--attn-dp-size N",
+    ),
+    (
+        "r1-8b",
+        {"engine": {"env": [{"name": "HF_TOKEN", "value": "hf_x"}]}},
+        "engine.env",
+        "HF_TOKEN",
+        "use model.huggingFaceTokenSecretRef",
+    ),
+    ("r1-8b", {"engine": {"env": [{"name": "A"}]}}, "engine.env", "A", "exactly one of value and valueFrom"),
+    (
+        "r1-8b",
+        {"resources": {"maxHourlyCost": "0.5"}},
+        "resources.maxHourlyCost",
+        "0.5",
+        "1 replica of 1×L4:1 on gcp for 0.70 $/h",
+    ),
+    (
+        "r1",
+        {"resources": {"maxHourlyCost": "100", "infra": ["aws"]}, "replicas": 2},
+        "resources.maxHourlyCost",
+        "100",
+        "2 replicas of 2×A100-80GB:8 on aws for 109.79 $/h",
+    ),
+    ("r1-8b", {"resources": {"maxHourlyCost": "much"}}, "resources.maxHourlyCost", "much", 'such as "40"'),
+    ("r1-8b", {"resources": {"accelerators": []}}, "resources.cpus", "unset", 'such as "8+"'),
+    (
+        "r1-8b",
+        {"engine": {"name": "SGLang"}, "resources": {"accelerators": [], "cpus": "8"}},
+        "engine.name",
+        "SGLang",
+        "use VLLM or Auto",
+    ),
+    (
+        "r1-7b",
+        {"resources": {"accelerators": [], "cpus": "8", "memory": "64", "nodes": 3}},
+        "resources.nodes",
+        "3",
+        "28 attention heads",
+    ),
+    ("r1-8b", {"resources": {"accelerators": [], "cpus": "lots"}}, "resources.cpus", "lots", '"32+"'),
+]
+
+
+@pytest.mark.parametrize(("model", "parts", "field", "value", "words"), CASES)
+def test_bad_input_is_refused_with_field_value_and_what_would_work(
+    model: str, parts: dict[str, Any], field: str, value: str, words: str
+) -> None:
+    with pytest.raises(PlanInputError) as caught:
+        plan_for(model, **parts)
+    assert caught.value.field == field
+    assert str(caught.value.value) == value
+    assert words in caught.value.message
+    assert str(caught.value) == f"spec.{field}: {value}: {caught.value.message}"
+
+
+def test_a_stretched_context_is_allowed_where_the_user_overrides_the_models_configuration() -> None:
+    plan = plan_for(
+        "r1-8b",
+        engine={"name": "VLLM", "maxModelLen": 200_000, "args": ["--hf-overrides", '{"rope_scaling": {}}']},
+        resources={"accelerators": ["H100:1"]},
+    )
+    assert plan.max_model_len == 200_000
+
+
+def test_a_count_nobody_sells_is_fine_on_nodes_of_ones_own() -> None:
+    assert plan_for("r1-8b", resources={"accelerators": ["L4:3"], "infra": K8S}).launchable
+
+
+def test_a_model_that_does_not_fit_is_no_error_but_a_verdict_with_the_arithmetic() -> None:
+    plan = plan_for("r1", resources={"accelerators": ["L4:8"], "nodes": 1})
+    assert plan.reason == (
+        "DeepSeek-R1 needs 641 GiB for weights in FP8; 8×L4 offer 162 GiB usable. Smallest that fits: H200:8."
+    )
+
+
+def test_a_context_that_does_not_fit_is_refused_with_the_longest_that_does() -> None:
+    plan = plan_for("r1-8b", engine={"maxModelLen": 65536}, resources={"accelerators": ["L4:1"], "nodes": 1})
+    assert not plan.launchable
+    assert "a context of 65,536 tokens does not fit 1×L4: the longest that does is 2" in plan.reason
+    assert "Smallest that fits: " in plan.reason
+
+
+def test_a_utilization_that_leaves_cuda_nothing_is_refused() -> None:
+    args = ["--gpu-memory-utilization", "0.99"]
+    plan = plan_for("r1-8b", engine={"name": "VLLM", "args": args}, resources={"accelerators": ["L4:1"], "nodes": 1})
+    assert not plan.launchable
+    assert "leaves 0.22 GiB of L4 for CUDA itself, which needs 0.6 GiB: use at most 0.97" in plan.reason
