@@ -49,7 +49,7 @@ test: lint unit ## Every test, then everything taken down
 	@bash hack/with-cluster.sh $(RUN) pytest tests/integration tests/contract tests/e2e
 
 demo: install ## One model from YAML to tokens, on this machine
-	@$(RUN) python -m demo
+	@$(RUN) python -m tests.system.demo
 
 run: install ## The operator on this machine, against KUBECONFIG and a SkyPilot server on 127.0.0.1:46580
 	$(RUN) deepseek-operator run --log-format console

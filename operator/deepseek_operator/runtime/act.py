@@ -99,7 +99,7 @@ class Actor:
         deployment, plan = world.deployment, world.plan
         assert plan is not None, "nothing is launched without a plan"
         context = TaskContext(
-            cluster_name=name,
+            cluster_name=str(name),  # plain: YAML knows no subclasses
             namespace=deployment.metadata.namespace,
             deployment_name=deployment.metadata.name,
             deployment_uid=deployment.metadata.uid,

@@ -9,7 +9,7 @@ import structlog
 from lightkube import ApiError
 
 from deepseek_operator.kube.write import ClusterWriter, dump_status
-from deepseek_operator.reconcile.actions import ClearRemains, Launch, RunAgain, TearDown
+from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.events import notes
 from deepseek_operator.reconcile.world import World
@@ -49,16 +49,23 @@ class Reconciler:
             self.forget(key)
             return
         decision = decide(world)
-        for action in decision.actions:
-            if isinstance(action, _MOVES_SKYPILOT):
-                # Before the call, not after: a call that times out may have been heard.
-                self.acted_at[key] = time.monotonic()
-                self.unsettled.add(key)
-            await self.actor.act(world, action)
-            if isinstance(action, _MOVES_SKYPILOT):
-                self.acted_at[key] = time.monotonic()
-        await self._write_status(world, decision)
+        try:
+            for action in decision.actions:
+                await self._act(key, world, action)
+        finally:
+            # Also when an action failed: what was seen is true, and a status that stays behind is a lie.
+            await self._write_status(world, decision)
         self._schedule(key, decision)
+
+    async def _act(self, key: Key, world: World, action: Action) -> None:
+        if not isinstance(action, _MOVES_SKYPILOT):
+            await self.actor.act(world, action)
+            return
+        # Marked before the call as well as after: a call that times out may have been heard.
+        self.acted_at[key] = time.monotonic()
+        self.unsettled.add(key)
+        await self.actor.act(world, action)
+        self.acted_at[key] = time.monotonic()
 
     def forget(self, key: Key) -> None:
         """Drop everything kept for a deployment that is gone."""
