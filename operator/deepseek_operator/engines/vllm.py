@@ -140,7 +140,8 @@ def _model(options: ServeOptions) -> list[tuple[str, ...]]:
         flags.append(("--dtype", options.dtype))
     if options.reasoning_parser is not None:
         flags.append(("--reasoning-parser", options.reasoning_parser))
-    if options.tool_parser is not None:
+    # A tokenizer without the parser's tokens keeps vLLM from starting: --no-enable-auto-tool-choice leaves both out.
+    if options.tool_parser is not None and options.user.get("--enable-auto-tool-choice") != "no":
         flags += [("--enable-auto-tool-choice",), ("--tool-call-parser", options.tool_parser)]
     if options.tokenizer_mode is not None:
         flags.append(("--tokenizer-mode", options.tokenizer_mode))

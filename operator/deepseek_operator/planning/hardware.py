@@ -56,9 +56,7 @@ def emulates(model: ModelInfo | None, gpu: GpuInfo) -> bool:
     """Return whether the GPU lacks hardware for the weights' format, so that kernels widen them while they compute."""
     if model is None or gpu.vendor is not Vendor.NVIDIA:
         return False
-    if model.weights.dtype is Dtype.FP8:
-        return gpu.fp8 is not Fp8Support.NATIVE
-    return model.weights.dtype is Dtype.FP4 and gpu.capability < (10, 0)
+    return model.weights.dtype is Dtype.FP8 and gpu.fp8 is not Fp8Support.NATIVE
 
 
 def activation_dtype(model: ModelInfo | None, gpu: GpuInfo, engine: EngineName) -> str | None:

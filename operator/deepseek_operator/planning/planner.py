@@ -116,7 +116,7 @@ def _good_enough(candidate: Candidate, request: Request) -> bool:
 def _rank(candidate: Candidate) -> tuple[int, bool, bool, Decimal, float, int, str]:
     """Order by verdict, then price for the whole replica; without one, by memory, which is what money buys.
 
-    GPUs that only emulate the model's number format come after those that have it: cheap by the hour, dear by the token.
+    GPUs that only emulate the model's number format come after those that have it: they are dear by the token.
     """
     memory = candidate.gpu.memory_gib * candidate.accelerator.count * candidate.nodes
     amount = candidate.price and (candidate.price.on_demand or candidate.price.spot)

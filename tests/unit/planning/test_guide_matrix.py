@@ -8,7 +8,7 @@ from tests.unit.planning.builders import plan_for
 
 QWEN, LLAMA, R1 = "DeepSeek-R1-Distill-Qwen-7B", "DeepSeek-R1-Distill-Llama-70B", "DeepSeek-R1"
 
-# model, accelerators, the guide's answer, our verdict on one node, (tensor, pipeline, data) parallel, part of the reason
+# model, accelerators, the guide's answer, our verdict on one node, (tensor, pipeline, data) parallel, words of why
 MATRIX = [
     (QWEN, "L4:1", True, Verdict.FITS, (1, 1, 1), "70,879 tokens"),
     (LLAMA, "L4:1", False, Verdict.DOES_NOT_FIT, None, "needs 131 GiB for weights in BF16; 1×L4 offer 20.3 GiB"),
