@@ -11,7 +11,7 @@ from deepseek_operator.cli.table import render_table
 from deepseek_operator.planning import Candidate, Plan, TaskContext, build_task
 from deepseek_operator.planning.result import dollars
 
-__all__ = ["PlanFormat", "render_plans"]
+__all__ = ["Literal", "PlanFormat", "dump", "render_plans"]
 
 Planned = tuple[str, DeepSeekDeploymentSpec, Plan]
 
@@ -90,7 +90,7 @@ def _row(candidate: Candidate, chosen: bool) -> tuple[str, ...]:
     )
 
 
-class _Literal(str):
+class Literal(str):
     """Text that YAML should show as a block, line by line."""
 
     __slots__ = ()
@@ -101,8 +101,13 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(
-    _Literal, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
+    Literal, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
 )
+
+
+def dump(document: dict[str, Any]) -> str:
+    """Return a document as YAML, :class:`Literal` text as blocks."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _task(name: str, spec: DeepSeekDeploymentSpec, plan: Plan) -> str:
@@ -118,6 +123,6 @@ def _task(name: str, spec: DeepSeekDeploymentSpec, plan: Plan) -> str:
         service_account="deepseek-replica",
     )
     launch = build_task(spec, plan, context)
-    task = {**launch.task, "run": _Literal(launch.task["run"])}
-    text = yaml.dump(task, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110).rstrip("\n")
+    task = {**launch.task, "run": Literal(launch.task["run"])}
+    text = dump(task).rstrip("\n")
     return f"# SkyPilot task of one replica. The operator sends it with cluster names and labels of the object.\n{text}"

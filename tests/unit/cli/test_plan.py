@@ -1,0 +1,137 @@
+import json
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner, Result
+
+from deepseek_operator.api.status import PlanStatus
+from deepseek_operator.cli import catalog, plan
+
+app = typer.Typer(pretty_exceptions_enable=False)
+plan.register(app)
+catalog.register(app)
+
+OBJECT = """
+apiVersion: deepseek-operator.io/v1alpha1
+kind: DeepSeekDeployment
+metadata: {name: chat}
+spec:
+  model: {name: r1-8b}
+"""
+
+
+def run(*args: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, list(args), input=stdin)
+
+
+@pytest.mark.parametrize(
+    ("args", "status"),
+    [
+        (("--model", "r1-8b"), 0),
+        (("--model", "r1-70b", "--accelerators", "L4:8"), 0),  # tight
+        (("--model", "acme/unknown", "--accelerators", "L4:1"), 0),
+        (("--model", "r1", "--accelerators", "L4:8", "--nodes", "1"), 3),
+        (("--model", "acme/unknown"), 2),
+        (("--model", "r1-8b", "--accelerators", "L5:1"), 2),
+        (("--model", "r1-8b", "--max-model-len", "999999"), 2),
+        (("--model", "r1-8b", "--max-hourly-cost", "0.1"), 2),
+        (("--model", "r1-8b", "--nodes", "0"), 2),
+        (("--model", "r1-8b", "--engine", "TGI"), 2),
+        (("--model", "bad name"), 2),
+        ((), 2),
+        (("--model", "r1-8b", "-f", "x.yaml"), 2),
+        (("-f", "/no/such/file.yaml"), 2),
+        (("--model", "r1-8b", "--catalog", "/no/such/file.yaml"), 2),
+    ],
+)
+def test_exit_status_tells_fits_from_does_not_fit_from_bad_input(args: tuple[str, ...], status: int) -> None:
+    result = run("plan", *args)
+    assert result.exit_code == status, result.output
+    if status == 2:
+        assert "Error" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_json_has_the_field_names_of_status_plan() -> None:
+    printed = json.loads(run("plan", "--model", "r1", "-o", "json").stdout)
+    names = {field.serialization_alias or field.alias for field in PlanStatus.model_fields.values()}
+    assert set(printed) == names
+    assert printed["tensorParallelSize"] == 8
+    assert PlanStatus.model_validate(printed).engine == "VLLM"
+
+
+def test_yaml_says_the_same_as_json() -> None:
+    args = ("plan", "--model", "r1", "--accelerators", "H100:8")
+    assert yaml.safe_load(run(*args, "-o", "yaml").stdout) == json.loads(run(*args, "-o", "json").stdout)
+
+
+def test_task_is_the_skypilot_yaml_it_would_launch() -> None:
+    task = yaml.safe_load(run("plan", "--model", "r1", "--accelerators", "H100:8", "-o", "task").stdout)
+    assert task["num_nodes"] == 2
+    assert task["resources"]["accelerators"] == "H100:8"
+    assert "sglang.launch_server --model-path deepseek-ai/DeepSeek-R1" in task["run"]
+
+
+def test_table_shows_candidates_the_choice_and_why_the_others_were_not_chosen() -> None:
+    lines = run("plan", "--model", "r1").stdout.splitlines()
+    assert lines[0] == "deepseek-ai/DeepSeek-R1 with VLLM (1 node): Fits"
+    header = next(line for line in lines if "CLOUD" in line)
+    for heading in ("INSTANCE", "ACCELERATORS", "NODES", "PARALLELISM", "CONTEXT", "COST ($/h)", "VERDICT", "CHOSEN"):
+        assert heading in header
+    assert any("H200:8" in line and "✔" in line for line in lines)
+    assert any("H100:8" in line and "DoesNotFit" in line and "✔" not in line for line in lines)
+    why = lines[lines.index("Why not:") + 1 :]
+    assert "  H100:8: DeepSeek-R1 needs 641 GiB for weights in FP8; 8×H100 offer 583 GiB usable" in why
+    assert any("$/h more than H200:8" in line for line in why)
+
+
+def test_a_file_is_planned_and_flags_go_over_it(tmp_path: Path) -> None:
+    file = tmp_path / "chat.yaml"
+    file.write_text(f"kind: Secret\n---{OBJECT}")
+    printed = json.loads(run("plan", "-f", str(file), "--accelerators", "A10G:1", "-o", "json").stdout)
+    assert printed["accelerators"] == ["A10G:1"]
+    assert run("plan", "-f", str(file)).stdout.startswith("chat: deepseek-ai/DeepSeek-R1-Distill-Llama-8B")
+
+
+def test_standard_input_and_several_objects_are_read() -> None:
+    both = OBJECT + "---" + OBJECT.replace("r1-8b", "r1-7b")
+    assert len(json.loads(run("plan", "-f", "-", "-o", "json", stdin=both).stdout)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "is not YAML"),
+        ("kind: Pod", "holds no DeepSeekDeployment"),
+        ("kind: DeepSeekDeployment", "without spec"),
+        ("kind: DeepSeekDeployment\nspec: {model: {}}", "spec.model.name"),
+        ("kind: DeepSeekDeployment\nmetadata: {name: x}\nspec: {model: {nam: r1}}", "x: spec.model.name"),
+    ],
+)
+def test_a_bad_file_is_refused_in_a_sentence(text: str, words: str) -> None:
+    result = run("plan", "-f", "-", stdin=text)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_models_lists_every_model_with_its_aliases() -> None:
+    out = run("models").stdout
+    assert "deepseek-ai/DeepSeek-R1-Distill-Llama-8B" in out
+    assert "r1-8b" in out
+    assert len(json.loads(run("models", "-o", "json").stdout)) >= 32
+
+
+def test_gpus_lists_memory_counts_and_prices() -> None:
+    line = next(line for line in run("gpus").stdout.splitlines() if line.startswith(" H200 "))
+    assert "139.8" in line
+    assert "H200:8 nebius" in line
+    assert yaml.safe_load(run("gpus", "-o", "yaml").stdout)[0]["name"] == "T4"
+
+
+def test_a_users_catalog_is_used(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("models:\n  - {base: deepseek-ai/DeepSeek-R1, id: acme/tuned, aliases: [tuned]}\n")
+    assert run("plan", "--model", "tuned", "--catalog", str(own)).exit_code == 0
+    assert "acme/tuned" in run("models", "--catalog", str(own)).stdout

@@ -1,0 +1,66 @@
+import pytest
+
+from deepseek_operator.engines import SGLANG, VLLM, ArgumentError, parse_arguments
+from deepseek_operator.engines.arguments import merge
+
+ALIASES = VLLM.aliases
+
+
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [
+        (("--a", "1"), {"--a": ("1",)}),
+        (("--a=1",), {"--a": ("1",)}),
+        (("--a_b", "x", "y", "--c"), {"--a-b": ("x", "y"), "--c": ()}),
+        (("--a", "-1"), {"--a": ("-1",)}),
+        (("-tp", "4"), {"--tensor-parallel-size": ("4",)}),
+        (("--no-enforce-eager",), {"--enforce-eager": ("no",)}),
+        (("--kernel-config.enable_x=False",), {"--kernel-config.enable_x": ("False",)}),
+        (("--a=", "--b"), {"--a": ("",), "--b": ()}),
+        ((), {}),
+    ],
+)
+def test_arguments_are_read_as_the_engines_read_them(words: tuple[str, ...], flags: dict[str, tuple[str, ...]]) -> None:
+    parsed = parse_arguments(words, ALIASES)
+    assert parsed.flags == flags
+    assert parsed.words == words
+
+
+def test_sglangs_abbreviations_are_known() -> None:
+    assert parse_arguments(("--tp", "8", "--dp=2"), SGLANG.aliases).flags == {"--tp-size": ("8",), "--dp-size": ("2",)}
+
+
+def test_the_same_flag_with_the_same_value_twice_is_harmless() -> None:
+    assert parse_arguments(("--a", "1", "--a=1"), {}).flags == {"--a": ("1",)}
+
+
+def test_the_same_flag_with_two_values_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="given twice, with 4 and with 8"):
+        parse_arguments(("-tp", "4", "--tensor-parallel-size", "8"), ALIASES)
+
+
+def test_a_switch_and_its_opposite_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="given twice, with nothing and with no"):
+        parse_arguments(("--enforce-eager", "--no-enforce-eager"), {})
+
+
+@pytest.mark.parametrize(("value", "number"), [("4096", 4096), ("32k", 32_000), ("32K", 32_768), ("1.5K", 1536)])
+def test_lengths_may_have_vllms_units(value: str, number: int) -> None:
+    assert parse_arguments(("--max-model-len", value), {}).integer("--max-model-len") == number
+
+
+def test_the_users_flag_replaces_the_planned_one_and_is_said_so() -> None:
+    user = parse_arguments(("--port=1", "--new", "x"), {})
+    words, replaced = merge([("--port", "8000"), ("--a", "b", "c"), ("--switch",)], user)
+    assert words == ("--a", "b", "c", "--switch", "--port=1", "--new", "x")
+    assert replaced == ("--port 8000",)
+
+
+def test_repeating_the_planned_value_replaces_nothing() -> None:
+    user = parse_arguments(("--port", "8000"), {})
+    assert merge([("--port", "8000")], user) == (("--port", "8000"), ())
+
+
+def test_a_users_no_switches_the_planned_switch_off() -> None:
+    user = parse_arguments(("--no-enforce-eager",), {})
+    assert merge([("--enforce-eager",)], user) == (("--no-enforce-eager",), ("--enforce-eager",))
