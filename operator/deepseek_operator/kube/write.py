@@ -110,7 +110,7 @@ class ClusterWriter:
             "type": note.type,
             "reason": note.reason,
             "action": note.reason,
-            "note": note.message[:1024],
+            "note": note.message.encode()[:1024].decode(errors="ignore"),  # the limit is in bytes
             "eventTime": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "reportingController": api.GROUP,
             "reportingInstance": self._instance[:128],

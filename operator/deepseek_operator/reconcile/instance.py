@@ -15,7 +15,7 @@ from deepseek_operator.api.status import Instance, Phase
 from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.clock import later, parse_time
 from deepseek_operator.reconcile.naming import ClusterName
-from deepseek_operator.reconcile.text import tail
+from deepseek_operator.reconcile.text import cause
 from deepseek_operator.reconcile.world import (
     ClusterRow,
     ClusterState,
@@ -265,8 +265,8 @@ def _engine_gone(view: View) -> Assessment | None:
         failure = Failure(Reason.ENGINE_EXITED, "SkyPilot's job driver on the head node died; launched anew")
         return _failed(view, counted, failure, TearDown(view.name), at_once=True)
     words = f"the engine ended ({job.status})"
-    lines = tail(job.log_tail)
-    failure = Failure(Reason.ENGINE_EXITED, f"{words}; its last lines:\n{lines}" if lines else words)
+    why = cause(job.log_tail)
+    failure = Failure(Reason.ENGINE_EXITED, f"{words}: {why}" if why else words)
     return _failed(view, counted, failure, RunAgain(view.name, view.name.revision), restart=True)
 
 

@@ -3,10 +3,14 @@
 import re
 from typing import Final
 
-__all__ = ["clean", "tail"]
+__all__ = ["cause", "clean", "tail"]
 
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_PREFIX: Final = re.compile(r"^(\([^()]*pid=\d+[^()]*\) )*((ERROR|WARNING|INFO) \d\S+ \S+ \[[^\]]+\] )?")
+"""What SkyPilot and vLLM put before each line: job and process, level, time and place."""
+_ERROR_LINE: Final = re.compile(r"^([A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b.*|[\w .-]*\berror: .*)$")
+_OF_SKYPILOT: Final = re.compile(r"^(ERROR: Job \d+ failed|✓ Job finished|├──|└──|📋|\S*sky (logs|queue|exec) )")
 _SECRETS: Final = (
     re.compile(r"\bhf_[A-Za-z0-9]{10,}"),
     re.compile(r"\bsk-[A-Za-z0-9_-]{10,}"),
@@ -33,6 +37,20 @@ def tail(text: str, lines: int = 12, limit: int = 1400) -> str:
     kept = [line.rstrip() for line in _plain(text).splitlines() if line.strip()][-lines:]
     joined = "\n".join(kept)
     return joined if len(joined) <= limit else "…" + joined[-(limit - 1) :]
+
+
+def cause(log: str, limit: int = 1400) -> str:
+    """Return why a program died, read off its log: the first errors that it named, then its last lines.
+
+    Engines end with "see root cause above": the cause is the first error, not the last line.
+    """
+    lines = [_PREFIX.sub("", line) for line in _plain(log).splitlines()]
+    errors = list(dict.fromkeys(line.strip()[:300] for line in lines if _ERROR_LINE.match(line)))
+    first = "; ".join(errors[:2])
+    last = tail(
+        "\n".join(line for line in lines if not _OF_SKYPILOT.match(line)), lines=6, limit=max(200, limit - len(first))
+    )
+    return f"{first}\nlast lines:\n{last}" if first else last
 
 
 def _plain(text: str) -> str:

@@ -110,7 +110,7 @@ class SkyPilotClient:
                 return Job(0, JobState.UNREACHABLE, error.error_type)
             raise
 
-    async def job_log(self, cluster_name: str, job_id: int, lines: int = 60) -> str:
+    async def job_log(self, cluster_name: str, job_id: int, lines: int = 500) -> str:
         """Return the last lines of a job's log."""
         body = {"cluster_name": cluster_name, "job_id": job_id, "follow": False, "tail": lines}
         return await self._text("POST", "/logs", json=self._body(body))

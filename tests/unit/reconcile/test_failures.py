@@ -4,7 +4,7 @@ import pytest
 
 from deepseek_operator.api.reasons import ADVICE, Reason
 from deepseek_operator.reconcile.failures import classify
-from deepseek_operator.reconcile.text import clean, tail
+from deepseek_operator.reconcile.text import cause, clean, tail
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,24 @@ def test_secrets_are_never_shown(secret: str) -> None:
 def test_a_log_keeps_its_end() -> None:
     text = "\n".join(f"line {n}" for n in range(500))
     assert tail(text, lines=3) == "line 497\nline 498\nline 499"
+
+
+def test_the_cause_is_the_first_error_and_not_the_last_line() -> None:
+    log = (
+        "(r1, pid=9) (Worker pid=7) ERROR 11-24 07:18:44 [multiproc_executor.py:953]     param = params_dict[name]\n"
+        "(r1, pid=9) (Worker pid=7) ERROR 11-24 07:18:44 [multiproc_executor.py:953] KeyError: 'layers.1.gate'\n"
+        "(r1, pid=9)     raise RuntimeError(\n"
+        "(r1, pid=9) RuntimeError: Engine core initialization failed. See root cause above.\n"
+        "ERROR: Job 9 failed with return code list: [1]\n"
+    )
+    assert cause(log).startswith("KeyError: 'layers.1.gate'; RuntimeError: Engine core initialization failed.")
+    assert "Job 9" not in cause(log)
+
+
+def test_a_refused_argument_is_a_cause_too() -> None:
+    assert cause("usage: vllm serve\n(r1, pid=9) vllm serve: error: unrecognized arguments: --x\n").startswith(
+        "vllm serve: error"
+    )
 
 
 def test_every_reason_says_what_it_means_and_what_to_do() -> None:
