@@ -9,7 +9,7 @@ _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _PREFIX: Final = re.compile(r"^(\([^()]*pid=\d+[^()]*\) )*((ERROR|WARNING|INFO) \d\S+ \S+ \[[^\]]+\] )?")
 """What SkyPilot and vLLM put before each line: job and process, level, time and place."""
-_ERROR_LINE: Final = re.compile(r"^([A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b.*|[\w .-]*\berror: .*)$")
+_ERROR_LINE: Final = re.compile(r"^([A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b.*|[\w .:-]*\berror: .*)$")
 _OF_SKYPILOT: Final = re.compile(r"^(ERROR: Job \d+ failed|✓ Job finished|├──|└──|📋|\S*sky (logs|queue|exec) )")
 _SECRETS: Final = (
     re.compile(r"\bhf_[A-Za-z0-9]{10,}"),

@@ -12,8 +12,8 @@ from deepseek_operator.reconcile.text import cause, clean, tail
     [
         (
             "ResourcesUnavailableError",
-            "Failed to provision all possible launchable resources. Reason: Timed out while waiting for nodes to start. "
-            "Details: '0/3 nodes are available: 3 Insufficient nvidia.com/gpu.'",
+            "Failed to provision all possible launchable resources. Reason: Timed out while waiting for nodes "
+            "to start. Details: '0/3 nodes are available: 3 Insufficient nvidia.com/gpu.'",
             Reason.UNSCHEDULABLE,
         ),
         (
