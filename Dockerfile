@@ -118,6 +118,7 @@ COPY images/engine-cpu/overrides.txt images/engine-cpu/stub_cuda.py images/engin
 RUN --mount=type=cache,target=/root/.cache/uv sh /opt/build/install_vllm.sh
 COPY images/engine-cpu/make_tiny_models.py /opt/build/
 RUN HF_HUB_OFFLINE=1 /opt/vllm/bin/python /opt/build/make_tiny_models.py /models
-# No pod of this image ever needs a package index: uv then takes what is installed for the answer.
-ENV UV_OFFLINE=1 HF_HUB_OFFLINE=1
+# No pod of this image ever needs a package index: uv then takes what is installed for the answer. The KV cache in GiB:
+# unset, vLLM wants 92 % of the machine's memory free and does not start beside anything else.
+ENV UV_OFFLINE=1 HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1
 CMD ["vllm", "serve", "/models/tiny-deepseek-v3"]

@@ -64,6 +64,9 @@ def deepseek_v3(vocabulary: int, **tokens: Any) -> PretrainedConfig:
         qk_rope_head_dim=64,
         v_head_dim=128,
         max_position_embeddings=4096,
+        # As the published configurations have them; vLLM reads these two, transformers does not.
+        topk_method="noaux_tc",
+        scoring_func="sigmoid",
         num_nextn_predict_layers=0,
         **tokens,
     )
