@@ -1,4 +1,4 @@
-"""Parse engine command lines with the engines' own parsers. Runs in an interpreter that has the engines, not the project.
+"""Parse engine command lines with the engines' own parsers, in an interpreter that has the engines, not the project.
 
 Reads JSON from standard input, a list of ``{"id": ..., "argv": [...]}``, and prints a list of
 ``{"id": ..., "error": null or text, "deprecated": [flags]}``. Nothing is started and no GPU is asked for.
