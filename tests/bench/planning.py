@@ -29,7 +29,7 @@ RESOURCES: list[dict[str, object]] = [
 
 
 def measure(plans: int) -> dict[str, float]:
-    """Return plans per second of CPU time, tasks built, and milliseconds of one plan: median, 99th percentile, worst."""
+    """Return plans per second of CPU time, tasks built, and milliseconds of a plan: median, 99th percentile, worst."""
     catalog = load_catalog()
     specs = [
         DeepSeekDeploymentSpec.model_validate({"model": {"name": model}, "resources": resources})
