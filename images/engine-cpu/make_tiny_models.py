@@ -19,6 +19,8 @@ from transformers import (
 )
 
 SENTENCES = ["hello world", "deepseek operator", "the quick brown fox jumps over the lazy dog"]
+TOOL_TOKENS = [f"<｜tool▁{word}｜>" for word in ("calls▁begin", "calls▁end", "call▁begin", "call▁end", "sep")]
+"""As in DeepSeek's tokenizers: the engines' tool parsers do not start without them."""
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}"
     "{% if m['role'] == 'user' %}<|User|>{% elif m['role'] == 'assistant' %}<|Assistant|>{% endif %}{{ m['content'] }}"
@@ -31,7 +33,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    special = ["<|begin|>", "<|end|>", "<|User|>", "<|Assistant|>", "<think>", "</think>"]
+    special = ["<|begin|>", "<|end|>", "<|User|>", "<|Assistant|>", "<think>", "</think>", *TOOL_TOKENS]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=512, special_tokens=special, initial_alphabet=alphabet)
     tokenizer.train_from_iterator(SENTENCES * 10, trainer)
