@@ -15,7 +15,9 @@ from deepseek_operator.planning.serve import make_plan
 
 __all__ = ["plan"]
 
-_MOST_CHOSEN = 8
+_MOST_CHOSEN = 16
+_DEAREST_CHOSEN = 3
+"""How many times the cheapest machine's price another may cost to be taken in its stead, without the user's word."""
 _SHORTEST_CHOSEN = 8192
 """Context that a machine must hold to be chosen for the user: reasoning takes thousands of tokens."""
 _MOST_ALTERNATIVES = 12
@@ -64,7 +66,10 @@ def _choose(request: Request, catalog: Catalog) -> _Choice:
         and candidate.verdict is best.verdict
         and (candidate.max_model_len or 0) >= _context(best)
         and candidate.gpu.bf16 == best.gpu.bf16
+        and _near_in_price(candidate, best)
     ]
+    if request.only_kubernetes:
+        same = _fewest_of_each(same)
     chosen, dropped = _compatible(tuple(same[:_MOST_CHOSEN]))
     return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen))
 
@@ -141,6 +146,23 @@ def _affordable(request: Request, fitting: list[Candidate]) -> list[Candidate]:
     if not priced:
         return fitting  # SkyPilot holds each machine to its share
     return [candidate for candidate in priced if candidate.hourly_cost is not None and candidate.hourly_cost <= share]
+
+
+def _fewest_of_each(candidates: list[Candidate]) -> list[Candidate]:
+    """Keep the smallest number of each GPU: on Kubernetes one GPU of a large node can be had alone."""
+    fewest: dict[str, Candidate] = {}
+    for candidate in candidates:
+        name = candidate.accelerator.name
+        if name not in fewest or candidate.accelerator.count < fewest[name].accelerator.count:
+            fewest[name] = candidate
+    return sorted(fewest.values(), key=_rank)
+
+
+def _near_in_price(candidate: Candidate, best: Candidate) -> bool:
+    """Return whether taking this machine instead is no surprise on the bill; one's own machines never are."""
+    if not best.hourly_cost:
+        return True
+    return candidate.hourly_cost is not None and candidate.hourly_cost <= _DEAREST_CHOSEN * best.hourly_cost
 
 
 def _refuse_cap(request: Request, fitting: list[Candidate]) -> None:

@@ -208,3 +208,15 @@ def test_a_directory_is_served_under_the_users_name_with_the_models_parsers() ->
     options = plan.serve[8]
     assert (options.model, options.served_names) == ("/m", ("deepseek-ai/DeepSeek-V3.1",))
     assert (options.reasoning_parser, options.tool_parser) == ("deepseek_v3", "deepseek_v31")
+
+
+def test_no_machine_is_rented_that_costs_over_three_times_the_cheapest() -> None:
+    for model in ("r1-8b", "r1-70b", "r1"):
+        plan = plan_for(model, resources={"infra": ["aws", "lambda", "nebius", "gcp"]})
+        assert plan.hourly_cost
+        assert all(c.hourly_cost and c.hourly_cost <= 3 * plan.hourly_cost for c in plan.candidates)
+
+
+def test_ones_own_cluster_is_searched_for_every_gpu_that_fits() -> None:
+    plan = plan_for("r1-8b", resources={"infra": ["kubernetes"]})
+    assert {"L4:1", "A10G:1", "A10:1", "RTX4090:1", "H100:1"} <= set(plan.accelerators)
