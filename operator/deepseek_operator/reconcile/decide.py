@@ -164,6 +164,7 @@ def _previous(world: World, name: str) -> Instance | None:
 
 
 def _blocked(world: World) -> Failure | None:
+    """Return why nothing may be launched in this pass."""
     if world.plan_failure is not None:
         return world.plan_failure
     if world.missing_secrets:
@@ -171,6 +172,8 @@ def _blocked(world: World) -> Failure | None:
     if world.service.foreign:
         name = world.deployment.metadata.name
         return Failure(Reason.SERVICE_CONFLICT, f"a Service {name} exists and was not made for this deployment")
+    if FINALIZER not in world.deployment.metadata.finalizers:
+        return Failure(Reason.PLANNING, "planned; SkyPilot is asked for nodes next")
     return None
 
 

@@ -36,8 +36,9 @@ from deepseek_operator.skypilot.snapshot import Snapshot, SnapshotLoop
 
 __all__ = ["Memory", "Observer", "parse_leniently"]
 
-JOB_MAX_AGE_S = 4.0
-"""Seconds for which an answer about a job that runs is believed."""
+JOB_MAX_AGE_S = 15.0
+"""Seconds for which an answer about a job that runs is believed. Asking costs SkyPilot a kubectl exec, and the engine
+that is starting beside it some of its processor."""
 
 
 @dataclass

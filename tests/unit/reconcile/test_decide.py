@@ -53,6 +53,15 @@ def test_nothing_is_launched_before_the_finalizer_is_there() -> None:
     assert decision.next_look_s is not None
 
 
+def test_what_was_only_planned_is_no_launch_that_got_lost() -> None:
+    of = b.deployment(held=False)
+    first = decide(b.world(of))
+    assert conditions(first)["Ready"] == ("False", "Planning")
+    second = decide(b.world(b.deployment(status=first.status)))
+    assert second.status is not None
+    assert (second.status.instances[0].reason, second.status.instances[0].attempts) == ("Launching", 0)
+
+
 def test_the_account_of_the_pods_is_made_before_the_launch() -> None:
     decision = decide(b.world(b.deployment(), service_account_exists=False))
     kinds = [type(action) for action in decision.actions]
