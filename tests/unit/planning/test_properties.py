@@ -94,6 +94,9 @@ def test_a_planned_context_always_passes_the_check(
         assert checked.verdict in (planned.verdict, Verdict.FITS)
         assert checked.max_model_len == planned.max_model_len
         assert 0 < planned.max_model_len <= model.context_length
+        batch = planned.batch or batch_of(engine, gpu, layout, Overrides())
+        room = measure(model, gpu, layout, engine, batch, planned.max_model_len, Overrides()).tokens
+        assert room >= planned.max_model_len * (1.15 if planned.verdict is Verdict.FITS else 1)
 
 
 @given(MODELS, COUNTS, NODES, ENGINES)
