@@ -1,13 +1,13 @@
 """The operator and SkyPilot on the test cluster, installed by Helm as users install them."""
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.cluster.api import Cluster
+from tests.cluster.images import inputs_key
 from tests.system.kubectl import CommandError, Kubectl
 from tests.system.wait import eventually
 
@@ -83,6 +83,8 @@ def install(cluster: Cluster, say: Progress) -> Stack:
         "skypilot.resources.requests.cpu=100m",
         "skypilot.resources.requests.memory=1Gi",
         "skypilot.persistence.size=2Gi",
+        # The references stay the same when an image is built anew; the pod must not.
+        f"podAnnotations.inputs={inputs_key('operator')}-{inputs_key('skypilot')}",
     ]
     say("helm install deepseek-operator")
     settings = [part for value in values for part in ("--set", value)]
@@ -110,20 +112,6 @@ def uninstall(cluster: Cluster) -> None:
         kubectl.within(SYSTEM_NAMESPACE).helm("uninstall", RELEASE, "--ignore-not-found", "--wait")
     except CommandError as error:
         print(f"while uninstalling: {error}")
-
-
-def stopwatch(say: Callable[[str], None]) -> Callable[[str], float]:
-    """Return a function that prints a step with the seconds since the one before, and returns them."""
-    last = time.monotonic()
-
-    def step(what: str) -> float:
-        nonlocal last
-        now = time.monotonic()
-        seconds, last = now - last, now
-        say(f"{seconds:7.1f} s  {what}")
-        return seconds
-
-    return step
 
 
 def wait_ready(kubectl: Kubectl, name: str, *, within: float, changed: Callable[[str, str], None]) -> dict[str, Any]:
