@@ -9,7 +9,6 @@ cache folder is.
 import hashlib
 import io
 import json
-import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tests.cluster.shell import run, succeeds
 from tests.cluster.storage import StoredImage
 
 _KEEP = "containerd.io/gc.root"
+_UNFINISHED = "link-"
 _SNAPSHOT = "containerd.io/gc.ref.snapshot.overlayfs"
 
 
@@ -50,9 +50,13 @@ def has_image(layout: Layout, image: Image) -> bool:
 def link_image(layout: Layout, image: StoredImage) -> None:
     """Make containerd know an image; only what it did not know is added.
 
-    The image's name comes last, so that an interrupted run leaves no image that lacks layers. Until then a label keeps
-    containerd's garbage collector from the layers.
+    The image's name comes last, so that an interrupted run leaves no image that lacks layers. Until then a label, which
+    ``ctr`` gives to what it makes, keeps containerd's garbage collector from the layers.
     """
+    for line in ctr(layout, "snapshots", "list").splitlines()[1:]:
+        name = line.split()[0]
+        if name.startswith(_UNFINISHED):
+            ctr(layout, "snapshots", "remove", name)
     snapshots = chain([digest for digest, _ in image.layers])
     for position, (_, folder) in enumerate(image.layers):
         parent = snapshots[position - 1] if position else None
@@ -99,16 +103,14 @@ def write_layout_archive(archive: Path, image: StoredImage) -> None:
 
 def _link_layer(layout: Layout, snapshot: str, parent: str | None, folder: Path) -> None:
     """Make a committed snapshot whose files are hard links."""
-    keep = f"{_KEEP}=true"
     if succeeds(_command(layout, "snapshots", "info", snapshot)):
-        ctr(layout, "snapshots", "label", snapshot, keep)
+        ctr(layout, "snapshots", "label", snapshot, f"{_KEEP}=true")
         return
-    unfinished = f"link-{os.getpid()}-{snapshot}"
+    unfinished = f"{_UNFINISHED}{snapshot}"
     ctr(layout, "snapshots", "prepare", unfinished, *([parent] if parent else []))
     target = writable_folder(ctr(layout, "snapshots", "mounts", "/mnt", unfinished))
     run(["cp", "--archive", "--link", f"{folder}/.", str(target)])
     ctr(layout, "snapshots", "commit", snapshot, unfinished)
-    ctr(layout, "snapshots", "label", snapshot, keep)
 
 
 def writable_folder(mount: str) -> Path:

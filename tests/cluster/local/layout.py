@@ -64,7 +64,7 @@ class Layout:
 
     @property
     def _link(self) -> IPv4Network:
-        return tuple(self.network.subnets(new_prefix=30))[-1]
+        return IPv4Network((int(self.network.broadcast_address) - 3, 30))
 
     @property
     def api_ip(self) -> IPv4Address:
