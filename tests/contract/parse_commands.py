@@ -9,11 +9,14 @@ dependencies, and orjson, IPython and traitlets, which its argument parser impor
 
 import argparse
 import contextlib
+import importlib.machinery
+import importlib.util
 import io
 import json
 import sys
 import warnings
 from typing import Any
+from unittest.mock import MagicMock
 
 
 def main() -> None:
@@ -22,7 +25,7 @@ def main() -> None:
     parsers: dict[str, Any] = {}
     results = []
     with contextlib.redirect_stdout(sys.stderr):  # the engines print while they are imported
-        for command in commands:
+        for command in sorted(commands, key=lambda command: command["argv"][0] != "vllm"):
             engine = "vllm" if command["argv"][0] == "vllm" else "sglang"
             if engine not in parsers:
                 parsers[engine] = vllm_parser() if engine == "vllm" else sglang_parser()
@@ -44,6 +47,11 @@ def vllm_parser() -> Any:
 
 def sglang_parser() -> Any:
     """Return the parser of ``python -m sglang.launch_server``."""
+    if importlib.util.find_spec("triton") is None:
+        # An image without CUDA has none. Only kernels use it, and nothing here runs one. After vLLM was imported, which
+        # looks whether it is there.
+        stand_in = MagicMock(__path__=[], __spec__=importlib.machinery.ModuleSpec("triton", None))
+        sys.modules |= {name: stand_in for name in ("triton", "triton.language", "triton.runtime", "triton.compiler")}
     from sglang.srt.server_args import ServerArgs
 
     parser = argparse.ArgumentParser(allow_abbrev=False)

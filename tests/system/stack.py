@@ -108,7 +108,9 @@ def uninstall(cluster: Cluster) -> None:
     """Delete every deployment, so that nothing is leaked, and then the release; missing things are fine."""
     kubectl = Kubectl(cluster.kubeconfig, cluster.bin_dir)
     try:
-        kubectl("delete", "deepseekdeployments", "--all-namespaces", "--all", "--timeout=120s", timeout=150)
+        for left in json.loads(kubectl("get", "dsd", "--all-namespaces", "-o", "json"))["items"]:
+            metadata = left["metadata"]
+            kubectl.within(metadata["namespace"])("delete", "dsd", metadata["name"], "--timeout=120s", timeout=150)
         kubectl.within(SYSTEM_NAMESPACE).helm("uninstall", RELEASE, "--ignore-not-found", "--wait")
     except CommandError as error:
         print(f"while uninstalling: {error}")
