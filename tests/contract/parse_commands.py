@@ -51,7 +51,7 @@ def sglang_parser() -> Any:
         # An image without CUDA has none. Only kernels use it, and nothing here runs one. After vLLM was imported, which
         # looks whether it is there.
         stand_in = MagicMock(__path__=[], __spec__=importlib.machinery.ModuleSpec("triton", None))
-        sys.modules |= {name: stand_in for name in ("triton", "triton.language", "triton.runtime", "triton.compiler")}
+        sys.modules |= dict.fromkeys(("triton", "triton.language", "triton.runtime", "triton.compiler"), stand_in)
     from sglang.srt.server_args import ServerArgs
 
     parser = argparse.ArgumentParser(allow_abbrev=False)
