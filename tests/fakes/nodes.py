@@ -1,0 +1,187 @@
+"""What a SkyPilot cluster consists of, played: real Pod and Service objects, and engines that only answer /health.
+
+The pods have a scheduler that nobody runs, so no kubelet ever sees them; their status is patched as a kubelet would.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, cast
+
+from aiohttp import web
+from lightkube import ApiError, AsyncClient, KubeConfig
+from lightkube.resources.core_v1 import Pod, Service
+from lightkube.types import PatchType
+
+NAME_LABEL = "skypilot-cluster-name"
+NOBODY = "dsd-fake-scheduler"
+
+
+class Engines:
+    """HTTP servers that answer as an engine does, each on an address of its own."""
+
+    def __init__(self) -> None:
+        self._runners: dict[tuple[str, int], web.AppRunner] = {}
+
+    async def start(self, host: str, port: int) -> None:
+        """Let an engine answer; does nothing if it does."""
+        if (host, port) in self._runners:
+            return
+        app = web.Application()
+        app.router.add_get("/health", self._health)
+        runner = self._runners[host, port] = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, host, port, reuse_address=True).start()
+
+    async def stop(self, host: str, port: int) -> None:
+        """Let connections to an engine be refused."""
+        if (runner := self._runners.pop((host, port), None)) is not None:
+            await runner.cleanup()
+
+    async def stop_all(self) -> None:
+        """Stop every engine."""
+        for host, port in list(self._runners):
+            await self.stop(host, port)
+
+    @staticmethod
+    async def _health(_: web.Request) -> web.Response:
+        return web.Response()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What pods are made from, taken out of a launch request."""
+
+    cluster: str
+    on_cloud: str
+    user: str
+    namespace: str
+    nodes: int
+    image: str
+    kubernetes: dict[str, Any] = field(default_factory=dict)
+    """``config.kubernetes`` of the task."""
+
+    @property
+    def pod_names(self) -> tuple[str, ...]:
+        """Names of the pods, the head first."""
+        return (f"{self.on_cloud}-head", *(f"{self.on_cloud}-worker{i}" for i in range(1, self.nodes)))
+
+
+class Pods:
+    """Pods of fake clusters in a real API server.
+
+    Parameters
+    ----------
+    kubeconfig
+        Of an administrator: the fake plays SkyPilot and the kubelet.
+    addresses
+        Addresses of this machine that pods get in turn. No loopback ones: EndpointSlices refuse them.
+    """
+
+    def __init__(self, kubeconfig: Path, addresses: IPv4Network) -> None:
+        self._kubeconfig = kubeconfig
+        self._free: Iterator[str] = itertools.cycle(str(address) for address in addresses.hosts())
+        self._client: AsyncClient | None = None
+
+    @property
+    def client(self) -> AsyncClient:
+        """Made on first use, inside the event loop that it belongs to."""
+        if self._client is None:
+            self._client = AsyncClient(KubeConfig.from_file(self._kubeconfig))
+        return self._client
+
+    async def create(self, wanted: Wanted) -> None:
+        """Create Services and pods as SkyPilot does; what exists is kept, as SkyPilot adopts pods that it finds."""
+        for name in (f"{wanted.on_cloud}-head-ssh", f"{wanted.on_cloud}-head"):
+            await self._create(cast(Service, Service.from_dict(_service(wanted, name))))
+        for name in wanted.pod_names:
+            await self._create(cast(Pod, Pod.from_dict(_pod(wanted, name))))
+
+    async def run(self, wanted: Wanted) -> str:
+        """Let the pods run; return the address of the head."""
+        addresses = [await self._run(wanted.namespace, name) for name in wanted.pod_names]
+        return addresses[0]
+
+    async def delete(self, namespace: str, on_cloud: str) -> None:
+        """Delete all that carries the cluster's label, which is more than what was created here: SkyPilot does, too."""
+        for kind in (Pod, Service):
+            async for found in self.client.list(kind, namespace=namespace, labels={NAME_LABEL: on_cloud}):
+                name = cast(Pod | Service, found).to_dict()["metadata"]["name"]
+                try:
+                    await self.client.delete(kind, name, namespace=namespace, grace_period=0)
+                except ApiError as error:
+                    if error.status.code != 404:
+                        raise
+
+    async def _create(self, resource: Pod | Service) -> None:
+        try:
+            await self.client.create(resource)
+        except ApiError as error:
+            if error.status.code != 409:
+                raise
+
+    async def _run(self, namespace: str, name: str) -> str:
+        pod = await self.client.get(Pod, name, namespace=namespace)
+        if pod.status is not None and pod.status.phase == "Running" and pod.status.podIP:
+            return str(pod.status.podIP)
+        address = next(self._free)
+        ready = [
+            {"type": kind, "status": "True"} for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+        ]
+        status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": ready}
+        await self.client.patch(
+            Pod.Status, name, {"status": status}, namespace=namespace, patch_type=PatchType.STRATEGIC
+        )
+        return address
+
+
+def _metadata(wanted: Wanted, name: str, labels: dict[str, str]) -> dict[str, Any]:
+    custom = wanted.kubernetes.get("custom_metadata") or {}
+    common = {
+        "parent": "skypilot",
+        "skypilot-cluster": wanted.on_cloud,
+        NAME_LABEL: wanted.on_cloud,
+        "skypilot-user": wanted.user,
+    }
+    return {
+        "name": name,
+        "namespace": wanted.namespace,
+        "labels": {**common, **labels, **(custom.get("labels") or {})},
+        "annotations": {NAME_LABEL: wanted.cluster, **(custom.get("annotations") or {})},
+    }
+
+
+def _service(wanted: Wanted, name: str) -> dict[str, Any]:
+    # Without SkyPilot's selector: the endpoints controllers stumble, again and again, over running pods without a node.
+    spec: dict[str, Any] = {"ports": [{"port": 22}]}
+    if not name.endswith("-ssh"):
+        spec["clusterIP"] = "None"
+    return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(wanted, name, {}), "spec": spec}
+
+
+def _pod(wanted: Wanted, name: str) -> dict[str, Any]:
+    head = name.endswith("-head")
+    labels = {
+        "component": name,
+        "ray-cluster-name": wanted.on_cloud,
+        "ray-node-type": "head" if head else "worker",
+        "skypilot-head-node": "1" if head else "0",
+    }
+    metadata = _metadata(wanted, name, labels)
+    extra = (wanted.kubernetes.get("pod_config") or {}).get("metadata") or {}
+    metadata["labels"] |= extra.get("labels") or {}
+    metadata["annotations"] |= extra.get("annotations") or {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {
+            "schedulerName": NOBODY,
+            "restartPolicy": "Never",
+            "serviceAccountName": wanted.kubernetes.get("remote_identity") or "skypilot-service-account",
+            "automountServiceAccountToken": False,
+            "containers": [{"name": "ray-node", "image": wanted.image or "none", "command": ["/bin/bash", "-c", "--"]}],
+        },
+    }

@@ -1,0 +1,84 @@
+"""From apply to an answer, and the quiet afterwards."""
+
+import time
+
+from tests.integration.conftest import Audit
+from tests.integration.stage import Stage, condition, until
+
+QUIET_S = 20.0
+
+
+def test_an_applied_deployment_answers_through_its_service_and_says_so(stage: Stage) -> None:
+    stage.apply("up")
+
+    stage.kubectl("wait", "dsd/up", f"--namespace={stage.namespace}", "--for=condition=Ready", "--timeout=45s")
+    assert stage.answers("up")
+    body = stage.until_ready("up")
+    status = body["status"]
+    assert status["endpoint"]["internalURL"] == f"http://up.{stage.namespace}.svc:8000/v1"
+    assert (status["replicas"], status["readyReplicas"], status["updatedReplicas"]) == (1, 1, 1)
+    said = {each["type"]: each["status"] for each in status["conditions"]}
+    assert said == {
+        "Ready": "True",
+        "Reconciling": "False",
+        "Stalled": "False",
+        "Planned": "True",
+        "EndpointPublished": "True",
+    }
+    assert len(stage.skypilot.launches("up")) == 1
+    assert body["metadata"]["finalizers"] == ["deepseek-operator.io/teardown"]
+    # SkyPilot deletes every Service with its label when a cluster goes down.
+    assert "skypilot-cluster-name" not in stage.service("up")["metadata"]["labels"]
+
+
+def test_the_way_up_is_told_step_by_step(stage: Stage) -> None:
+    stage.apply("steps")
+    stage.until_ready("steps")
+
+    reasons = until(lambda: (r := stage.history.reasons("steps")) and r[-1] == "Ready" and r, "watched to the end")
+    expected = ["Planning", "Launching", "EngineStarting", "PublishingEndpoint", "Ready"]
+    # Steps may be too short to be seen; none comes twice or out of order.
+    assert isinstance(reasons, list)
+    assert reasons == [reason for reason in expected if reason in reasons]
+    assert {"Launching", "Ready"} <= set(reasons)
+    told = [reason for _, reason, _ in stage.events("steps")]
+    assert told[-1] == "Ready"
+    assert "Launching" in told
+    assert {kind for kind, _, _ in stage.events("steps")} == {"Normal"}
+
+
+def test_kubectl_get_shows_what_a_person_asks_first(stage: Stage) -> None:
+    stage.apply("columns")
+    stage.until_ready("columns")
+
+    table = stage.kubectl("get", "dsd", "columns", f"--namespace={stage.namespace}", "-o", "wide").splitlines()
+    cells = dict(zip(table[0].split(), table[1].split(), strict=False))
+    assert {key: cells[key] for key in ("NAME", "MODEL", "READY", "REASON", "DESIRED", "AVAILABLE")} == {
+        "NAME": "columns",
+        "MODEL": "tiny",
+        "READY": "True",
+        "REASON": "Ready",
+        "DESIRED": "1",
+        "AVAILABLE": "1",
+    }
+    assert f"http://columns.{stage.namespace}.svc:8000/v1" in table[1]
+    assert "VLLM" in table[1]
+
+
+def test_five_settled_deployments_cause_no_writes_and_a_constant_number_of_calls(stage: Stage, audit: Audit) -> None:
+    names = [f"quiet{i}" for i in range(5)]
+    for name in names:
+        stage.apply(name)
+    for name in names:
+        stage.until_ready(name)
+    settled_since = time.monotonic()
+    mark = audit.now()
+
+    until(lambda: time.monotonic() > settled_since + QUIET_S, "the window is over", QUIET_S + 5)
+
+    assert audit.writes(mark) == []
+    calls = [call.path for call in list(stage.skypilot.calls) if call.at > settled_since + 1.0]
+    # One snapshot every 30 s: requests, clusters, and the answer to the second.
+    assert len(calls) <= 6, calls
+    for name in names:
+        assert condition(stage.get(name) or {}, "Ready")
