@@ -51,3 +51,10 @@ def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
 def field(description: str, **kwargs: Any) -> Any:
     """Return a pydantic field whose description is what ``kubectl explain`` prints."""
     return Field(description=description, **kwargs)
+
+
+def list_of(item: dict[str, Any], *, max_items: int, **extra: Any) -> WithJsonSchema:
+    """Return the schema of a bounded list whose items have the schema ``item``."""
+    return WithJsonSchema(
+        {"type": "array", "items": item, "maxItems": max_items, "x-kubernetes-list-type": "atomic", **extra}
+    )

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, WithJsonSchema
 
-from deepseek_operator.api.base import IntOrString, SpecModel, field, rules
+from deepseek_operator.api.base import IntOrString, SpecModel, field, list_of, rules
+from deepseek_operator.api.pod_template import PodTemplate
 
 __all__ = [
     "CapacityType",
@@ -20,22 +21,14 @@ __all__ = [
     "EnvVar",
     "EnvVarSource",
     "Model",
-    "PodTemplate",
     "Resources",
     "SecretKeyRef",
     "ServiceType",
-    "Toleration",
     "UpdateStrategy",
 ]
 
 ACCELERATOR_PATTERN = r"^[A-Za-z][A-Za-z0-9.-]*(:[1-9][0-9]{0,2})?$"
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-
-
-def _list_of(item: dict[str, Any], *, max_items: int, **extra: Any) -> WithJsonSchema:
-    return WithJsonSchema(
-        {"type": "array", "items": item, "maxItems": max_items, "x-kubernetes-list-type": "atomic", **extra}
-    )
 
 
 def _with_rule(schema: dict[str, Any], rule: str, message: str) -> dict[str, Any]:
@@ -88,7 +81,7 @@ class Model(SpecModel):
     )
     served_names: Annotated[
         tuple[str, ...],
-        _list_of(
+        list_of(
             {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"},
             max_items=16,
         ),
@@ -153,7 +146,7 @@ class Engine(SpecModel):
         ge=1,
         le=10_485_760,
     )
-    args: Annotated[tuple[str, ...], _list_of({"type": "string", "maxLength": 2048}, max_items=100)] = field(
+    args: Annotated[tuple[str, ...], list_of({"type": "string", "maxLength": 2048}, max_items=100)] = field(
         "Further arguments of the engine, passed through as they are. A flag given here wins over the planned one, "
         "and status.plan says so.",
         default=(),
@@ -188,7 +181,7 @@ class Resources(SpecModel):
 
     accelerators: Annotated[
         tuple[str, ...] | None,
-        _list_of(
+        list_of(
             _with_rule(
                 {"type": "string", "minLength": 1, "maxLength": 40},
                 f"self.matches('{ACCELERATOR_PATTERN}')",
@@ -203,7 +196,7 @@ class Resources(SpecModel):
     )
     infra: Annotated[
         tuple[str, ...],
-        _list_of(
+        list_of(
             _with_rule(
                 {"type": "string", "minLength": 1, "maxLength": 128},
                 r"self.matches('^[a-z0-9]+(/[A-Za-z0-9._*:@-]+){0,2}$')",
@@ -306,46 +299,6 @@ class Endpoint(SpecModel):
         "machine always has one.",
         default=None,
     )
-
-
-class Toleration(SpecModel):
-    """A taint that replicas tolerate."""
-
-    key: str | None = field("Key of the taint. Unset with operator Exists: every taint.", default=None, max_length=316)
-    operator: str | None = field("Exists or Equal (default).", default=None, pattern="^(Exists|Equal)$")
-    value: str | None = field("Value of the taint.", default=None, max_length=63)
-    effect: str | None = field(
-        "Effect of the taint. Unset: all.", default=None, pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$"
-    )
-    toleration_seconds: int | None = field("How long a NoExecute taint is tolerated.", default=None, ge=0)
-
-
-_StringMap = Annotated[
-    dict[str, str],
-    WithJsonSchema(
-        {"type": "object", "maxProperties": 50, "additionalProperties": {"type": "string", "maxLength": 4096}}
-    ),
-]
-_FreeObjects = Annotated[
-    tuple[dict[str, Any], ...],
-    _list_of({"type": "object", "x-kubernetes-preserve-unknown-fields": True}, max_items=20),
-]
-
-
-class PodTemplate(SpecModel):
-    """Further settings of the pods of replicas on Kubernetes. Not used for rented machines."""
-
-    labels: _StringMap = field("Labels added to the pods.", default_factory=dict)
-    annotations: _StringMap = field("Annotations added to the pods.", default_factory=dict)
-    node_selector: _StringMap = field("Labels that a node must have.", default_factory=dict)
-    tolerations: tuple[Toleration, ...] = field("Taints that are tolerated.", default=(), max_length=20)
-    priority_class_name: str | None = field("PriorityClass of the pods.", default=None, max_length=253)
-    scheduler_name: str | None = field("Scheduler of the pods.", default=None, max_length=253)
-    image_pull_secrets: Annotated[
-        tuple[str, ...], _list_of({"type": "string", "minLength": 1, "maxLength": 253}, max_items=10)
-    ] = field("Names of Secrets for pulling the image.", default=())
-    volumes: _FreeObjects = field("Volumes of the pods, as in a PodSpec.", default=())
-    volume_mounts: _FreeObjects = field("Where the volumes are mounted, as in a container.", default=())
 
 
 class DeepSeekDeploymentSpec(SpecModel):

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from deepseek_operator.api.spec import PodTemplate, SecretKeyRef
+from deepseek_operator.api.pod_template import PodTemplate
+from deepseek_operator.api.spec import SecretKeyRef
 
 __all__ = ["pod_config"]
 

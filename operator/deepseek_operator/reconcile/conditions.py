@@ -10,8 +10,8 @@ from datetime import datetime
 from deepseek_operator.api.reasons import ConditionType, Reason
 from deepseek_operator.api.status import Condition, Phase, Verdict
 from deepseek_operator.reconcile.clock import format_time
-from deepseek_operator.reconcile.instance import Assessment
 from deepseek_operator.reconcile.naming import ClusterName
+from deepseek_operator.reconcile.view import Assessment
 from deepseek_operator.reconcile.world import Failure, World
 
 __all__ = ["Replica", "Verdicts", "conditions"]

@@ -22,10 +22,11 @@ from deepseek_operator.reconcile.actions import (
     RemoveFinalizer,
 )
 from deepseek_operator.reconcile.conditions import Replica, Verdicts
-from deepseek_operator.reconcile.instance import View, answers, assess, retire
+from deepseek_operator.reconcile.instance import answers, assess, retire
 from deepseek_operator.reconcile.naming import ClusterName, cluster_name, parse_cluster_name, revision_of, uid_prefix
 from deepseek_operator.reconcile.rollout import Rollout, limits, plan_rollout
 from deepseek_operator.reconcile.status import compute_status
+from deepseek_operator.reconcile.view import View
 from deepseek_operator.reconcile.world import Failure, World
 
 __all__ = ["Decision", "decide", "known_names"]

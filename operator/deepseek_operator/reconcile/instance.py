@@ -6,113 +6,25 @@ when it has nothing to say.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Instance, Phase
 from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
-from deepseek_operator.reconcile.clock import later, parse_time
-from deepseek_operator.reconcile.naming import ClusterName
+from deepseek_operator.reconcile.clock import parse_time
+from deepseek_operator.reconcile.retry import BUSY_LOOK_S, carry, failed, older
 from deepseek_operator.reconcile.text import cause
-from deepseek_operator.reconcile.world import (
-    ClusterRow,
-    ClusterState,
-    Failure,
-    Job,
-    JobState,
-    LaunchedService,
-    Outcome,
-    Pod,
-    Probe,
-    Request,
-    RequestKind,
-    RequestState,
-)
+from deepseek_operator.reconcile.view import Assessment, View
+from deepseek_operator.reconcile.world import ClusterState, Failure, JobState, Outcome, RequestKind, RequestState
 
-__all__ = ["Assessment", "View", "answers", "assess", "retire"]
+__all__ = ["answers", "assess", "retire"]
 
-BACKOFF_FIRST_S: Final = 10
-BACKOFF_CAP_S: Final = 120
-CRASH_LOOP_ATTEMPTS: Final = 3
-STEADY_S: Final = 600
-"""Seconds of readiness after which earlier failures are forgotten."""
 UNRESPONSIVE_S: Final = 180
 """Seconds for which an engine may be silent while its job runs, before the replica is replaced."""
 LAUNCH_GRACE_S: Final = 3600
 """Seconds beside the provision timeout that a launch may take: pulling a 15 GB image is slow, not stuck."""
-BUSY_LOOK_S: Final = 5
-"""Seconds until the next look while something moves that no event announces."""
-
-
-@dataclass(frozen=True)
-class View:
-    """One replica's part of the world.
-
-    Attributes
-    ----------
-    blocked
-        Why nothing may be launched now (a missing Secret, say).
-    startup_seconds
-        How long its engine may take from the start of its job to its first answer.
-    retry
-        Whether a failed launch is tried again.
-    """
-
-    now: datetime
-    name: ClusterName
-    nodes: int
-    startup_seconds: int
-    provision_timeout_seconds: int
-    retry: bool
-    reachable: bool
-    unreachable_because: str
-    blocked: Failure | None = None
-    previous: Instance | None = None
-    row: ClusterRow | None = None
-    requests: tuple[Request, ...] = ()
-    outcome: Outcome | None = None
-    job: Job | None = None
-    pods: tuple[Pod, ...] = ()
-    services: tuple[LaunchedService, ...] = ()
-    address: str | None = None
-    probe: Probe | None = None
-
-    def in_flight(self, *kinds: RequestKind) -> Request | None:
-        """Return the oldest request of these kinds that has not ended."""
-        return next((request for request in self.requests if request.kind in kinds), None)
-
-    @property
-    def exists(self) -> bool:
-        """Whether anything of it is known to SkyPilot or seen in Kubernetes."""
-        return bool(self.row or self.requests or self.pods or self.services)
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What a rule says of a replica.
-
-    Attributes
-    ----------
-    next_look_s
-        Seconds until somebody must look again although nothing may have announced itself.
-    counted
-        Identity of the failure counted last, so that none is counted twice.
-    final
-        A failure that is not tried again.
-    """
-
-    phase: Phase
-    reason: Reason
-    message: str
-    actions: tuple[Action, ...] = ()
-    next_look_s: float | None = None
-    counted: str = ""
-    attempts: int = 0
-    restarts: int = 0
-    retry_after: datetime | None = None
-    final: bool = False
 
 
 Rule = Callable[[View], Assessment | None]
@@ -122,7 +34,7 @@ def assess(view: View) -> Assessment:
     """Return what a wanted replica is and what brings it nearer to answering."""
     for rule in _RULES:
         if (assessment := rule(view)) is not None:
-            return _carry(view, assessment)
+            return carry(view, assessment)
     raise AssertionError(f"no rule speaks for {view!r}")  # the last rule always does
 
 
@@ -184,7 +96,7 @@ def _under_way(view: View) -> Assessment | None:
     limit = view.provision_timeout_seconds + LAUNCH_GRACE_S
     if request.state is RequestState.RUNNING and view.now - request.created_at > timedelta(seconds=limit):
         failure = Failure(Reason.LAUNCH_TIMED_OUT, f"the launch did not end within {limit} s and is taken down")
-        return _failed(view, f"request/{request.id}", failure, TearDown(view.name), at_once=True)
+        return failed(view, f"request/{request.id}", failure, TearDown(view.name), at_once=True)
     trouble = next((pod.trouble for pod in view.pods if pod.trouble), None)
     if trouble is not None:
         return Assessment(Phase.LAUNCHING, trouble.reason, trouble.message, next_look_s=BUSY_LOOK_S)
@@ -201,18 +113,18 @@ def _nothing_there(view: View) -> Assessment | None:
     if view.blocked is not None:
         return Assessment(Phase.PENDING, view.blocked.reason, view.blocked.message, next_look_s=BUSY_LOOK_S)
     launch = Launch(view.name, view.name.revision)
-    if (failed := _failed_launch(view)) is not None:
-        return _failed(view, f"request/{failed.request_id}", _why(failed), launch)
+    if (lost := _failed_launch(view)) is not None:
+        return failed(view, f"request/{lost.request_id}", _why(lost), launch)
     previous = view.previous
     if previous is None or previous.phase in (Phase.PENDING, Phase.TERMINATING) or _forgotten(previous):
         return Assessment(Phase.LAUNCHING, Reason.LAUNCHING, "asking SkyPilot for nodes", (launch,), BUSY_LOOK_S)
     if previous.phase in (Phase.READY, Phase.STARTING):
         failure = Failure(Reason.INSTANCE_LOST, "its nodes vanished; it is launched again")
-        return _failed(view, f"lost/{previous.since}", failure, launch, at_once=True)
+        return failed(view, f"lost/{previous.since}", failure, launch, at_once=True)
     if previous.phase is Phase.LAUNCHING:
         failure = Failure(Reason.LAUNCH_INTERRUPTED, "the SkyPilot server forgot the launch; it is launched again")
-        return _failed(view, f"interrupted/{previous.since}", failure, launch, at_once=True)
-    return _failed(view, previous.failure, Failure(Reason(previous.reason), previous.message), launch)
+        return failed(view, f"interrupted/{previous.since}", failure, launch, at_once=True)
+    return failed(view, previous.failure, Failure(Reason(previous.reason), previous.message), launch)
 
 
 def _remains(view: View) -> Assessment | None:
@@ -223,7 +135,7 @@ def _remains(view: View) -> Assessment | None:
     counted = f"lost/{view.previous.since if view.previous else ''}"
     if view.previous and view.previous.failure:
         counted, failure = view.previous.failure, Failure(Reason(view.previous.reason), view.previous.message)
-    return _failed(view, counted, failure, ClearRemains(view.name), at_once=True)
+    return failed(view, counted, failure, ClearRemains(view.name), at_once=True)
 
 
 def _broken_cluster(view: View) -> Assessment | None:
@@ -231,17 +143,17 @@ def _broken_cluster(view: View) -> Assessment | None:
     row = view.row
     assert row is not None
     remove = TearDown(view.name)
-    if (failed := _failed_launch(view)) is not None:
-        return _failed(view, f"request/{failed.request_id}", _why(failed), remove, at_once=True)
+    if (lost := _failed_launch(view)) is not None:
+        return failed(view, f"request/{lost.request_id}", _why(lost), remove, at_once=True)
     if row.on_kubernetes and row.state is ClusterState.UP and sum(pod.running for pod in view.pods) < view.nodes:
         gone = view.nodes - sum(pod.running for pod in view.pods)
         failure = Failure(Reason.INSTANCE_LOST, f"{gone} of its {view.nodes} pods are gone; it is launched anew")
-        return _failed(view, f"lost/{row.generation}", failure, remove, at_once=True)
+        return failed(view, f"lost/{row.generation}", failure, remove, at_once=True)
     if row.state is ClusterState.UP:
         return None
     words = f": {row.detail}" if row.detail else ""
     failure = Failure(Reason.LAUNCH_INTERRUPTED, f"SkyPilot holds it as {row.state} and no launch is under way{words}")
-    return _failed(view, f"row/{row.generation}/{row.state}", failure, remove, at_once=True)
+    return failed(view, f"row/{row.generation}/{row.state}", failure, remove, at_once=True)
 
 
 def _engine_gone(view: View) -> Assessment | None:
@@ -260,14 +172,14 @@ def _engine_gone(view: View) -> Assessment | None:
         )
     if job.state is JobState.UNREACHABLE:
         failure = Failure(Reason.LAUNCH_INTERRUPTED, f"SkyPilot cannot reach its nodes: {job.status}")
-        return _failed(view, counted, failure, TearDown(view.name), at_once=True)
+        return failed(view, counted, failure, TearDown(view.name), at_once=True)
     if job.state is JobState.DRIVER_LOST:
         failure = Failure(Reason.ENGINE_EXITED, "SkyPilot's job driver on the head node died; launched anew")
-        return _failed(view, counted, failure, TearDown(view.name), at_once=True)
+        return failed(view, counted, failure, TearDown(view.name), at_once=True)
     words = f"the engine ended ({job.status})"
     why = cause(job.log_tail)
     failure = Failure(Reason.ENGINE_EXITED, f"{words}: {why}" if why else words)
-    return _failed(view, counted, failure, RunAgain(view.name, view.name.revision), restart=True)
+    return failed(view, counted, failure, RunAgain(view.name, view.name.revision), restart=True)
 
 
 def _engine_silent(view: View) -> Assessment | None:
@@ -280,17 +192,17 @@ def _engine_silent(view: View) -> Assessment | None:
     detail = f": {view.probe.detail}" if view.probe and view.probe.detail else ""
     if was_ready:
         assert previous is not None
-        if previous.phase is not Phase.READY and _older(view, since, UNRESPONSIVE_S):
+        if previous.phase is not Phase.READY and older(view, since, UNRESPONSIVE_S):
             failure = Failure(Reason.ENGINE_UNRESPONSIVE, f"no answer for {UNRESPONSIVE_S} s{detail}; launched anew")
-            return _failed(view, f"silent/{previous.since}", failure, TearDown(view.name), at_once=True)
+            return failed(view, f"silent/{previous.since}", failure, TearDown(view.name), at_once=True)
         message = f"its job runs but it stopped answering{detail}"
         return Assessment(Phase.STARTING, Reason.ENGINE_UNRESPONSIVE, message, next_look_s=BUSY_LOOK_S)
-    if previous and previous.phase is Phase.STARTING and _older(view, since, view.startup_seconds):
+    if previous and previous.phase is Phase.STARTING and older(view, since, view.startup_seconds):
         failure = Failure(
             Reason.ENGINE_START_TIMED_OUT,
             f"no answer within {view.startup_seconds} s of its start{detail}; launched anew",
         )
-        return _failed(view, f"slow/{previous.since}", failure, TearDown(view.name), at_once=True)
+        return failed(view, f"slow/{previous.since}", failure, TearDown(view.name), at_once=True)
     where = f" at {view.address}" if view.address else ""
     message = f"the nodes are up and the engine loads the model; no answer yet{where}"
     return Assessment(Phase.STARTING, Reason.ENGINE_STARTING, message, next_look_s=BUSY_LOOK_S)
@@ -312,72 +224,6 @@ _RULES: Final[tuple[Rule, ...]] = (
 # --- shared by the rules -----------------------------------------------------------------------------------------
 
 
-def _failed(
-    view: View, counted: str, failure: Failure, recovery: Action, *, at_once: bool = False, restart: bool = False
-) -> Assessment:
-    """Count a failure once, and recover from it: at once, or when its backoff is over.
-
-    ``at_once`` is for what frees money or costs nobody patience; what could loop (a launch that failed) waits.
-    """
-    previous = view.previous
-    known = previous is not None and bool(counted) and previous.failure == counted
-    attempts = (previous.attempts if previous else 0) if known else _attempts_before(view) + 1
-    retry_after = parse_time(previous.retry_after) if known and previous and previous.retry_after else None
-    if retry_after is None:
-        quick = at_once and attempts == 1
-        retry_after = view.now if quick else later(view.now, _backoff_s(attempts))
-    if failure.reason is Reason.ENGINE_EXITED and attempts >= CRASH_LOOP_ATTEMPTS:
-        failure = replace(failure, reason=Reason.ENGINE_CRASH_LOOP)
-    final = isinstance(recovery, Launch) and not view.retry
-    wait_s = (retry_after - view.now).total_seconds()
-    due = (at_once and not isinstance(recovery, Launch)) or wait_s <= 0
-    return Assessment(
-        phase=Phase.FAILED,
-        reason=failure.reason,
-        message=failure.message,
-        actions=(recovery,) if due and not final else (),
-        next_look_s=None if final else max(wait_s, BUSY_LOOK_S if due else 0.5),
-        counted=counted,
-        attempts=attempts,
-        restarts=(previous.restarts if previous else 0) + (1 if restart and not known else 0),
-        retry_after=None if final else retry_after,
-        final=final,
-    )
-
-
-def _carry(view: View, assessment: Assessment) -> Assessment:
-    """Keep the memory of earlier failures through the phases that are none."""
-    previous = view.previous
-    if previous is None or assessment.counted:
-        return assessment
-    retry_after = parse_time(previous.retry_after) if previous.retry_after else None
-    keep = assessment.phase is Phase.FAILED
-    return replace(
-        assessment,
-        counted=previous.failure,
-        attempts=previous.attempts,
-        restarts=previous.restarts,
-        retry_after=retry_after if keep else None,
-    )
-
-
-def _attempts_before(view: View) -> int:
-    previous = view.previous
-    if previous is None:
-        return 0
-    if previous.phase is Phase.READY and previous.since and _older(view, parse_time(previous.since), STEADY_S):
-        return 0
-    return previous.attempts
-
-
-def _backoff_s(attempts: int) -> float:
-    return float(min(BACKOFF_FIRST_S * 2 ** min(attempts - 1, 10), BACKOFF_CAP_S))
-
-
-def _older(view: View, since: datetime | None, seconds: float) -> bool:
-    return since is not None and view.now - since > timedelta(seconds=seconds)
-
-
 def _forgotten(previous: Instance) -> bool:
     return previous.phase is Phase.FAILED and not previous.failure
 
@@ -396,7 +242,7 @@ def _why(outcome: Outcome) -> Failure:
 
 def _terminating(view: View, reason: Reason, message: str, *actions: Action) -> Assessment:
     assessment = Assessment(Phase.TERMINATING, reason, message, actions, next_look_s=BUSY_LOOK_S)
-    return _carry(view, assessment)
+    return carry(view, assessment)
 
 
 def _tear_down(view: View) -> Assessment:
@@ -404,4 +250,4 @@ def _tear_down(view: View) -> Assessment:
     if outcome is None or outcome.kind is not RequestKind.DOWN or outcome.failure is None:
         return _terminating(view, Reason.TERMINATING, "SkyPilot is asked to give the nodes back", remove)
     failure = Failure(Reason.TEARDOWN_FAILED, f"SkyPilot could not give the nodes back: {outcome.failure.message}")
-    return replace(_failed(view, f"request/{outcome.request_id}", failure, remove), phase=Phase.TERMINATING)
+    return replace(failed(view, f"request/{outcome.request_id}", failure, remove), phase=Phase.TERMINATING)

@@ -13,8 +13,8 @@ from deepseek_operator.api.status import (
 from deepseek_operator.api.v1alpha1 import LABEL_UID
 from deepseek_operator.reconcile.clock import format_time
 from deepseek_operator.reconcile.conditions import Replica, Verdicts, conditions
-from deepseek_operator.reconcile.instance import View
 from deepseek_operator.reconcile.naming import ClusterName
+from deepseek_operator.reconcile.view import View
 
 __all__ = ["compute_status"]
 
