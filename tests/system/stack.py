@@ -42,18 +42,21 @@ class Stack:
         """Return the JSON of a GET of the SkyPilot server, asked from inside its container."""
         return json.loads(self._curl(path))
 
-    def skypilot_clusters(self) -> list[dict[str, Any]]:
-        """Return every cluster that SkyPilot knows."""
-        body = json.dumps({"all_users": True, "include_credentials": False, "include_handle": False})
+    def skypilot_post(self, path: str, body: dict[str, Any]) -> str:
+        """POST to the SkyPilot server from inside its container and return the request id."""
         headers = self._curl(
-            "/status", "-D", "-", "-o", "/dev/null", "-H", "Content-Type: application/json", "-d", body
+            path, "-D", "-", "-o", "/dev/null", "-H", "Content-Type: application/json", "-d", json.dumps(body)
         )
-        request_id = next(
+        return next(
             line.split(":", 1)[1].strip()
             for line in headers.splitlines()
             if line.lower().startswith("x-skypilot-request-id")
         )
-        answer = self.skypilot_get(f"/api/get?request_id={request_id}")
+
+    def skypilot_clusters(self) -> list[dict[str, Any]]:
+        """Return every cluster that SkyPilot knows."""
+        body = {"all_users": True, "include_credentials": False, "include_handle": False}
+        answer = self.skypilot_get(f"/api/get?request_id={self.skypilot_post('/status', body)}")
         clusters: list[dict[str, Any]] = json.loads(answer["return_value"])
         return clusters
 
