@@ -11,7 +11,7 @@ from typing import Any
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec, Model, SecretKeyRef
-from deepseek_operator.api.status import Verdict
+from deepseek_operator.api.status import Phase, Verdict
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment, InvalidObjectError
 from deepseek_operator.catalog import Catalog
 from deepseek_operator.kube.read import ClusterReader, Observed
@@ -117,14 +117,17 @@ class Observer:
         probes = self.prober.results(targets)
         outcomes: dict[str, Outcome] = {}
         jobs: dict[str, Job] = {}
+        # A replica on its way out may answer until its nodes are gone; how its teardown ended is asked all the same.
+        leaving = {i.name for i in world.deployment.status.instances if i.phase is Phase.TERMINATING}
         if snapshot.reachable:
             for name in names:
                 probe = probes.get(addresses.get(name, ""))
-                if name in requests or (probe is not None and probe.healthy):
+                answers = probe is not None and probe.healthy
+                if name in requests or (answers and name not in leaving):
                     continue
                 if (outcome := await self._outcome(name)) is not None:
                     outcomes[name] = outcome
-                if name in rows and rows[name].state is ClusterState.UP:
+                if not answers and name in rows and rows[name].state is ClusterState.UP:
                     jobs[name] = await self._job(name)
         return World(
             **{
