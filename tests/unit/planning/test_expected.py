@@ -16,6 +16,9 @@ from tests.unit.planning.builders import CATALOG, CONTEXT
 
 FOLDER = Path(__file__).parent / "expected"
 CASES = sorted(FOLDER.glob("*.spec.yaml"))
+EXAMPLES = Path(__file__).parents[3] / "examples"
+GUIDE = ("r1-8b", "r1-70b", "r1-671b")
+"""The three commands of SkyPilot's guide, as examples."""
 
 
 def outcome(spec: DeepSeekDeploymentSpec) -> str:
@@ -23,6 +26,7 @@ def outcome(spec: DeepSeekDeploymentSpec) -> str:
     document: dict[str, object] = {"plan": result.to_status().model_dump(mode="json", by_alias=True, exclude_none=True)}
     if result.launchable:
         launch = build_task(spec, result, CONTEXT)
+        document["retryUntilUp"] = launch.retry_until_up
         document["task"] = {**launch.task, "run": Literal(launch.task["run"])}
         document["overrideSkyPilotConfig"] = launch.override_skypilot_config
         document["secrets"] = [f"{s.variable} <- {s.secret.name}/{s.secret.key}" for s in launch.secrets]
@@ -32,8 +36,20 @@ def outcome(spec: DeepSeekDeploymentSpec) -> str:
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.name.removesuffix(".spec.yaml"))
 def test_plan_and_task_are_the_expected_ones(path: Path, request: pytest.FixtureRequest) -> None:
     spec = DeepSeekDeploymentSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    expected = path.with_name(path.name.replace(".spec.yaml", ".yaml"))
-    actual = outcome(spec)
+    compare(outcome(spec), path.with_name(path.name.replace(".spec.yaml", ".yaml")), request)
+
+
+@pytest.mark.parametrize("name", GUIDE)
+def test_the_guides_commands_become_the_expected_tasks(name: str, request: pytest.FixtureRequest) -> None:
+    example = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
+    actual = outcome(DeepSeekDeploymentSpec.model_validate(example["spec"]))
+    compare(actual, FOLDER / f"guide-{name}.yaml", request)
+    port = "--port 30000" if name == "r1-671b" else "--port 8000"
+    assert port in actual
+    assert "retryUntilUp: true" in actual
+
+
+def compare(actual: str, expected: Path, request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--regenerate-expected", default=False):
         expected.write_text(actual, encoding="utf-8")
     assert actual == expected.read_text(encoding="utf-8"), "see the head of this file for how to write it anew"
