@@ -10,6 +10,7 @@ import httpx2
 import yaml
 
 from deepseek_operator.reconcile.failures import classify
+from deepseek_operator.reconcile.text import clean
 from deepseek_operator.reconcile.world import ClusterRow, Job, JobState, Outcome, Request, RequestKind
 from deepseek_operator.skypilot import wire
 from deepseek_operator.skypilot.errors import (
@@ -203,16 +204,20 @@ class SkyPilotClient:
         if response.status_code < 400 or (failed_is_answer and response.status_code == 500):
             return response
         error_type, message = _detail(response)
-        if response.status_code in (400, 404, 422):
+        # A server of another version answers 400 to everything: nothing is wrong with the request.
+        if response.status_code in (400, 404, 422) and error_type != "version_mismatch":
             raise SkyPilotRejectedError(error_type, message)
         raise SkyPilotUnavailableError(f"{path} answered {response.status_code}: {message}")
 
 
 def _detail(response: httpx2.Response) -> tuple[str, str]:
     try:
-        detail = response.json().get("detail", "")
+        answer = response.json()
     except ValueError:
         return "", response.text[:500]
+    if "error" in answer:
+        return str(answer["error"]), clean(str(answer.get("message") or ""))
+    detail = answer.get("detail", "")
     if isinstance(detail, dict):
         return str(detail.get("type") or ""), str(detail.get("message") or detail)
     return "", str(detail)

@@ -207,3 +207,11 @@ async def test_the_address_of_a_rented_head_node_is_asked_for_in_the_servers_own
     body = json.loads(server.seen[0].content)
     assert (body["cluster"], body["port"]) == (NAME, 8000)
     assert "cluster_name" not in body
+
+
+async def test_a_server_of_another_version_is_unavailable_and_says_why(client: SkyPilotClient, server: Server) -> None:
+    words = "\x1b[33mYour SkyPilot client version is too old:0.1\n\x1b[0mThe server is running on 0.14.1"
+    server.refuse = httpx2.Response(400, json={"error": "version_mismatch", "message": words})
+
+    with pytest.raises(SkyPilotUnavailableError, match=r"client version is too old:0\.1 The server is"):
+        await client.clusters()
