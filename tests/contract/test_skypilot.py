@@ -1,0 +1,201 @@
+"""What the operator believes of SkyPilot's API server, asked of a real one and of the fake in the same words."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import pytest
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.reconcile.world import ClusterRow, ClusterState, JobState, Outcome, RequestKind, RequestState
+from deepseek_operator.skypilot.client import API_VERSION, SERVER_VERSION, SkyPilotClient
+from deepseek_operator.skypilot.errors import (
+    SkyPilotRejectedError,
+    SkyPilotRequestFailedError,
+    SkyPilotUnavailableError,
+)
+from tests.contract import servers
+
+_T = TypeVar("_T")
+
+UNKNOWN = "unknown-0a1b2c3d-beef-0"
+CONFIG: dict[str, Any] = {"kubernetes": {"namespace": servers.NAMESPACE, "ports": "podip"}}
+
+
+def task(**resources: Any) -> dict[str, Any]:
+    """A task whose pods no scheduler serves, so that its launch stays in flight."""
+    kubernetes = {
+        "remote_identity": "default",
+        "provision_timeout": 600,
+        "pod_config": {"spec": {"schedulerName": "nobody"}},
+        "custom_metadata": {"labels": {"deepseek-operator.io/uid": "0a1b2c3d"}},
+    }
+    return {
+        "num_nodes": 1,
+        "resources": {"infra": "k8s", "image_id": "docker:localhost/none:1", "cpus": "1+", "memory": "1+"} | resources,
+        "run": "sleep infinity",
+        "config": {"kubernetes": kubernetes},
+    }
+
+
+@pytest.fixture(scope="module", params=["fake", "real"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with servers.fake() if request.param == "fake" else servers.real() as address:
+        yield address
+
+
+@pytest.fixture
+async def sky(url: str) -> AsyncIterator[SkyPilotClient]:
+    async with servers.client(url) as client:
+        yield client
+
+
+async def until(ask: Callable[[], Awaitable[_T]], deadline_s: float = 60) -> _T:
+    """Ask until the answer is true; return it."""
+    end = time.monotonic() + deadline_s
+    while True:
+        answer = await ask()
+        if answer:
+            return answer
+        assert time.monotonic() < end, f"not within {deadline_s} s; last answer {answer!r}"
+        await asyncio.sleep(0.2)
+
+
+async def ended(sky: SkyPilotClient, name: str) -> Outcome:
+    """Wait until nothing of a name is in flight; return how the last request ended."""
+
+    async def idle() -> bool:
+        return not await sky.requests_in_flight(name)
+
+    await until(idle)
+    outcome = await sky.last_outcome(name)
+    assert outcome is not None
+    return outcome
+
+
+async def test_it_says_its_version(sky: SkyPilotClient) -> None:
+    health = await sky.health()
+    assert (health["version"], int(health["api_version"])) == (SERVER_VERSION, API_VERSION)
+
+
+async def test_a_client_that_is_too_old_is_told_so(sky: SkyPilotClient) -> None:
+    sky._http.headers |= {"X-SkyPilot-API-Version": "3", "X-SkyPilot-Version": "0.1.0"}
+    with pytest.raises(SkyPilotUnavailableError, match="client version is too old"):
+        await sky.clusters()
+
+
+async def test_a_new_server_has_no_clusters_and_nothing_in_flight_but_its_own_daemons(sky: SkyPilotClient) -> None:
+    assert await sky.clusters() == {}
+    assert await sky.requests_in_flight() == {}
+    assert await sky.last_outcome(UNKNOWN) is None
+
+
+async def test_taking_down_an_unknown_cluster_counts_as_done(sky: SkyPilotClient) -> None:
+    name = "gone-0a1b2c3d-beef-0"
+    request_id = await sky.down(name)
+    outcome = await ended(sky, name)
+    assert (outcome.request_id, outcome.kind, outcome.failure) == (request_id, RequestKind.DOWN, None)
+
+
+async def test_an_unknown_cluster_has_no_job_no_log_and_no_endpoint(sky: SkyPilotClient) -> None:
+    job = await sky.job(UNKNOWN)
+    assert (job.state, job.status) == (JobState.UNREACHABLE, "ClusterDoesNotExist")
+    assert await sky.job_log(UNKNOWN, 1) == ""
+    with pytest.raises(SkyPilotRequestFailedError) as caught:
+        await sky.endpoints(UNKNOWN, 8000)
+    assert caught.value.error_type == "ClusterNotUpError"
+
+
+async def test_a_body_that_it_cannot_read_is_refused_at_once(sky: SkyPilotClient) -> None:
+    with pytest.raises(SkyPilotRejectedError, match="task"):
+        await sky._start("/launch", {"cluster_name": UNKNOWN})
+
+
+async def test_a_request_that_it_does_not_know_is_refused(sky: SkyPilotClient) -> None:
+    with pytest.raises(SkyPilotRejectedError, match="not found"):
+        await sky._get("00000000-0000-0000-0000-000000000000")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "reason", "words"),
+    [
+        ("context", task(infra="k8s/nowhere"), Reason.LAUNCH_FAILED, "Context nowhere not found"),
+        ("cloud", task(infra="aws"), Reason.ACCESS_DENIED, "aws which is not enabled"),
+        ("gpus", task(accelerators="H200:16"), Reason.NO_MATCHING_RESOURCES, "does not contain any instances"),
+        ("key", task() | {"resorces": {}}, Reason.LAUNCH_FAILED, "resorces"),
+    ],
+)
+async def test_a_launch_that_cannot_be_fails_and_says_why(
+    sky: SkyPilotClient, name: str, wanted: dict[str, Any], reason: Reason, words: str
+) -> None:
+    cluster = f"{name}-0a1b2c3d-beef-0"
+    await sky.launch(cluster, wanted, CONFIG)
+
+    outcome = await ended(sky, cluster)
+
+    assert outcome.kind is RequestKind.LAUNCH
+    assert outcome.failure is not None
+    assert outcome.failure.reason is reason
+    assert words in outcome.failure.message
+    assert "\x1b" not in outcome.failure.message
+    assert cluster not in await sky.clusters()
+
+
+async def test_a_name_that_it_does_not_allow_is_an_invalid_spec(sky: SkyPilotClient) -> None:
+    await sky.launch("x_", task(), CONFIG)
+    outcome = await ended(sky, "x_")
+    assert outcome.failure is not None
+    assert outcome.failure.reason is Reason.INVALID_SPEC
+
+
+async def test_an_exec_on_an_unknown_cluster_fails(sky: SkyPilotClient) -> None:
+    name = "nothere-0a1b2c3d-beef-0"
+    await sky.exec(name, task(), CONFIG)
+    outcome = await ended(sky, name)
+    assert outcome.kind is RequestKind.EXEC
+    assert outcome.failure is not None
+
+
+async def test_a_launch_is_seen_in_flight_and_a_teardown_ends_it(sky: SkyPilotClient) -> None:
+    first, second = "first-0a1b2c3d-beef-0", "second-0a1b2c3d-beef-0"
+
+    async def row(name: str) -> ClusterRow | None:
+        return (await sky.clusters()).get(name)
+
+    request_id = await sky.launch(first, task(), CONFIG)
+    seen = await sky.requests_in_flight(first)
+    assert [(r.id, r.kind) for r in seen[first]] == [(request_id, RequestKind.LAUNCH)]
+    found = await until(lambda: row(first))
+    assert found is not None
+    assert (found.state, found.on_kubernetes, found.nodes) == (ClusterState.INIT, True, 1)
+    assert found.detail.startswith("Provisioning on kubernetes")
+    assert found.generation
+    assert (await sky.requests_in_flight())[first][0].state is RequestState.RUNNING
+    job = await sky.job(first)
+    assert (job.state, job.status) == (JobState.UNREACHABLE, "ClusterNotUpError")
+
+    # One worker: the second launch waits, has no row, and cannot be taken down before it has begun.
+    await sky.launch(second, task(), CONFIG)
+    assert (await sky.requests_in_flight(second))[second][0].state is RequestState.PENDING
+    await sky._get(await sky.down(second))
+    assert (await sky.requests_in_flight(second))[second][0].state is RequestState.PENDING
+    assert await row(second) is None
+
+    # A teardown of the first is not held up by its launch; it ends it, and the second begins.
+    await sky._get(await sky.down(first))
+    outcome = await ended(sky, first)
+    assert (outcome.kind, outcome.failure) == (RequestKind.DOWN, None)
+    assert await row(first) is None
+    assert (await sky._get(request_id))["status"] == "CANCELLED"
+    assert await until(lambda: row(second))
+
+    # The same name again is another cluster.
+    await sky._get(await sky.down(second))
+    await sky.launch(first, task(), CONFIG)
+    again = await until(lambda: row(first))
+    assert again is not None
+    assert again.generation != found.generation
+    await sky._get(await sky.down(first))
+    assert await sky.clusters() == {}
+    assert await sky.requests_in_flight() == {}
