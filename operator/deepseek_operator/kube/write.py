@@ -77,7 +77,17 @@ class ClusterWriter:
         """Make the Service. It has no selector: pods are ready for Kubernetes long before their engine answers."""
         body = _owned(deployment, "v1", "Service", deployment.metadata.name)
         ports = [{"name": "http", "port": port, "targetPort": target_port, "protocol": "TCP", "appProtocol": "http"}]
-        await self._apply(Service, {**body, "spec": {"type": type_, "ports": ports}})
+        wanted = {**body, "spec": {"type": type_, "ports": ports}}
+        try:
+            await self._apply(Service, wanted)
+        except ApiError as error:
+            if error.status.code != 422:
+                raise
+            # A port that somebody else wrote stays beside the applied one, and the two share a name: put ours instead.
+            name, namespace = deployment.metadata.name, deployment.metadata.namespace
+            change = {"spec": {"ports": ports}}
+            await self._client.patch(Service, name, change, namespace=namespace, patch_type=PatchType.MERGE)
+            await self._apply(Service, wanted)
 
     async def publish_endpoints(self, deployment: DeepSeekDeployment, hosts: tuple[str, ...], port: int) -> None:
         """Let the Service lead to exactly ``hosts``."""
