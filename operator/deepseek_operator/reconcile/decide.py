@@ -126,7 +126,7 @@ def _assess(world: World, views: dict[ClusterName, View], rollout: Rollout) -> t
         assessment = assess(views[name])
         replicas.append(Replica(name, False, replace(assessment, actions=())))
     for name in rollout.retire:
-        leaving = retire(views[name])
+        leaving = retire(views[name], drain=not world.deployment.deleting)
         if leaving is not None:
             replicas.append(Replica(name, name.revision == revision, leaving))
     return tuple(replicas)

@@ -25,6 +25,8 @@ UNRESPONSIVE_S: Final = 180
 """Seconds for which an engine may be silent while its job runs, before the replica is replaced."""
 LAUNCH_GRACE_S: Final = 3600
 """Seconds beside the provision timeout that a launch may take: pulling a 15 GB image is slow, not stuck."""
+DRAIN_S: Final = 10
+"""Seconds between a replica's leaving the Service and its teardown: no new request comes, those under way end."""
 
 
 Rule = Callable[[View], Assessment | None]
@@ -46,15 +48,23 @@ def answers(view: View) -> bool:
     return view.probe is not None and view.probe.healthy and not view.requests and bool(view.row or view.pods)
 
 
-def retire(view: View) -> Assessment | None:
+def retire(view: View, *, drain: bool = False) -> Assessment | None:
     """Return what takes a replica away that is no longer wanted; None when nothing is left of it.
 
     "Unknown to SkyPilot" is not "gone": its database can be lost while pods run, so pods and Services count too.
+
+    Parameters
+    ----------
+    drain
+        Whether a replica that answers first leaves the Service, and is torn down :data:`DRAIN_S` later.
     """
     if not view.reachable:
         return _terminating(view, Reason.SKYPILOT_UNAVAILABLE, view.unreachable_because)
     if view.in_flight(RequestKind.DOWN):
         return _terminating(view, Reason.TERMINATING, "SkyPilot gives the nodes back")
+    if drain and answers(view) and (seconds := _drain_s(view)) > 0:
+        message = "takes no new requests; its nodes are given back when those under way have had time to end"
+        return replace(_terminating(view, Reason.TERMINATING, message), next_look_s=seconds)
     if view.row or view.requests:
         return _tear_down(view)
     if view.pods or view.services:
@@ -243,6 +253,14 @@ def _why(outcome: Outcome) -> Failure:
 def _terminating(view: View, reason: Reason, message: str, *actions: Action) -> Assessment:
     assessment = Assessment(Phase.TERMINATING, reason, message, actions, next_look_s=BUSY_LOOK_S)
     return carry(view, assessment)
+
+
+def _drain_s(view: View) -> float:
+    """Return how long a replica that answers stays after it has left the Service."""
+    previous = view.previous
+    if previous is None or previous.phase is not Phase.TERMINATING or previous.since is None:
+        return DRAIN_S
+    return DRAIN_S - (view.now - parse_time(previous.since)).total_seconds()
 
 
 def _tear_down(view: View) -> Assessment:

@@ -1,6 +1,7 @@
 """The whole decision: finalizer before launch, teardown before release, endpoint before Ready."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -226,3 +227,24 @@ class TestEvents:
         (note,) = notes(of.status, after)
         assert (note.type, note.reason) == ("Warning", "Unschedulable")
         assert "0/1 nodes are available" in note.message
+
+
+def test_a_replica_that_serves_leaves_the_service_before_it_is_torn_down() -> None:
+    of = settled(b.deployment(replicas=2), 0, 1)
+    smaller = of.model_copy(update={"spec": of.spec.model_copy(update={"replicas": 1})})
+    surplus = b.name(of, 1)
+
+    first = decide(b.serving(smaller, 0, 1))
+    assert first.actions == (PublishEndpoints(("10.88.0.5",), b.PORT),)
+    assert first.next_look_s is not None
+
+    left = smaller.model_copy(update={"status": first.status})
+    waiting = replace(b.serving(left, 0, 1), now=b.NOW + timedelta(seconds=9))
+    assert TearDown(surplus) not in decide(waiting).actions
+    assert TearDown(surplus) in decide(replace(waiting, now=b.NOW + timedelta(seconds=10))).actions
+
+
+def test_a_deleted_deployment_is_torn_down_at_once() -> None:
+    of = settled(b.deployment(), 0)
+    deleted = b.deployment(deleting=True, status=of.status)
+    assert TearDown(b.name(of)) in decide(b.serving(deleted, 0)).actions
