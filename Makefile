@@ -17,7 +17,9 @@ help: ## What there is
 
 $(VENV)/.installed: pyproject.toml uv.lock versions.env
 	@echo "installing Python packages into $(VENV)"
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV) || { \
+		echo "Debian keeps venv in a package of its own; installing it" && rm -rf $(VENV) && \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv && $(PYTHON) -m venv $(VENV); }
 	@test -x $(UV) || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@$(UV) sync --frozen --quiet --inexact
 	@touch $@
@@ -28,6 +30,7 @@ lint: install ## ruff, mypy, import-linter
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
+	$(RUN) mypy --package tests.cluster --package tests.system
 	$(RUN) lint-imports
 
 unit: install ## Tests without a cluster, under a minute

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -20,7 +21,9 @@ NAMESPACE = "demo"
 QUESTION = "Who are you?"
 
 
-def chat(stack: Stack, namespace: str, url: str, model: str, *, question: str = QUESTION, tokens: int = 24) -> dict:
+def chat(
+    stack: Stack, namespace: str, url: str, model: str, *, question: str = QUESTION, tokens: int = 24
+) -> dict[str, Any]:
     """Return the answer to a chat completion asked by a pod of the cluster, through the Service's DNS name."""
     body = {"model": model, "messages": [{"role": "user", "content": question}], "max_tokens": tokens}
     kubectl = stack.kubectl.within(namespace)
@@ -30,7 +33,7 @@ def chat(stack: Stack, namespace: str, url: str, model: str, *, question: str = 
         "-H", "Content-Type: application/json", "-d", json.dumps(body),
         timeout=150,
     )  # fmt: skip
-    parsed: dict = json.loads(answer)
+    parsed: dict[str, Any] = json.loads(answer)
     return parsed
 
 
