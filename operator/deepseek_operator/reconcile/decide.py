@@ -202,7 +202,9 @@ def _endpoint_answers(world: World, replicas: tuple[Replica, ...], publishing: t
     service = world.service
     if not any(replica.ready for replica in replicas):
         return False, ""
-    if publishing or not service.exists:
+    # Where it leads to changes while it leads somewhere: what was true through it a moment ago still is.
+    leads = bool(service.addresses) and not any(isinstance(action, ApplyService) for action in publishing)
+    if not service.exists or (publishing and not leads):
         return False, "the Service is being brought up to date"
     if service.cluster_ip is None:
         return False, "the Service has no cluster IP yet"

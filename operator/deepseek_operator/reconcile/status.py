@@ -8,7 +8,6 @@ from deepseek_operator.api.status import (
     DeepSeekDeploymentStatus,
     EndpointStatus,
     Instance,
-    Phase,
 )
 from deepseek_operator.api.v1alpha1 import LABEL_UID
 from deepseek_operator.reconcile.clock import format_time
@@ -51,7 +50,7 @@ def _instance(verdicts: Verdicts, replica: Replica, view: View) -> Instance:
         accelerators=(row.accelerators or None) if row is not None else None,
         nodes=view.nodes,
         hourly_cost=_instance_cost(infra, plan.hourly_cost if plan is not None else None),
-        address=view.address if assessment.phase is not Phase.TERMINATING else None,
+        address=view.address,
         restarts=assessment.restarts,
         attempts=assessment.attempts,
         failure=assessment.counted,

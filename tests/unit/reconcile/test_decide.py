@@ -238,6 +238,12 @@ def test_a_replica_that_serves_leaves_the_service_before_it_is_torn_down() -> No
     assert first.actions == (PublishEndpoints(("10.88.0.5",), b.PORT),)
     assert first.next_look_s is not None
 
+    # Its address stays in the status: that of an older revision is known from nowhere else.
+    assert first.status is not None
+    assert [i.address for i in first.status.instances if i.name == surplus] == [f"10.88.0.6:{b.PORT}"]
+    # The Service led to a replica that answers before, and does so now.
+    assert conditions(first)["Ready"] == ("True", "Ready")
+
     left = smaller.model_copy(update={"status": first.status})
     waiting = replace(b.serving(left, 0, 1), now=b.NOW + timedelta(seconds=9))
     assert TearDown(surplus) not in decide(waiting).actions
