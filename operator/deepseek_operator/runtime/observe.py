@@ -4,6 +4,7 @@ The shared snapshot answers most questions. What it leaves open (why a launch fa
 asked per cluster, and remembered until something of that cluster moves.
 """
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,6 +64,8 @@ class Observer:
     catalog: Catalog
     default_infra: tuple[str, ...] = ("kubernetes",)
     memories: dict[str, Memory] = field(default_factory=dict)
+    clouds: set[str] = field(default_factory=set)
+    clouds_changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def memory(self, cluster_name: str) -> Memory:
         """Return what is remembered of a cluster name."""
@@ -149,6 +152,10 @@ class Observer:
 
     def _plan(self, spec: DeepSeekDeploymentSpec) -> tuple[Plan | None, Failure | None]:
         spec = self.placed(spec)
+        clouds = {infra.partition("/")[0] for infra in spec.resources.infra} - {"kubernetes", "k8s"}
+        if not clouds <= self.clouds:
+            self.clouds |= clouds
+            self.clouds_changed.set()
         try:
             chosen = plan(spec, self.catalog)
         except PlanInputError as error:

@@ -19,6 +19,7 @@ from deepseek_operator.reconcile.naming import parse_cluster_name, uid_prefix
 from deepseek_operator.runtime import handlers, metrics
 from deepseek_operator.runtime.act import Actor
 from deepseek_operator.runtime.observe import Observer
+from deepseek_operator.runtime.prices import PriceLoop
 from deepseek_operator.runtime.prober import Prober
 from deepseek_operator.runtime.queue import Key, WorkQueue
 from deepseek_operator.runtime.reconciler import Reconciler
@@ -53,6 +54,7 @@ class Operator:
         observer = Observer(
             ClusterReader(self._kube), self._skypilot, self._snapshots, self._prober, catalog, settings.default_infra
         )
+        self._prices = PriceLoop(self._skypilot, observer)
         self._reconciler = Reconciler(
             observer=observer,
             actor=Actor(writer, self._skypilot, observer, settings.kubernetes_context),
@@ -77,6 +79,7 @@ class Operator:
                 self._queue.run_timers(),
                 self._snapshots.run(),
                 self._prober.run(),
+                self._prices.run(),
                 *(self._work() for _ in range(self._settings.workers)),
             ]
             self._tasks = [asyncio.create_task(loop) for loop in loops]

@@ -107,7 +107,7 @@ class Prober:
             response = await self._http.get(url)
         except httpx2.TimeoutException:
             return False, f"no answer within {_TIMEOUT_S:g} s"
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             return False, "connection refused" if "refused" in str(error) or "attempts failed" in str(error) else type(
                 error
             ).__name__

@@ -4,11 +4,13 @@ Every call is one POST that returns a request id at once, and for short ones a w
 waited for: an open long-poll keeps the server from shutting down, and the snapshot sees them anyway.
 """
 
+from datetime import date
 from typing import Any, Final, Self
 
 import httpx2
 import yaml
 
+from deepseek_operator.catalog import PriceInfo
 from deepseek_operator.reconcile.failures import classify
 from deepseek_operator.reconcile.text import clean
 from deepseek_operator.reconcile.world import ClusterRow, Job, JobState, Outcome, Request, RequestKind
@@ -18,6 +20,7 @@ from deepseek_operator.skypilot.errors import (
     SkyPilotRequestFailedError,
     SkyPilotUnavailableError,
 )
+from deepseek_operator.skypilot.prices import read_prices
 
 __all__ = ["API_VERSION", "SERVER_VERSION", "SkyPilotClient"]
 
@@ -121,6 +124,11 @@ class SkyPilotClient:
         value = await self._call("/endpoints", {"cluster": cluster_name, "port": port})
         address = (value or {}).get(str(port))
         return str(address).removeprefix("http://") if address else None
+
+    async def prices(self, clouds: list[str], day: date) -> tuple[PriceInfo, ...]:
+        """Return what machines with GPUs cost on these clouds, by SkyPilot's own catalogs of ``day``."""
+        body = {"gpus_only": True, "clouds": clouds, "all_regions": False, "require_price": True}
+        return read_prices(await self._call("/list_accelerators", body), day)
 
     async def launch(self, cluster_name: str, task: dict[str, Any], config: dict[str, Any]) -> str:
         """Ask for a cluster that runs ``task``; return the request id.

@@ -91,15 +91,22 @@ class SnapshotLoop:
             rows = await self._client.clusters()
             self.latest = Snapshot(asked_at, True, "", rows, requests)
         except SkyPilotError as error:
-            if before.reachable:
-                log.warning("skypilot_unavailable", error=str(error))
-            self.latest = Snapshot(asked_at, False, str(error), before.rows, before.requests)
+            self._unreachable(asked_at, str(error))
+        except (KeyError, TypeError, ValueError) as error:
+            self._unreachable(asked_at, f"the SkyPilot API server answers in an unknown form: {error!r}")
         async with self._taken:
             self._taken.notify_all()
         if before.reachable != self.latest.reachable or before.message != self.latest.message:
             self._changed(None)
         elif names := _differences(before, self.latest):
             self._changed(names)
+
+    def _unreachable(self, asked_at: float, message: str) -> None:
+        """Keep what was known, marked as old: not to be able to ask is no news about any cluster."""
+        before = self.latest
+        if before.reachable:
+            log.warning("skypilot_unavailable", error=message)
+        self.latest = Snapshot(asked_at, False, message, before.rows, before.requests)
 
 
 def _differences(before: Snapshot, after: Snapshot) -> frozenset[str]:

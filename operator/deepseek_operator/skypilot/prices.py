@@ -1,0 +1,52 @@
+"""Live prices: what SkyPilot's own catalogs say a machine costs, in the form of ours."""
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from deepseek_operator.catalog import PriceInfo
+
+__all__ = ["read_prices"]
+
+_MILL = Decimal("0.0001")
+
+
+def read_prices(value: Mapping[str, Iterable[Iterable[Any]]] | None, day: date) -> tuple[PriceInfo, ...]:
+    """Return the prices of ``POST /list_accelerators``.
+
+    Its rows are SkyPilot's ``InstanceTypeInfo``: cloud, instance type, accelerator, count, vCPUs, GPU memory, memory,
+    price, spot price (US dollars an hour, NaN where unknown), region. Rows without an instance type (a GPU priced apart
+    from its machine), with a part of a GPU, or without any price say nothing about a machine and are left out.
+
+    Parameters
+    ----------
+    day
+        Day on which they were asked for.
+    """
+    prices: list[PriceInfo] = []
+    for rows in (value or {}).values():
+        for cloud, instance_type, name, count, _cpus, _gpu_memory, _memory, price, spot, region in rows:
+            on_demand, on_spot = _dollars(price), _dollars(spot)
+            if not instance_type or count != int(count) or (on_demand is None and on_spot is None):
+                continue
+            prices.append(
+                PriceInfo(
+                    cloud=str(cloud).lower(),
+                    instance_type=str(instance_type),
+                    region=str(region) if region else None,
+                    accelerators=f"{name}:{int(count)}",
+                    on_demand=on_demand,
+                    spot=on_spot,
+                    as_of=day,
+                    source="SkyPilot's catalog, asked through its API",
+                )
+            )
+    return tuple(prices)
+
+
+def _dollars(value: Any) -> Decimal | None:
+    if value is None or not math.isfinite(float(value)) or float(value) <= 0:
+        return None
+    return Decimal(str(value)).quantize(_MILL)
