@@ -75,6 +75,8 @@ class FakeSkyPilot:
         A message with which every teardown fails.
     kill_on_launch
         Process that is killed once the next launch is recorded and before its request id is sent.
+    slow_engines
+        Deployments whose engines run and never answer.
     populations
         Names of the clusters that existed, noted at each change.
     """
@@ -90,6 +92,7 @@ class FakeSkyPilot:
     calls: list[Call] = field(default_factory=list)
     clusters: dict[str, Cluster] = field(default_factory=dict)
     requests: dict[str, Request] = field(default_factory=dict)
+    slow_engines: set[str] = field(default_factory=set)
     populations: list[frozenset[str]] = field(default_factory=list)
     _faults: list[tuple[str, _Fault]] = field(default_factory=list)
     _crashes: dict[str, _Crash] = field(default_factory=dict)
@@ -375,7 +378,7 @@ class FakeSkyPilot:
         crash = next((crash for of, crash in self._crashes.items() if _belongs(cluster.name, of)), None)
         if crash is not None:
             cluster.end_job(crash.status, crash.log)
-        elif cluster.address is not None:
+        elif cluster.address is not None and not any(_belongs(cluster.name, of) for of in self.slow_engines):
             await self._engines.start(*cluster.address)
 
     async def _down(self, _: Request, body: dict[str, Any]) -> None:

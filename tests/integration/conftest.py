@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +12,7 @@ import pytest
 import yaml
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.resources.core_v1 import Namespace, Pod
+from lightkube.types import PatchType
 
 from deepseek_operator.kube.resources import DeploymentResource
 from tests.cluster import Cluster, ClusterError, select
@@ -121,7 +121,9 @@ def _remove(client: Client, kubectl: Kubectl) -> None:
         # Deployments first: their finalizer would hold the namespace, and no operator is left to take it off.
         for body in client.list(DeploymentResource, namespace=name):
             nobody = {"metadata": {"finalizers": None}}
-            client.patch(DeploymentResource, body["metadata"]["name"], nobody, namespace=name)
+            client.patch(
+                DeploymentResource, body["metadata"]["name"], nobody, namespace=name, patch_type=PatchType.MERGE
+            )
         client.deletecollection(DeploymentResource, namespace=name)
         client.deletecollection(Pod, namespace=name)
         client.delete(Namespace, name)
@@ -139,8 +141,15 @@ def _gone(client: Client, namespace: str) -> bool:
 
 
 @pytest.fixture(scope="session")
+def audit_start(cluster: LocalCluster) -> int:
+    """Where the audit log stood before the operator's identity existed."""
+    log = cluster.layout.audit_log
+    return log.stat().st_size if log.exists() else 0
+
+
+@pytest.fixture(scope="session")
 def operator_kubeconfig(
-    cluster: Cluster, namespaces: None, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster, audit_start: int, namespaces: None, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Kubeconfig of the operator's own identity: the chart's ServiceAccount, with the chart's rights and no others."""
     templates = ("rbac.yaml", "serviceaccount.yaml")
@@ -186,11 +195,11 @@ def _stage(
         history = History(Client(KubeConfig.from_file(cluster.kubeconfig)), namespace)
         history.start()
         stage = Stage(client, kubectl, namespace, skypilot, operator, history)
-        operator.start()
         try:
+            operator.start()
             yield stage
-        finally:
             _give_back(stage)
+        finally:
             operator.end()
 
 
@@ -240,8 +249,8 @@ def alone(
 class Audit:
     """What the operator's identity asked the API server."""
 
-    def __init__(self, log: Path) -> None:
-        self._log, self._start = log, log.stat().st_size
+    def __init__(self, log: Path, start: int) -> None:
+        self._log, self._start = log, start
         self._user = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
 
     def now(self) -> int:
@@ -266,14 +275,8 @@ class Audit:
 
 
 @pytest.fixture(scope="session")
-def audit(cluster: LocalCluster, operator_kubeconfig: Path) -> Audit:
-    """The API server's audit log, from here on."""
+def audit(cluster: LocalCluster, audit_start: int) -> Audit:
+    """The API server's audit log of this run."""
     if not cluster.layout.audit_log.exists():
         pytest.skip("the cluster was made with --no-audit")
-    return Audit(cluster.layout.audit_log)
-
-
-@pytest.fixture
-def since() -> float:
-    """When the test began (``time.monotonic()``)."""
-    return time.monotonic()
+    return Audit(cluster.layout.audit_log, audit_start)

@@ -40,7 +40,7 @@ async def watched():
 
 
 async def test_only_the_names_that_changed_are_told(watched) -> None:
-    server, loop, told = watched
+    server, _, told = watched
     server.rows = {"r1": ROW, "r2": ClusterRow("r2", ClusterState.UP)}
     assert await asyncio.wait_for(told.get(), 5) == {"r1", "r2"}
     server.requests = {"r1": (Request("a", RequestKind.LAUNCH, "r1", RequestState.RUNNING, datetime.now(UTC)),)}

@@ -1,0 +1,109 @@
+"""What the API server refuses by itself, naming the field, and what it accepts."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightkube import ApiError, Client
+
+from deepseek_operator.api import v1alpha1 as api
+from deepseek_operator.kube.resources import DeploymentResource
+from tests.integration.conftest import ROOT, SHARED, Kubectl
+from tests.integration.stage import SPEC
+
+EXAMPLES = [path for path in sorted((ROOT / "examples").rglob("*.yaml")) if f"kind: {api.KIND}\n" in path.read_text()]
+
+
+def _with(path: str, value: Any) -> dict[str, Any]:
+    spec = copy.deepcopy(SPEC)
+    *parents, last = path.split(".")
+    place = spec
+    for key in parents:
+        place = place.setdefault(key, {})
+    place[last] = value
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        pytest.param(_with("modle", {"name": "x"}), 'unknown field "spec.modle"', id="unknown field"),
+        pytest.param(_with("engine.agrs", []), 'unknown field "spec.engine.agrs"', id="unknown nested field"),
+        pytest.param({"replicas": 1}, "spec.model: Required", id="no model"),
+        pytest.param(_with("model.name", ""), "spec.model.name", id="empty model name"),
+        pytest.param(_with("model.name", "a b"), "spec.model.name", id="model name with a space"),
+        pytest.param(_with("model.path", "models/x"), "spec.model.path", id="relative path"),
+        pytest.param(
+            _with("model.huggingFaceTokenSecretRef", {"name": "hf"}),
+            "huggingFaceTokenSecretRef must not be set together with path",
+            id="path and token",
+        ),
+        pytest.param(_with("replicas", -1), "spec.replicas", id="negative replicas"),
+        pytest.param(_with("replicas", 101), "spec.replicas", id="too many replicas"),
+        pytest.param(_with("resources.nodes", 0), "spec.resources.nodes", id="zero nodes"),
+        pytest.param(
+            _with("resources.accelerators", ["L4:x"]), "spec.resources.accelerators[0]", id="count that is no number"
+        ),
+        pytest.param(_with("resources.accelerators", ["L4:0"]), "NAME or NAME:COUNT", id="no GPUs of a kind"),
+        pytest.param(
+            {"model": {"name": "x"}, "resources": {"accelerators": []}}, "cpus must be set", id="neither GPUs nor CPUs"
+        ),
+        pytest.param(_with("resources.cpus", "many"), "spec.resources.cpus", id="cpus that are no number"),
+        pytest.param(_with("resources.infra", ["AWS us"]), "spec.resources.infra[0]", id="infra that is no place"),
+        pytest.param(_with("resources.maxHourlyCost", "-4"), "spec.resources.maxHourlyCost", id="negative price"),
+        pytest.param(_with("resources.capacityType", "Cheap"), "spec.resources.capacityType", id="unknown capacity"),
+        pytest.param(_with("endpoint.port", 0), "spec.endpoint.port", id="port 0"),
+        pytest.param(_with("endpoint.port", 65536), "spec.endpoint.port", id="port above all ports"),
+        pytest.param(_with("endpoint.type", "Ingress"), "spec.endpoint.type", id="unknown Service type"),
+        pytest.param(_with("engine.name", "vllm"), "spec.engine.name", id="engine in lower case"),
+        pytest.param(_with("engine.maxModelLen", 0), "spec.engine.maxModelLen", id="no context"),
+        pytest.param(
+            _with(
+                "engine.env", [{"name": "A", "value": "x", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
+            ),
+            "exactly one of value and valueFrom",
+            id="value and reference",
+        ),
+        pytest.param(_with("updateStrategy.maxSurge", "150%"), "spec.updateStrategy.maxSurge", id="surge above 100 %"),
+    ],
+)
+def test_a_bad_object_is_refused_and_the_field_is_named(
+    namespaces: None, kubectl: Kubectl, spec: dict[str, Any], said: str
+) -> None:
+    body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": {"name": "bad"}, "spec": spec}
+    answer = _refusal(kubectl, body)
+    assert said in answer
+
+
+def test_a_name_that_is_no_service_name_is_refused(namespaces: None, kubectl: Kubectl) -> None:
+    for name in ("a" * 64, "1model", "with.dot"):
+        body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": {"name": name}, "spec": SPEC}
+        assert "name" in _refusal(kubectl, body)
+
+
+def _refusal(kubectl: Kubectl, body: dict[str, Any]) -> str:
+    flags = ("create", "--dry-run=server", "--validate=strict", f"--namespace={SHARED}", "-f", "-")
+    answer = kubectl(*flags, stdin=json.dumps(body), check=False)
+    assert "error" in answer.lower() or "invalid" in answer.lower(), answer
+    return answer
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_example_is_accepted(namespaces: None, kubectl: Kubectl, path: Path) -> None:
+    kubectl("create", "--dry-run=server", "--validate=strict", f"--namespace={SHARED}", "-f", str(path))
+
+
+def test_defaults_are_filled_in(namespaces: None, client: Client) -> None:
+    body = {
+        "apiVersion": api.API_VERSION,
+        "kind": api.KIND,
+        "metadata": {"name": "short", "namespace": SHARED},
+        "spec": {"model": {"name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"}},
+    }
+    try:
+        stored = dict(client.create(DeploymentResource.from_dict(body), dry_run=True))
+    except ApiError as error:
+        pytest.fail(f"the smallest deployment is refused: {error}")
+    assert stored["spec"]["replicas"] == 1

@@ -1,0 +1,134 @@
+"""Whatever phase a deployment is in when it is deleted, nothing of it is left: SkyPilot and Kubernetes are asked."""
+
+from deepseek_operator.api.v1alpha1 import FINALIZER
+from tests.integration.stage import Stage, until
+
+
+def test_deleted_before_it_has_the_finalizer_it_goes_at_once(alone: Stage) -> None:
+    alone.operator.end()
+    alone.apply("early")
+    alone.delete("early")
+    assert alone.get("early") is None
+
+    alone.operator.start()
+
+    alone.until_gone("early")
+    assert alone.skypilot.launches("early") == []
+
+
+def test_deleted_while_it_waits_for_a_launch_worker(stage: Stage) -> None:
+    stage.skypilot.hold_launches, stage.skypilot.workers = True, 1
+    stage.apply("del-first")
+    until(lambda: stage.skypilot.of("del-first"), "the only worker is busy")
+    stage.apply("del-queued")
+    stage.until_reason("del-queued", "Queued")
+
+    stage.delete("del-queued")
+    # Nothing but its start can end a launch that waits: SkyPilot knows no cluster of that name yet.
+    until(lambda: stage.ready("del-queued").get("reason") == "Terminating", "the wish was heard")
+    stage.skypilot.hold_launches, stage.skypilot.workers = False, 4
+
+    stage.until_gone("del-queued")
+    stage.delete("del-first")
+    stage.until_gone("del-first")
+
+
+def test_deleted_while_its_nodes_come_up(stage: Stage) -> None:
+    stage.skypilot.hold_launches = True
+    stage.apply("del-launching")
+    until(lambda: stage.pods("del-launching"), "its pods exist")
+
+    stage.delete("del-launching")
+
+    stage.until_gone("del-launching")
+    stage.skypilot.hold_launches = False
+
+
+def test_deleted_while_its_engine_loads(stage: Stage) -> None:
+    stage.skypilot.slow_engines.add("del-starting")
+    stage.apply("del-starting")
+    stage.until_reason("del-starting", "EngineStarting")
+
+    stage.delete("del-starting")
+
+    stage.until_gone("del-starting")
+
+
+def test_deleted_while_it_serves(stage: Stage) -> None:
+    stage.apply("del-ready", replicas=2)
+    stage.until_ready("del-ready")
+
+    stage.delete("del-ready")
+
+    stage.until_gone("del-ready")
+    told = [reason for _, reason, _ in stage.events("del-ready")]
+    assert told.count("TornDown") <= 2
+
+
+def test_deleted_while_its_launch_fails(stage: Stage) -> None:
+    stage.skypilot.fail_next_launch("del-failed", "ResourcesUnavailableError", "Insufficient cpu")
+    stage.apply("del-failed")
+    stage.until_reason("del-failed", "Unschedulable")
+
+    stage.delete("del-failed")
+
+    stage.until_gone("del-failed")
+
+
+def test_deleted_while_nodes_are_left_that_skypilot_could_not_reach(stage: Stage) -> None:
+    stage.skypilot.fail_next_launch("del-left", "Exception", "KubernetesError: exec failed", keeps_nodes=True)
+    stage.apply("del-left")
+    until(lambda: stage.skypilot.of("del-left") and stage.pods("del-left"), "nodes are left")
+
+    stage.delete("del-left")
+
+    stage.until_gone("del-left")
+
+
+def test_a_teardown_that_fails_is_told_and_tried_again(stage: Stage) -> None:
+    stage.apply("del-refused")
+    stage.until_ready("del-refused")
+    stage.skypilot.refuse_down = "the provider answers 500"
+    stage.delete("del-refused")
+
+    until(lambda: any(i["reason"] == "TeardownFailed" for i in stage.instances("del-refused")), "the failure is told")
+    assert "the provider answers 500" in stage.instances("del-refused")[0]["message"]
+    assert FINALIZER in (stage.get("del-refused") or {})["metadata"]["finalizers"]
+    stage.skypilot.refuse_down = ""
+
+    stage.until_gone("del-refused")
+
+
+def test_deleted_while_skypilot_is_down_it_is_held_until_skypilot_is_back(alone: Stage) -> None:
+    alone.apply("held")
+    alone.until_ready("held")
+    alone.skypilot.stop()
+    alone.delete("held")
+
+    until(lambda: any(i["reason"] == "SkyPilotUnavailable" for i in alone.instances("held")), "why it is held")
+    assert FINALIZER in (alone.get("held") or {})["metadata"]["finalizers"]
+    assert alone.pods("held")
+    alone.skypilot.start()
+
+    alone.until_gone("held")
+
+
+def test_pods_that_skypilot_has_forgotten_are_cleared_by_label(alone: Stage) -> None:
+    alone.apply("forgotten")
+    alone.until_ready("forgotten")
+    alone.skypilot.lose_database()
+    assert alone.skypilots_services("forgotten")
+
+    alone.delete("forgotten")
+
+    alone.until_gone("forgotten")
+
+
+def test_deleted_while_nothing_could_be_launched(stage: Stage) -> None:
+    stage.apply("del-secret", endpoint={"apiKeySecretRef": {"name": "nowhere", "key": "key"}})
+    stage.until_reason("del-secret", "SecretNotFound")
+
+    stage.delete("del-secret")
+
+    stage.until_gone("del-secret")
+    assert stage.skypilot.launches("del-secret") == []
