@@ -85,7 +85,7 @@ def test_an_engine_that_exits_is_shown_with_its_last_lines_and_started_again(ten
 def test_a_missing_secret_is_waited_for_and_its_value_is_nowhere(tenant: Tenant) -> None:
     value = "hf_thisIsASecretOfTheTest"
     created = tenant.apply(
-        model={"name": "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "huggingFaceTokenSecretRef": {"name": "hf"}},
+        model={"name": "somebody/gated-model", "huggingFaceTokenSecretRef": {"name": "hf"}},
         engine={"args": ["--load-format", "dummy"]},
     )
     message = tenant.wait_reason("SecretNotFound")
