@@ -10,7 +10,7 @@ RUN := $(UV) run --frozen --no-sync
 CLUSTER := $(RUN) python -m tests.cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint unit contract integration e2e test demo run bench-launch bench crds images cluster-up clean-cluster clean
+.PHONY: help install lint unit contract integration e2e test on-the-cluster demo run bench-launch bench crds images cluster-up clean-cluster clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -49,7 +49,13 @@ e2e: cluster-up ## Real everything: chart, SkyPilot, vLLM on CPU
 	$(RUN) pytest tests/e2e
 
 test: lint unit ## Every test, then everything taken down
-	@bash hack/with-cluster.sh $(RUN) pytest tests/integration tests/contract tests/e2e
+	@bash hack/with-cluster.sh $(MAKE) --no-print-directory on-the-cluster
+
+# One process each: the operators of the suites must not meet.
+on-the-cluster: install
+	$(RUN) pytest tests/integration
+	$(RUN) pytest tests/contract
+	$(RUN) pytest tests/e2e --durations=0
 
 demo: install ## One model from YAML to tokens, on this machine
 	@$(RUN) python -m tests.system.demo
