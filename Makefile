@@ -13,7 +13,7 @@ CLUSTER := $(RUN) python -m tests.cluster
 .PHONY: help install lint unit contract integration e2e test on-the-cluster demo run bench-launch bench crds images cluster-up clean-cluster clean
 
 help: ## What there is
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 $(VENV)/.installed: pyproject.toml uv.lock versions.env
 	@echo "installing Python packages into $(VENV)"
@@ -40,13 +40,13 @@ cluster-up: install ## Test cluster with the images loaded
 	$(CLUSTER) up
 
 contract: cluster-up ## SkyPilot's server and the engines' parsers as the operator knows them
-	$(RUN) pytest tests/contract
+	$(RUN) pytest tests/contract --timeout=900
 
 integration: cluster-up ## Real API server, real operator process, faked SkyPilot
 	$(RUN) pytest tests/integration
 
 e2e: cluster-up ## Real everything: chart, SkyPilot, vLLM on CPU
-	$(RUN) pytest tests/e2e
+	$(RUN) pytest tests/e2e --timeout=900
 
 test: lint unit ## Every test, then everything taken down
 	@bash hack/with-cluster.sh $(MAKE) --no-print-directory on-the-cluster
@@ -54,8 +54,8 @@ test: lint unit ## Every test, then everything taken down
 # One process each: the operators of the suites must not meet.
 on-the-cluster: install
 	$(RUN) pytest tests/integration
-	$(RUN) pytest tests/contract
-	$(RUN) pytest tests/e2e --durations=0
+	$(RUN) pytest tests/contract --timeout=900
+	$(RUN) pytest tests/e2e --timeout=900 --durations=0
 
 demo: install ## One model from YAML to tokens, on this machine
 	@$(RUN) python -m tests.system.demo

@@ -18,5 +18,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
+# Images first: what takes minutes shows its progress here, and no test waits for it.
+cluster build
 cluster up
 "$@"
