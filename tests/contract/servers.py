@@ -13,7 +13,7 @@ import yaml
 from deepseek_operator.skypilot.client import SkyPilotClient
 from tests.cluster import Cluster, select
 from tests.cluster.providers import DEFAULT_NAME
-from tests.fakes.skypilot import FakeSkyPilot
+from tests.fakes.skypilot import EVERY, FakeSkyPilot
 
 NAMESPACE: Final = "dsd-contract"
 USER_ID: Final = "d5ee9000"
@@ -25,7 +25,7 @@ _READY: Final = "curl -sf -m 3 http://127.0.0.1:46580/api/health"
 @contextmanager
 def fake() -> Iterator[str]:
     """A fake server whose launches never end by themselves, as those of pods that no scheduler serves."""
-    with FakeSkyPilot(workers=1, launch_seconds=0.1, hold_launches=True) as server:
+    with FakeSkyPilot(workers=1, launch_seconds=0.1, held={EVERY}) as server:
         yield server.url
 
 

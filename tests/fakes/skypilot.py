@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.fakes.nodes import Engines, Pods, Wanted
 from tests.fakes.payloads import ENDED, Cluster, Failed, Request
 
 _T = TypeVar("_T")
+EVERY: Final = "*"
 _CLUSTER_NAME: Final = re.compile(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
 _TASK_KEYS: Final = frozenset(
     {"name", "num_nodes", "resources", "run", "setup", "envs", "secrets", "config", "workdir", "file_mounts"}
@@ -69,10 +70,10 @@ class FakeSkyPilot:
         Launches and execs that run side by side; the others are PENDING.
     launch_seconds
         How long a launch takes that makes nodes.
-    hold_launches
-        Launches do not end while this is set.
-    refuse_down
-        A message with which every teardown fails.
+    held
+        Deployments whose launches do not end; :data:`EVERY` holds all.
+    refused_downs
+        By deployment, the message with which its teardowns fail.
     kill_on_launch
         Process that is killed once the next launch is recorded and before its request id is sent.
     slow_engines
@@ -86,8 +87,8 @@ class FakeSkyPilot:
     port: int = 0
     workers: int = 4
     launch_seconds: float = 0.5
-    hold_launches: bool = False
-    refuse_down: str = ""
+    held: set[str] = field(default_factory=set)
+    refused_downs: dict[str, str] = field(default_factory=dict)
     kill_on_launch: int | None = None
     calls: list[Call] = field(default_factory=list)
     clusters: dict[str, Cluster] = field(default_factory=dict)
@@ -350,7 +351,7 @@ class FakeSkyPilot:
         if self.pods is not None:
             await self.pods.create(wanted)
         await asyncio.sleep(self.launch_seconds)
-        while self.hold_launches:
+        while EVERY in self.held or _any_belongs(wanted.cluster, self.held):
             await asyncio.sleep(0.05)
         if fault is not None and not fault.keeps_nodes:
             await self._remove(cluster)
@@ -378,13 +379,14 @@ class FakeSkyPilot:
         crash = next((crash for of, crash in self._crashes.items() if _belongs(cluster.name, of)), None)
         if crash is not None:
             cluster.end_job(crash.status, crash.log)
-        elif cluster.address is not None and not any(_belongs(cluster.name, of) for of in self.slow_engines):
+        elif cluster.address is not None and not _any_belongs(cluster.name, self.slow_engines):
             await self._engines.start(*cluster.address)
 
     async def _down(self, _: Request, body: dict[str, Any]) -> None:
         cluster = self._known(body["cluster_name"])
-        if self.refuse_down:
-            raise Failed("RuntimeError", self.refuse_down)
+        for of, message in self.refused_downs.items():
+            if _belongs(cluster.name, of):
+                raise Failed("RuntimeError", message)
         others = [r for r in self.requests.values() if r.cluster_name == cluster.name and r.cancellable]
         for request in others:
             if request.task is not None:
@@ -429,9 +431,13 @@ def _name(body: dict[str, Any]) -> str:
     return str(body.get("cluster_name") or "")
 
 
+def _any_belongs(cluster: str, deployments: Iterable[str]) -> bool:
+    return any(_belongs(cluster, deployment) for deployment in list(deployments))
+
+
 def _belongs(cluster: str, deployment: str) -> bool:
     return (
-        re.fullmatch(rf"{re.escape(deployment[:16].rstrip('-'))}-[0-9a-f]{{8}}-[0-9a-f]{{4}}-\d+", cluster) is not None
+        re.fullmatch(rf"{re.escape(deployment[:17].rstrip('-'))}-[0-9a-f]{{8}}-[0-9a-f]{{4}}-\d+", cluster) is not None
     )
 
 

@@ -5,8 +5,9 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 import yaml
@@ -32,17 +33,44 @@ ACCOUNT: Final = "dsd-int-deepseek-operator"
 ROOT: Final = Path(__file__).parents[2]
 CRD: Final = "deepseekdeployments.deepseek-operator.io"
 
+SIDE_BY_SIDE: Final = 8
+
 Kubectl = Callable[..., str]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make this suite's marker known."""
+    """Make this suite's markers known."""
     config.addinivalue_line("markers", "last: speaks of the whole run, and comes at its end")
+    config.addinivalue_line("markers", "side_by_side(slow=False): needs the shared stage only, and runs beside others")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what speaks of the whole run at its end."""
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def side_by_side(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]]:
+    """Bodies of the tests that run side by side: they wait most of the time, and each has deployments of its own."""
+    marked = {item: item.get_closest_marker("side_by_side") for item in request.session.items}
+    items = [item for item, marker in marked.items() if marker is not None and isinstance(item, pytest.Function)]
+    if not items:
+        yield {}
+        return
+    items.sort(key=lambda item: not (marked[item] or pytest.mark.x).kwargs.get("slow", False))
+    stage = request.getfixturevalue("stage")
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        yield {item.nodeid: pool.submit(item.obj, stage) for item in items}
+        pool.shutdown(cancel_futures=True)
+
+
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Wait for the body of a test that runs beside others, instead of running it."""
+    if pyfuncitem.get_closest_marker("side_by_side") is None:
+        return None
+    futures = cast(dict[str, Future[None]], pyfuncitem.funcargs["side_by_side"])
+    futures[pyfuncitem.nodeid].result()
+    return True
 
 
 @pytest.fixture(scope="session")
@@ -265,12 +293,12 @@ class Audit:
         entries = [json.loads(line) for line in lines]
         return [entry for entry in entries if entry["user"]["username"] == self._user]
 
-    def writes(self, since: int) -> list[str]:
-        """Return what was written after a mark."""
+    def writes(self, since: int, namespace: str) -> list[str]:
+        """Return what was written in a namespace after a mark."""
         return [
             f"{entry['verb']} {entry['requestURI']}"
             for entry in self.entries(since)
-            if entry["verb"] not in ("get", "list", "watch")
+            if entry["verb"] not in ("get", "list", "watch") and f"/{namespace}/" in entry["requestURI"]
         ]
 
 

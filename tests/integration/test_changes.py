@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
+import pytest
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 from lightkube.types import PatchType
@@ -32,6 +33,7 @@ def a_client_that_retries_once(url: str) -> Iterator[list[float]]:
         thread.join(5)
 
 
+@pytest.mark.side_by_side(slow=True)
 def test_a_change_of_the_spec_rolls_over_without_a_gap(stage: Stage) -> None:
     stage.apply("roll", replicas=2)
     stage.until_ready("roll")
@@ -52,6 +54,7 @@ def test_a_change_of_the_spec_rolls_over_without_a_gap(stage: Stage) -> None:
     assert body["status"]["updatedReplicas"] == 2
 
 
+@pytest.mark.side_by_side(slow=True)
 def test_without_surge_a_replica_makes_room_first(stage: Stage) -> None:
     stage.apply("noroom", updateStrategy={"maxSurge": 0, "maxUnavailable": 1})
     stage.until_ready("noroom")
@@ -62,6 +65,7 @@ def test_without_surge_a_replica_makes_room_first(stage: Stage) -> None:
     assert stage.skypilot.most_at_once("noroom") == 1
 
 
+@pytest.mark.side_by_side
 def test_kubectl_scale_adds_and_takes_away_replicas(stage: Stage) -> None:
     stage.apply("scale")
     stage.until_ready("scale")
@@ -82,6 +86,7 @@ def test_kubectl_scale_adds_and_takes_away_replicas(stage: Stage) -> None:
     assert missed == []
 
 
+@pytest.mark.side_by_side
 def test_suspended_it_gives_everything_back_and_resumed_it_comes_back(stage: Stage) -> None:
     stage.apply("pause")
     stage.until_ready("pause")
@@ -99,6 +104,7 @@ def test_suspended_it_gives_everything_back_and_resumed_it_comes_back(stage: Sta
     assert stage.answers("pause")
 
 
+@pytest.mark.side_by_side
 def test_a_change_that_replaces_nobody_launches_nothing(stage: Stage) -> None:
     stage.apply("same")
     stage.until_ready("same")
@@ -109,6 +115,7 @@ def test_a_change_that_replaces_nobody_launches_nothing(stage: Stage) -> None:
     assert len(stage.skypilot.launches("same")) == 1
 
 
+@pytest.mark.side_by_side
 def test_a_deleted_service_comes_back(stage: Stage) -> None:
     stage.apply("drift-svc")
     stage.until_ready("drift-svc")
@@ -125,6 +132,7 @@ def test_a_deleted_service_comes_back(stage: Stage) -> None:
     until(lambda: stage.answers("drift-svc"), "it answers")
 
 
+@pytest.mark.side_by_side
 def test_a_deleted_endpointslice_comes_back(stage: Stage) -> None:
     stage.apply("drift-slice")
     stage.until_ready("drift-slice")
@@ -136,6 +144,7 @@ def test_a_deleted_endpointslice_comes_back(stage: Stage) -> None:
     stage.until_ready("drift-slice")
 
 
+@pytest.mark.side_by_side
 def test_damaged_ports_and_endpoints_are_mended(stage: Stage) -> None:
     stage.apply("drift-port")
     stage.until_ready("drift-port")

@@ -19,7 +19,7 @@ def test_killed_between_the_launch_and_the_status_write_it_adopts_the_launch(alo
 
 
 def test_killed_while_nodes_come_up_it_adopts_them(alone: Stage) -> None:
-    alone.skypilot.hold_launches = True
+    alone.skypilot.held.add("killed-prov")
     alone.apply("killed-prov")
     until(lambda: alone.skypilot.of("killed-prov"), "a launch is under way")
     until(lambda: alone.phases("killed-prov") == ["Launching"], "the launch is in the status")
@@ -27,7 +27,7 @@ def test_killed_while_nodes_come_up_it_adopts_them(alone: Stage) -> None:
     generation = alone.skypilot.of("killed-prov")[0].hash
 
     alone.operator.start()
-    alone.skypilot.hold_launches = False
+    alone.skypilot.held.clear()
 
     alone.until_ready("killed-prov")
     assert len(alone.skypilot.launches("killed-prov")) == 1

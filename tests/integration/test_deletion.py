@@ -1,5 +1,7 @@
 """Whatever phase a deployment is in when it is deleted, nothing of it is left: SkyPilot and Kubernetes are asked."""
 
+import pytest
+
 from deepseek_operator.api.v1alpha1 import FINALIZER
 from tests.integration.stage import Stage, until
 
@@ -16,34 +18,37 @@ def test_deleted_before_it_has_the_finalizer_it_goes_at_once(alone: Stage) -> No
     assert alone.skypilot.launches("early") == []
 
 
-def test_deleted_while_it_waits_for_a_launch_worker(stage: Stage) -> None:
-    stage.skypilot.hold_launches, stage.skypilot.workers = True, 1
-    stage.apply("del-first")
-    until(lambda: stage.skypilot.of("del-first"), "the only worker is busy")
-    stage.apply("del-queued")
-    stage.until_reason("del-queued", "Queued")
+def test_deleted_while_it_waits_for_a_launch_worker(alone: Stage) -> None:
+    alone.skypilot.workers = 1
+    alone.skypilot.held.add("del-first")
+    alone.apply("del-first")
+    until(lambda: alone.skypilot.of("del-first"), "the only worker is busy")
+    alone.apply("del-queued")
+    alone.until_reason("del-queued", "Queued")
 
-    stage.delete("del-queued")
+    alone.delete("del-queued")
     # Nothing but its start can end a launch that waits: SkyPilot knows no cluster of that name yet.
-    until(lambda: stage.ready("del-queued").get("reason") == "Terminating", "the wish was heard")
-    stage.skypilot.hold_launches, stage.skypilot.workers = False, 4
+    until(lambda: alone.ready("del-queued").get("reason") == "Terminating", "the wish was heard")
+    alone.skypilot.held.clear()
 
-    stage.until_gone("del-queued")
-    stage.delete("del-first")
-    stage.until_gone("del-first")
+    alone.until_gone("del-queued")
+    alone.delete("del-first")
+    alone.until_gone("del-first")
+    alone.skypilot.workers = 4
 
 
+@pytest.mark.side_by_side
 def test_deleted_while_its_nodes_come_up(stage: Stage) -> None:
-    stage.skypilot.hold_launches = True
+    stage.skypilot.held.add("del-launching")
     stage.apply("del-launching")
     until(lambda: stage.pods("del-launching"), "its pods exist")
 
     stage.delete("del-launching")
 
     stage.until_gone("del-launching")
-    stage.skypilot.hold_launches = False
 
 
+@pytest.mark.side_by_side
 def test_deleted_while_its_engine_loads(stage: Stage) -> None:
     stage.skypilot.slow_engines.add("del-starting")
     stage.apply("del-starting")
@@ -54,6 +59,7 @@ def test_deleted_while_its_engine_loads(stage: Stage) -> None:
     stage.until_gone("del-starting")
 
 
+@pytest.mark.side_by_side
 def test_deleted_while_it_serves(stage: Stage) -> None:
     stage.apply("del-ready", replicas=2)
     stage.until_ready("del-ready")
@@ -65,6 +71,7 @@ def test_deleted_while_it_serves(stage: Stage) -> None:
     assert told.count("TornDown") <= 2
 
 
+@pytest.mark.side_by_side
 def test_deleted_while_its_launch_fails(stage: Stage) -> None:
     stage.skypilot.fail_next_launch("del-failed", "ResourcesUnavailableError", "Insufficient cpu")
     stage.apply("del-failed")
@@ -75,6 +82,7 @@ def test_deleted_while_its_launch_fails(stage: Stage) -> None:
     stage.until_gone("del-failed")
 
 
+@pytest.mark.side_by_side
 def test_deleted_while_nodes_are_left_that_skypilot_could_not_reach(stage: Stage) -> None:
     stage.skypilot.fail_next_launch("del-left", "Exception", "KubernetesError: exec failed", keeps_nodes=True)
     stage.apply("del-left")
@@ -85,16 +93,17 @@ def test_deleted_while_nodes_are_left_that_skypilot_could_not_reach(stage: Stage
     stage.until_gone("del-left")
 
 
+@pytest.mark.side_by_side
 def test_a_teardown_that_fails_is_told_and_tried_again(stage: Stage) -> None:
     stage.apply("del-refused")
     stage.until_ready("del-refused")
-    stage.skypilot.refuse_down = "the provider answers 500"
+    stage.skypilot.refused_downs["del-refused"] = "the provider answers 500"
     stage.delete("del-refused")
 
     until(lambda: any(i["reason"] == "TeardownFailed" for i in stage.instances("del-refused")), "the failure is told")
     assert "the provider answers 500" in stage.instances("del-refused")[0]["message"]
     assert FINALIZER in (stage.get("del-refused") or {})["metadata"]["finalizers"]
-    stage.skypilot.refuse_down = ""
+    stage.skypilot.refused_downs.clear()
 
     stage.until_gone("del-refused")
 
@@ -124,6 +133,7 @@ def test_pods_that_skypilot_has_forgotten_are_cleared_by_label(alone: Stage) -> 
     alone.until_gone("forgotten")
 
 
+@pytest.mark.side_by_side
 def test_deleted_while_nothing_could_be_launched(stage: Stage) -> None:
     stage.apply("del-secret", endpoint={"apiKeySecretRef": {"name": "nowhere", "key": "key"}})
     stage.until_reason("del-secret", "SecretNotFound")

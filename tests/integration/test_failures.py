@@ -1,5 +1,6 @@
 """Each way to fail has a Reason of its own, a sentence a person can act on, and a way back."""
 
+import pytest
 from lightkube.models.core_v1 import ServicePort, ServiceSpec
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Pod, Secret, Service
@@ -31,6 +32,7 @@ LAUNCH_FAILURES = {
 }
 
 
+@pytest.mark.side_by_side
 def test_failed_launches_are_told_in_the_providers_words_and_tried_again(stage: Stage) -> None:
     for name, (error_type, message, _) in LAUNCH_FAILURES.items():
         stage.skypilot.fail_next_launch(name, error_type, message)
@@ -48,6 +50,7 @@ def test_failed_launches_are_told_in_the_providers_words_and_tried_again(stage: 
     assert "pull access denied" in str(stage.events("imagepull"))
 
 
+@pytest.mark.side_by_side
 def test_without_retry_a_failed_launch_is_the_last_and_stalled_says_so(stage: Stage) -> None:
     stage.skypilot.fail_next_launch("once", "ResourcesUnavailableError", "Insufficient memory")
     stage.apply("once", resources={"accelerators": [], "cpus": "1+", "memory": "2+", "retryUntilUp": False})
@@ -58,6 +61,7 @@ def test_without_retry_a_failed_launch_is_the_last_and_stalled_says_so(stage: St
     assert len(stage.skypilot.launches("once")) == 1
 
 
+@pytest.mark.side_by_side(slow=True)
 def test_an_engine_that_ends_is_started_again_and_three_times_is_a_crash_loop(stage: Stage) -> None:
     stage.skypilot.crash_engines("looping", "INFO loading\nValueError: max_model_len is too large\n")
     stage.apply("looping")
@@ -75,6 +79,7 @@ def test_an_engine_that_ends_is_started_again_and_three_times_is_a_crash_loop(st
     assert len(stage.skypilot.launches("looping")) == 1
 
 
+@pytest.mark.side_by_side
 def test_an_engine_that_stops_answering_loses_its_place_behind_the_service_and_gets_it_back(stage: Stage) -> None:
     stage.apply("silent")
     stage.until_ready("silent")
@@ -90,6 +95,7 @@ def test_an_engine_that_stops_answering_loses_its_place_behind_the_service_and_g
     assert len(stage.skypilot.launches("silent")) == 1
 
 
+@pytest.mark.side_by_side
 def test_a_pod_that_vanishes_is_replaced(stage: Stage) -> None:
     stage.apply("vanish")
     stage.until_ready("vanish")
@@ -104,6 +110,7 @@ def test_a_pod_that_vanishes_is_replaced(stage: Stage) -> None:
     assert stage.answers("vanish")
 
 
+@pytest.mark.side_by_side
 def test_a_missing_secret_holds_the_launch_until_it_is_there(stage: Stage) -> None:
     stage.apply("secret", endpoint={"apiKeySecretRef": {"name": "late", "key": "api-key"}})
     told = stage.until_reason("secret", "SecretNotFound")
@@ -118,6 +125,7 @@ def test_a_missing_secret_holds_the_launch_until_it_is_there(stage: Stage) -> No
     stage.until_ready("secret")
 
 
+@pytest.mark.side_by_side
 def test_a_foreign_service_of_the_same_name_is_left_alone(stage: Stage) -> None:
     spec = ServiceSpec(ports=[ServicePort(port=80)], selector={"app": "somebody"})
     stage.client.create(Service(metadata=ObjectMeta(name="taken", namespace=stage.namespace), spec=spec))
@@ -150,11 +158,11 @@ def test_replicas_go_on_serving_while_skypilot_is_down(alone: Stage) -> None:
 
 
 def test_a_launch_that_a_restarted_skypilot_forgot_is_launched_anew(alone: Stage) -> None:
-    alone.skypilot.hold_launches = True
+    alone.skypilot.held.add("cut-off")
     alone.apply("cut-off")
     until(lambda: alone.pods("cut-off"), "its nodes come up")
     alone.skypilot.restart()
-    alone.skypilot.hold_launches = False
+    alone.skypilot.held.clear()
 
     until(lambda: "LaunchInterrupted" in alone.history.reasons("cut-off"), "the interruption is told")
     alone.until_ready("cut-off")
@@ -177,6 +185,7 @@ def test_pods_of_a_lost_database_are_removed_before_their_replica_is_launched_an
     assert alone.skypilot.of("lost-db")[0].jobs == {1: "RUNNING"}
 
 
+@pytest.mark.side_by_side
 def test_a_model_that_does_not_fit_is_refused_with_the_arithmetic_and_nothing_is_rented(stage: Stage) -> None:
     stage.apply(
         "toobig",
