@@ -41,11 +41,13 @@ def test_the_way_up_is_told_step_by_step(stage: Stage) -> None:
     stage.until_ready("steps")
 
     reasons = until(lambda: (r := stage.history.reasons("steps")) and r[-1] == "Ready" and r, "watched to the end")
+    # Steps may be too short to be seen; none comes twice or out of order. Queued is a matter of luck on a busy stage.
     expected = ["Planning", "Launching", "EngineStarting", "PublishingEndpoint", "Ready"]
-    # Steps may be too short to be seen; none comes twice or out of order.
     assert isinstance(reasons, list)
-    assert reasons == [reason for reason in expected if reason in reasons]
-    assert {"Launching", "Ready"} <= set(reasons)
+    seen = list(dict.fromkeys(reason for reason in reasons if reason != "Queued"))
+    assert seen == [reason for reason in expected if reason in seen]
+    assert reasons.count("Launching") <= 1 + reasons.count("Queued")
+    assert {"Launching", "Ready"} <= set(seen)
     told = [reason for _, reason, _ in stage.events("steps")]
     assert told[-1] == "Ready"
     assert "Launching" in told
