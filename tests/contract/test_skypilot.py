@@ -176,11 +176,17 @@ async def test_a_launch_is_seen_in_flight_and_a_teardown_ends_it(sky: SkyPilotCl
     assert (job.state, job.status) == (JobState.UNREACHABLE, "ClusterNotUpError")
 
     # One worker: the second launch waits, has no row, and cannot be taken down before it has begun.
-    await sky.launch(second, task(), CONFIG)
+    waiting = await sky.launch(second, task(), CONFIG)
     assert (await sky.requests_in_flight(second))[second][0].state is RequestState.PENDING
     await sky._get(await sky.down(second))
     assert (await sky.requests_in_flight(second))[second][0].state is RequestState.PENDING
     assert await row(second) is None
+
+    # But it can be cancelled, and leaves nothing.
+    await sky.cancel([waiting])
+    assert await sky.requests_in_flight(second) == {}
+    assert await row(second) is None
+    await sky.launch(second, task(), CONFIG)
 
     # A teardown of the first is not held up by its launch; it ends it, and the second begins.
     await sky._get(await sky.down(first))

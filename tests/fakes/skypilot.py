@@ -212,6 +212,7 @@ class FakeSkyPilot:
             "/launch": (("task", "cluster_name"), self._launch),
             "/exec": (("task", "cluster_name"), self._exec),
             "/down": (("cluster_name",), self._down),
+            "/api/cancel": (("request_ids",), self._cancel),
             "/job_status": (("cluster_name",), self._job_status),
             "/endpoints": (("cluster",), self._endpoints),
         }
@@ -393,6 +394,14 @@ class FakeSkyPilot:
                 request.task.cancel()
         await asyncio.gather(*(r.ended.wait() for r in others))
         await self._remove(cluster)
+
+    async def _cancel(self, _: Request, body: dict[str, Any]) -> list[str]:
+        ended = [r for i in body["request_ids"] if (r := self.requests.get(i)) and r.task and not r.ended.is_set()]
+        for request in ended:
+            assert request.task is not None
+            request.task.cancel()
+        await asyncio.gather(*(request.ended.wait() for request in ended))
+        return [request.id for request in ended]
 
     async def _remove(self, cluster: Cluster) -> None:
         if cluster.address is not None:

@@ -22,7 +22,7 @@ from deepseek_operator.reconcile.actions import (
 )
 from deepseek_operator.reconcile.failures import classify
 from deepseek_operator.reconcile.naming import service_account_name
-from deepseek_operator.reconcile.world import Outcome, RequestKind, World
+from deepseek_operator.reconcile.world import Outcome, RequestKind, RequestState, SkyPilotView, World
 from deepseek_operator.runtime.observe import Memory, Observer
 from deepseek_operator.skypilot.client import SkyPilotClient
 from deepseek_operator.skypilot.errors import SkyPilotRejectedError
@@ -67,11 +67,19 @@ class Actor:
                     await self.writer.clear_remains(deployment.metadata.namespace, on_cloud)
             case TearDown(name):
                 self.observer.memories[name] = Memory()
-                await self.skypilot.down(name)
+                await self._tear_down(world.skypilot, name)
             case Launch(name, revision):
                 await self._launch(await self._task(world, name, revision))
             case RunAgain(name, revision):
                 await self._run_again(await self._task(world, name, revision))
+
+    async def _tear_down(self, seen: SkyPilotView, name: str) -> None:
+        """Give a cluster back. What still waits for a worker has no row, so a teardown would not find it: end it."""
+        waiting = [r.id for r in seen.requests.get(name, ()) if r.state is RequestState.PENDING]
+        if waiting and name not in seen.rows:
+            await self.skypilot.cancel(waiting)
+        else:
+            await self.skypilot.down(name)
 
     async def _launch(self, task: LaunchTask) -> None:
         """Launch, unless a launch of this name is in flight: the server has no idempotency key, so we ask first."""

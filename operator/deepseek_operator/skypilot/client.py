@@ -153,6 +153,10 @@ class SkyPilotClient:
         """Give a cluster back, cancelling its launches; return the request id."""
         return await self._start("/down", {"cluster_name": cluster_name, "purge": False})
 
+    async def cancel(self, request_ids: list[str]) -> None:
+        """End requests that have not begun; a teardown cannot, because no cluster of their name is known yet."""
+        await self._call("/api/cancel", {"request_ids": request_ids})
+
     # --- transport -----------------------------------------------------------------------------------------------
 
     def _body(self, body: dict[str, Any]) -> dict[str, Any]:
