@@ -14,7 +14,7 @@ from deepseek_operator.reconcile.naming import ClusterName
 from deepseek_operator.reconcile.view import Assessment
 from deepseek_operator.reconcile.world import Failure, World
 
-__all__ = ["Replica", "Verdicts", "conditions"]
+__all__ = ["Replica", "Verdicts", "conditions", "service_conflict"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,14 @@ class Verdicts:
     def updated(self) -> int:
         """Number of replicas of the current revision that answer."""
         return sum(replica.ready and replica.current for replica in self.replicas)
+
+
+def service_conflict(world: World) -> Failure | None:
+    """Return the failure of a Service of our name that belongs to somebody else, if there is one."""
+    if not world.service.foreign:
+        return None
+    name = world.deployment.metadata.name
+    return Failure(Reason.SERVICE_CONFLICT, f"a Service {name} exists and was not made for this deployment")
 
 
 _Said = tuple[str, Reason, str]
@@ -156,10 +164,8 @@ def _planned(verdicts: Verdicts) -> _Said:
 
 
 def _endpoint(verdicts: Verdicts) -> _Said:
-    service = verdicts.world.service
-    if service.foreign:
-        name = verdicts.world.deployment.metadata.name
-        return "False", Reason.SERVICE_CONFLICT, f"a Service {name} exists and was not made for this deployment"
+    if (conflict := service_conflict(verdicts.world)) is not None:
+        return "False", conflict.reason, conflict.message
     if not verdicts.ready:
         return "False", Reason.NO_READY_REPLICAS, "no replica answers"
     if not verdicts.reachable_endpoint:

@@ -21,7 +21,7 @@ from deepseek_operator.reconcile.actions import (
     PublishEndpoints,
     RemoveFinalizer,
 )
-from deepseek_operator.reconcile.conditions import Replica, Verdicts
+from deepseek_operator.reconcile.conditions import Replica, Verdicts, service_conflict
 from deepseek_operator.reconcile.instance import answers, assess, retire
 from deepseek_operator.reconcile.naming import ClusterName, cluster_name, parse_cluster_name, revision_of, uid_prefix
 from deepseek_operator.reconcile.rollout import Rollout, limits, plan_rollout
@@ -66,7 +66,8 @@ def decide(world: World) -> Decision:
 
     publishing = _publishing(world, replicas) if not deployment.deleting else ()
     reachable, detail = _endpoint_answers(world, replicas, publishing)
-    verdicts = Verdicts(world, replicas, _blocked(world), reachable, detail)
+    blocked = _blocked(world)
+    verdicts = Verdicts(world, replicas, blocked, reachable, detail)
     actions: list[Action] = []
     if not held:
         actions.append(AddFinalizer())
@@ -76,7 +77,7 @@ def decide(world: World) -> Decision:
         actions += [action for replica in replicas for action in replica.assessment.actions]
         actions += publishing
     looks = [replica.assessment.next_look_s for replica in replicas if replica.assessment.next_look_s is not None]
-    if (replicas and not reachable and verdicts.ready) or _blocked(world) is not None or not world.skypilot.reachable:
+    if (replicas and not reachable and verdicts.ready) or blocked is not None or not world.skypilot.reachable:
         looks.append(5.0)
     if not held:
         looks.append(0.1)
@@ -170,9 +171,8 @@ def _blocked(world: World) -> Failure | None:
         return world.plan_failure
     if world.missing_secrets:
         return Failure(Reason.SECRET_NOT_FOUND, "; ".join(world.missing_secrets))
-    if world.service.foreign:
-        name = world.deployment.metadata.name
-        return Failure(Reason.SERVICE_CONFLICT, f"a Service {name} exists and was not made for this deployment")
+    if (conflict := service_conflict(world)) is not None:
+        return conflict
     if FINALIZER not in world.deployment.metadata.finalizers:
         return Failure(Reason.PLANNING, "planned; SkyPilot is asked for nodes next")
     return None

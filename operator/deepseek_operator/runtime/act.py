@@ -1,8 +1,10 @@
 """Act: each typed action of a decision, carried out so that doing it twice is doing it once."""
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
@@ -30,6 +32,9 @@ from deepseek_operator.skypilot.errors import SkyPilotRejectedError
 __all__ = ["Actor"]
 
 log = structlog.get_logger(__name__)
+
+Submit = Callable[[str, dict[str, Any], dict[str, Any]], Awaitable[str]]
+"""``SkyPilotClient.launch`` or ``exec``: cluster name, task and configuration in, request id out."""
 
 
 @dataclass
@@ -69,9 +74,9 @@ class Actor:
                 self.observer.memories[name] = Memory()
                 await self._tear_down(world.skypilot, name)
             case Launch(name, revision):
-                await self._launch(await self._task(world, name, revision))
+                await self._submit(self.skypilot.launch, await self._task(world, name, revision))
             case RunAgain(name, revision):
-                await self._run_again(await self._task(world, name, revision))
+                await self._submit(self.skypilot.exec, await self._task(world, name, revision))
 
     async def _tear_down(self, seen: SkyPilotView, name: str) -> None:
         """Give a cluster back. What still waits for a worker has no row, so a teardown would not find it: end it."""
@@ -81,25 +86,15 @@ class Actor:
         else:
             await self.skypilot.down(name)
 
-    async def _launch(self, task: LaunchTask) -> None:
-        """Launch, unless a launch of this name is in flight: the server has no idempotency key, so we ask first."""
+    async def _submit(self, send: Submit, task: LaunchTask) -> None:
+        """Send a task, unless one of this name is in flight: the server has no idempotency key, so we ask first."""
         name = task.cluster_name
         if (await self.skypilot.requests_in_flight(name)).get(name):
-            log.info("launch_adopted", cluster=name)
+            log.info("request_adopted", cluster=name)
             return
         memory = self.observer.memories[name] = Memory()
         try:
-            await self.skypilot.launch(name, task.task, task.override_skypilot_config)
-        except SkyPilotRejectedError as error:
-            memory.rejected = _rejected(name, error)
-
-    async def _run_again(self, task: LaunchTask) -> None:
-        name = task.cluster_name
-        if (await self.skypilot.requests_in_flight(name)).get(name):
-            return
-        memory = self.observer.memories[name] = Memory()
-        try:
-            await self.skypilot.exec(name, task.task, task.override_skypilot_config)
+            await send(name, task.task, task.override_skypilot_config)
         except SkyPilotRejectedError as error:
             memory.rejected = _rejected(name, error)
 

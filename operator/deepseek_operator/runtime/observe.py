@@ -6,7 +6,7 @@ asked per cluster, and remembered until something of that cluster moves.
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -111,7 +111,9 @@ class Observer:
             del self.memories[name]
         for name in requests:
             self.memories[name] = Memory()  # something moves: what was known of it is history
-        addresses = {name: address for name in names if (address := await self._address(world, name, rows.get(name)))}
+        addresses: dict[str, str] = {
+            name: address for name in names if (address := await self._address(world, name, rows.get(name)))
+        }
         health = world.plan.health_path if world.plan is not None else "/health"
         targets = dict.fromkeys(addresses.values(), health)
         if seen.service.cluster_ip and seen.service.addresses:
@@ -132,15 +134,13 @@ class Observer:
                     outcomes[name] = outcome
                 if not answers and name in rows and rows[name].state is ClusterState.UP:
                     jobs[name] = await self._job(name)
-        return World(
-            **{
-                **world.__dict__,
-                "skypilot": SkyPilotView(snapshot.reachable, snapshot.message, rows, requests),
-                "outcomes": outcomes,
-                "jobs": jobs,
-                "addresses": addresses,
-                "probes": probes,
-            }
+        return replace(
+            world,
+            skypilot=SkyPilotView(snapshot.reachable, snapshot.message, rows, requests),
+            outcomes=outcomes,
+            jobs=jobs,
+            addresses=addresses,
+            probes=probes,
         )
 
     def placed(self, spec: DeepSeekDeploymentSpec) -> DeepSeekDeploymentSpec:
