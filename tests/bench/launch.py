@@ -15,8 +15,8 @@ import yaml
 
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.catalog import load_catalog
-from deepseek_operator.planning import plan
-from deepseek_operator.planning.task import TaskContext, build_task
+from deepseek_operator.launch import Identity, build_task
+from deepseek_operator.planning import Planned, plan
 from tests.cluster.providers import DEFAULT_NAME, select
 from tests.system.demo import EXAMPLE, ensure_client
 from tests.system.kubectl import CommandError, Kubectl
@@ -56,8 +56,8 @@ def _launch_body(body: dict[str, Any], name: str) -> dict[str, Any]:
     parsed = DeepSeekDeployment.parse({**body, "metadata": metadata})
     resources = parsed.spec.resources.model_copy(update={"infra": ("kubernetes",)})
     spec = parsed.spec.model_copy(update={"resources": resources})
-    context = TaskContext(name, NAMESPACE, "hand", parsed.metadata.uid, "0000", "hand")
-    task = build_task(spec, plan(spec, load_catalog()), context)
+    context = Identity(name, NAMESPACE, "hand", parsed.metadata.uid, "0000", "hand")
+    task = build_task(Planned(spec, plan(spec, load_catalog())), context)
     return {
         "task": yaml.safe_dump(task.task),
         "cluster_name": name,

@@ -13,11 +13,12 @@ import time
 
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.catalog import load_catalog
-from deepseek_operator.planning import PlanInputError, TaskContext, build_task, plan
+from deepseek_operator.launch import Identity, build_task
+from deepseek_operator.planning import PlanInputError, Planned, plan
 
 __all__ = ["measure"]
 
-CONTEXT = TaskContext("chat-1a2b3c4d-9f8e-0", "prod", "chat", "1a2b3c4d-0000-4000-8000-000000000000", "9f8e", "sa")
+CONTEXT = Identity("chat-1a2b3c4d-9f8e-0", "prod", "chat", "1a2b3c4d-0000-4000-8000-000000000000", "9f8e", "sa")
 RESOURCES: list[dict[str, object]] = [
     {},
     {"infra": ["kubernetes"]},
@@ -42,7 +43,7 @@ def measure(plans: int) -> dict[str, float]:
         try:
             result = plan(spec, catalog)
             if result.launchable:
-                build_task(spec, result, CONTEXT)
+                build_task(Planned(spec, result), CONTEXT)
         except PlanInputError:
             pass
         times.append((time.process_time() - began) * 1000)

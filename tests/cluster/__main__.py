@@ -65,7 +65,7 @@ def execute(options: argparse.Namespace, cluster: Cluster) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; what a person can mend is one line without a traceback."""
+    """Run one command; what a person can fix is one line without a traceback."""
     options = parser().parse_args(arguments)
     try:
         audit = not getattr(options, "no_audit", False)

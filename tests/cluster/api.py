@@ -41,7 +41,7 @@ class Cluster(Protocol):
         """Folder that holds ``kubectl`` and ``helm`` in the pinned versions; built when missing."""
 
     def up(self) -> None:
-        """Return once pods can run: at once on a healthy cluster, after making it anew on a broken one."""
+        """Return once pods can run: at once on a healthy cluster, after making it again on a broken one."""
 
     def down(self, *, purge: bool = False) -> None:
         """Remove the cluster and all that belongs to it, or nothing if it is the user's own.

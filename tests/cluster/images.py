@@ -103,7 +103,7 @@ class Buildah:
         packages.ensure({**packages.IMAGE_PACKAGES, **packages.NODE_PACKAGES})
         with locked(cache_dir() / "locks" / "buildah.lock"):
             # Even when all layers are cached, buildah takes ten seconds to find that out.
-            # In a file, not in a label: a new label does not make buildah commit a cached image anew.
+            # In a file, not in a label: a new label does not make buildah commit a cached image again.
             inputs = inputs_key(target)
             record = cache_dir() / "images" / f"{target}.inputs"
             digest = self._digest(reference)

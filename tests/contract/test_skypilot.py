@@ -8,7 +8,14 @@ from typing import Any, TypeVar
 import pytest
 
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.reconcile.world import ClusterRow, ClusterState, JobState, Outcome, RequestKind, RequestState
+from deepseek_operator.facts.skypilot import (
+    JobState,
+    Outcome,
+    RequestKind,
+    RequestState,
+    SkyPilotCluster,
+    SkyPilotClusterState,
+)
 from deepseek_operator.skypilot.client import API_VERSION, SERVER_VERSION, SkyPilotClient
 from deepseek_operator.skypilot.errors import (
     SkyPilotRejectedError,
@@ -80,7 +87,7 @@ async def test_it_says_its_version(sky: SkyPilotClient) -> None:
 
 
 async def test_a_client_that_is_too_old_is_told_so(sky: SkyPilotClient) -> None:
-    sky._http.headers |= {"X-SkyPilot-API-Version": "3", "X-SkyPilot-Version": "0.1.0"}
+    sky._headers |= {"X-SkyPilot-API-Version": "3", "X-SkyPilot-Version": "0.1.0"}
     with pytest.raises(SkyPilotUnavailableError, match="client version is too old"):
         await sky.clusters()
 
@@ -160,7 +167,7 @@ async def test_an_exec_on_an_unknown_cluster_fails(sky: SkyPilotClient) -> None:
 async def test_a_launch_is_seen_in_flight_and_a_teardown_ends_it(sky: SkyPilotClient) -> None:
     first, second = "first-0a1b2c3d-beef-0", "second-0a1b2c3d-beef-0"
 
-    async def row(name: str) -> ClusterRow | None:
+    async def row(name: str) -> SkyPilotCluster | None:
         return (await sky.clusters()).get(name)
 
     request_id = await sky.launch(first, task(), CONFIG)
@@ -168,9 +175,9 @@ async def test_a_launch_is_seen_in_flight_and_a_teardown_ends_it(sky: SkyPilotCl
     assert [(r.id, r.kind) for r in seen[first]] == [(request_id, RequestKind.LAUNCH)]
     found = await until(lambda: row(first))
     assert found is not None
-    assert (found.state, found.on_kubernetes, found.nodes) == (ClusterState.INIT, True, 1)
+    assert (found.state, found.on_kubernetes, found.nodes) == (SkyPilotClusterState.INIT, True, 1)
     assert found.detail.startswith("Provisioning on kubernetes")
-    assert found.generation
+    assert found.hash
     assert (await sky.requests_in_flight())[first][0].state is RequestState.RUNNING
     job = await sky.job(first)
     assert (job.state, job.status) == (JobState.UNREACHABLE, "ClusterNotUpError")
@@ -193,6 +200,9 @@ async def test_a_launch_is_seen_in_flight_and_a_teardown_ends_it(sky: SkyPilotCl
     outcome = await ended(sky, first)
     assert (outcome.kind, outcome.failure) == (RequestKind.DOWN, None)
     assert await row(first) is None
+    # Its history tells a cluster that was terminated from one whose record is lost.
+    assert await sky.terminated(first)
+    assert not await sky.terminated(UNKNOWN)
     assert (await sky._get(request_id))["status"] == "CANCELLED"
     assert await until(lambda: row(second))
 
@@ -201,7 +211,7 @@ async def test_a_launch_is_seen_in_flight_and_a_teardown_ends_it(sky: SkyPilotCl
     await sky.launch(first, task(), CONFIG)
     again = await until(lambda: row(first))
     assert again is not None
-    assert again.generation != found.generation
+    assert again.hash != found.hash
     await sky._get(await sky.down(first))
     assert await sky.clusters() == {}
     assert await sky.requests_in_flight() == {}

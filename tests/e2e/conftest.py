@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deepseek_operator.reconcile.naming import uid_prefix
+from deepseek_operator.facts.names import uid_prefix
 from tests.cluster.api import Cluster
 from tests.cluster.providers import DEFAULT_NAME, select
 from tests.system.demo import EXAMPLE
@@ -131,4 +131,4 @@ def tenant(stack: Stack) -> Iterator[Tenant]:
     tenant = Tenant(stack, stack.kubectl.within(name))
     yield tenant
     tenant.kubectl("delete", "dsd", "--all", "--timeout=120s", timeout=150)
-    stack.kubectl("delete", "namespace", name, "--wait=false")
+    stack.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")

@@ -52,7 +52,7 @@ def test_gpus_that_nobody_offers_are_named_and_used_once_they_are_there(tenant: 
         gpus.withdraw(cluster)
 
 
-def test_an_image_that_does_not_exist_is_said_and_a_mended_one_comes_up(tenant: Tenant) -> None:
+def test_an_image_that_does_not_exist_is_said_and_a_fixed_one_comes_up(tenant: Tenant) -> None:
     tenant.apply(engine={"image": "localhost/deepseek-operator/nobody-built-it:1"})
     message = tenant.wait_reason("ImagePullFailed")
     assert "nobody-built-it" in message

@@ -98,6 +98,7 @@ class FakeSkyPilot:
     _faults: list[tuple[str, _Fault]] = field(default_factory=list)
     _crashes: dict[str, _Crash] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _terminated: list[str] = field(default_factory=list)
 
     # --- running it ----------------------------------------------------------------------------------------------
 
@@ -139,6 +140,7 @@ class FakeSkyPilot:
         """Forget clusters and requests; pods and engines go on."""
         self._in_loop(self._forget())
         self.clusters.clear()
+        self._terminated.clear()
 
     # --- knobs ---------------------------------------------------------------------------------------------------
 
@@ -160,7 +162,7 @@ class FakeSkyPilot:
         for cluster in self.of(of):
             self.end_job(cluster.name, log, status)
 
-    def mend_engines(self, of: str) -> None:
+    def repair_engines(self, of: str) -> None:
         """Let engines that start from now on run."""
         self._crashes.pop(of, None)
 
@@ -215,6 +217,7 @@ class FakeSkyPilot:
             "/api/cancel": (("request_ids",), self._cancel),
             "/job_status": (("cluster_name",), self._job_status),
             "/endpoints": (("cluster",), self._endpoints),
+            "/cost_report": ((), self._cost_report),
         }
         for path, (needed, work) in posts.items():
             app.router.add_post(path, self._post(path, needed, work))
@@ -335,6 +338,10 @@ class FakeSkyPilot:
             raise Failed("ClusterNotUpError", f"Cluster '{body['cluster']}' not found.")
         return {str(body["port"]): f"{cluster.address[0]}:{body['port']}"} if cluster.address else {}
 
+    async def _cost_report(self, _: Request, __: dict[str, Any]) -> list[dict[str, Any]]:
+        living = [{"name": cluster.name, "status": cluster.status} for cluster in self.clusters.values()]
+        return living + [{"name": name, "status": None} for name in self._terminated]
+
     async def _launch(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         await self._worker(request)
         wanted, port = _read(body)
@@ -394,6 +401,7 @@ class FakeSkyPilot:
                 request.task.cancel()
         await asyncio.gather(*(r.ended.wait() for r in others))
         await self._remove(cluster)
+        self._terminated.append(cluster.name)
 
     async def _cancel(self, _: Request, body: dict[str, Any]) -> list[str]:
         ended = [r for i in body["request_ids"] if (r := self.requests.get(i)) and r.task and not r.ended.is_set()]
@@ -446,7 +454,7 @@ def _any_belongs(cluster: str, deployments: Iterable[str]) -> bool:
 
 def _belongs(cluster: str, deployment: str) -> bool:
     return (
-        re.fullmatch(rf"{re.escape(deployment[:17].rstrip('-'))}-[0-9a-f]{{8}}-[0-9a-f]{{4}}-\d+", cluster) is not None
+        re.fullmatch(rf"{re.escape(deployment[:13].rstrip('-'))}-[0-9a-f]{{8}}-[0-9a-f]{{8}}-\d+", cluster) is not None
     )
 
 

@@ -15,7 +15,6 @@ from lightkube import ApiError, Client, KubeConfig
 from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.types import PatchType
 
-from deepseek_operator.kube.resources import DeploymentResource
 from tests.cluster import Cluster, ClusterError, select
 from tests.cluster.local.cluster import LocalCluster
 from tests.cluster.providers import DEFAULT_NAME
@@ -23,6 +22,7 @@ from tests.fakes.nodes import Pods
 from tests.fakes.skypilot import FakeSkyPilot
 from tests.integration.network import Reachable, engine_addresses
 from tests.integration.stage import History, OperatorProcess, Stage, until
+from tests.system.resources import DeploymentResource
 
 PREFIX: Final = "dsd-int-"
 SYSTEM: Final = f"{PREFIX}system"

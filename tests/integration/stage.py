@@ -22,9 +22,9 @@ from lightkube.resources.events_v1 import Event
 from lightkube.types import PatchType
 
 from deepseek_operator.api import v1alpha1 as api
-from deepseek_operator.kube.resources import DeploymentResource
 from tests.fakes.nodes import NAME_LABEL
 from tests.fakes.skypilot import FakeSkyPilot
+from tests.system.resources import DeploymentResource
 
 _T = TypeVar("_T")
 
@@ -167,6 +167,20 @@ class Stage:
             DeploymentResource, name, {"spec": spec}, namespace=self.namespace, patch_type=PatchType.MERGE
         )
 
+    def change_metadata(self, name: str, **metadata: Any) -> None:
+        """Merge fields into the metadata."""
+        body = {"metadata": metadata}
+        self.client.patch(DeploymentResource, name, body, namespace=self.namespace, patch_type=PatchType.MERGE)
+
+    def audit(self, *flags: str) -> tuple[int, list[dict[str, Any]]]:
+        """Run ``deepseek-operator audit``; return its exit status and what it found."""
+        program = Path(sys.executable).with_name("deepseek-operator")
+        place = [f"--namespace={self.namespace}", f"--skypilot-endpoint={self.skypilot.url}", "-o", "json"]
+        environment = {"KUBECONFIG": str(self.operator.kubeconfig), "PATH": os.environ["PATH"]}
+        done = subprocess.run([program, "audit", *place, *flags], env=environment, capture_output=True, timeout=120)
+        assert done.returncode in (0, 4), done.stderr.decode()
+        return done.returncode, list(json.loads(done.stdout)["orphans"])
+
     def delete(self, *names: str) -> None:
         """Ask for deletion."""
         for name in names:
@@ -260,11 +274,17 @@ class Stage:
 
     def published(self, name: str) -> list[str]:
         """Return the addresses that the Service leads to; empty if there is no EndpointSlice."""
-        try:
-            body = self.client.get(EndpointSlice, name, namespace=self.namespace).to_dict()
-        except ApiError:
-            return []
-        return sorted(address for endpoint in body.get("endpoints") or () for address in endpoint["addresses"])
+        return sorted(
+            address
+            for body in self.slices(name)
+            for endpoint in body.get("endpoints") or ()
+            for address in endpoint["addresses"]
+        )
+
+    def slices(self, name: str) -> list[dict[str, Any]]:
+        """Return the EndpointSlices of the deployment's Service."""
+        labels: dict[str, Any] = {"kubernetes.io/service-name": name}
+        return [body.to_dict() for body in self.client.list(EndpointSlice, namespace=self.namespace, labels=labels)]
 
     def url(self, name: str) -> str:
         """Return the health URL through the Service's address, as a client in the cluster uses it."""

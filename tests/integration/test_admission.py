@@ -9,9 +9,9 @@ import pytest
 from lightkube import ApiError, Client
 
 from deepseek_operator.api import v1alpha1 as api
-from deepseek_operator.kube.resources import DeploymentResource
 from tests.integration.conftest import ROOT, SHARED, Kubectl
 from tests.integration.stage import SPEC
+from tests.system.resources import DeploymentResource
 
 EXAMPLES = [path for path in sorted((ROOT / "examples").rglob("*.yaml")) if f"kind: {api.KIND}\n" in path.read_text()]
 

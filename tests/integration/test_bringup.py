@@ -48,8 +48,9 @@ def test_the_way_up_is_told_step_by_step(stage: Stage) -> None:
     assert seen == [reason for reason in expected if reason in seen]
     assert reasons.count("Launching") <= 1 + reasons.count("Queued")
     assert {"Launching", "Ready"} <= set(seen)
-    told = [reason for _, reason, _ in stage.events("steps")]
-    assert told[-1] == "Ready"
+    # An Event is posted after the status is written.
+    told = until(lambda: (r := [reason for _, reason, _ in stage.events("steps")]) and r[-1] == "Ready" and r, "told")
+    assert isinstance(told, list)
     assert "Launching" in told
     assert {kind for kind, _, _ in stage.events("steps")} == {"Normal"}
 

@@ -1,4 +1,4 @@
-"""Changes of the spec while it serves, and of what belongs to it: no request is lost, and what is damaged is mended."""
+"""Changes of the spec while it serves, and of what belongs to it: no request is lost, and what is damaged is fixed."""
 
 import time
 from collections.abc import Iterator
@@ -123,11 +123,11 @@ def test_a_deleted_service_comes_back(stage: Stage) -> None:
 
     stage.client.delete(Service, "drift-svc", namespace=stage.namespace)
 
-    def anew() -> bool:
+    def again() -> bool:
         found = stage.client.list(Service, namespace=stage.namespace, fields={"metadata.name": "drift-svc"})
         return any(service.metadata is not None and service.metadata.uid != uid for service in found)
 
-    until(anew, "the Service is made anew")
+    until(again, "the Service is made again")
     stage.until_ready("drift-svc")
     until(lambda: stage.answers("drift-svc"), "it answers")
 
@@ -138,14 +138,14 @@ def test_a_deleted_endpointslice_comes_back(stage: Stage) -> None:
     stage.until_ready("drift-slice")
     before = stage.published("drift-slice")
 
-    stage.client.delete(EndpointSlice, "drift-slice", namespace=stage.namespace)
+    stage.client.delete(EndpointSlice, "drift-slice-8000", namespace=stage.namespace)
 
     until(lambda: stage.published("drift-slice") == before, "it leads there again")
     stage.until_ready("drift-slice")
 
 
 @pytest.mark.side_by_side
-def test_damaged_ports_and_endpoints_are_mended(stage: Stage) -> None:
+def test_damaged_ports_and_endpoints_are_fixed(stage: Stage) -> None:
     stage.apply("drift-port")
     stage.until_ready("drift-port")
     before = stage.published("drift-port")
@@ -154,7 +154,7 @@ def test_damaged_ports_and_endpoints_are_mended(stage: Stage) -> None:
     stage.client.patch(Service, "drift-port", change, namespace=stage.namespace, patch_type=PatchType.JSON)
     until(lambda: [p["port"] for p in stage.service("drift-port")["spec"]["ports"]] == [8000], "the port is back")
     wrong = [{"op": "replace", "path": "/endpoints", "value": [{"addresses": ["198.51.100.1"]}]}]
-    stage.client.patch(EndpointSlice, "drift-port", wrong, namespace=stage.namespace, patch_type=PatchType.JSON)
+    stage.client.patch(EndpointSlice, "drift-port-8000", wrong, namespace=stage.namespace, patch_type=PatchType.JSON)
 
     until(lambda: stage.published("drift-port") == before, "the endpoints are back")
     stage.until_ready("drift-port")

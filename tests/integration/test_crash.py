@@ -1,6 +1,10 @@
 """The operator is killed at the worst moments: one launch in total, the same cluster, and Ready in the end."""
 
-from tests.integration.stage import Stage, until
+import random
+import time
+from collections.abc import Callable
+
+from tests.integration.stage import SPEC, Stage, until
 
 
 def test_killed_between_the_launch_and_the_status_write_it_adopts_the_launch(alone: Stage) -> None:
@@ -44,3 +48,39 @@ def test_launched_and_deleted_while_the_operator_is_dead_leaves_nothing(alone: S
     alone.operator.start()
 
     alone.until_gone("killed-gone")
+
+
+def test_killed_twenty_times_at_random_over_a_whole_life_nothing_leaks_and_nothing_doubles(alone: Stage) -> None:
+    dice = random.Random(20)
+    names = ("life-a", "life-b", "life-c")
+    before = len(alone.skypilot.calls)
+    steps: list[Callable[[], object]] = [
+        lambda: [alone.apply(name) for name in names],
+        lambda: [alone.change(name, replicas=2) for name in names],
+        lambda: [alone.change(name, engine={**SPEC["engine"], "args": ["--max-num-seqs=3"]}) for name in names],
+        lambda: [alone.change(name, replicas=1) for name in names[:2]],
+    ]
+    for step in steps:
+        step()
+        for _ in range(5):
+            time.sleep(dice.uniform(0.1, 1.5))  # the moment is what is random; nothing is waited for
+            alone.operator.kill()
+            alone.operator.start()
+    for name, replicas in zip(names, (1, 1, 2), strict=True):
+        until(lambda name=name, n=replicas: len(alone.skypilot.of(name)) == n, f"{name}: {replicas} clusters", 120)  # type: ignore[misc]
+        body = alone.until_ready(name)
+        assert len(body["status"]["instances"]) == replicas
+        assert all(cluster.jobs == {1: "RUNNING"} for cluster in alone.skypilot.of(name)), "a job was doubled"
+        assert alone.skypilot.most_at_once(name) <= 3, "more than replicas + maxSurge"
+    launched = [call.body["cluster_name"] for call in alone.skypilot.calls[before:] if call.path == "/launch"]
+    assert len(launched) == len(set(launched)), "a replica was launched twice"
+    assert alone.audit() == (0, [])
+
+    alone.delete(*names)
+    for _ in range(3):
+        time.sleep(dice.uniform(0.05, 0.5))
+        alone.operator.kill()
+        alone.operator.start()
+    for name in names:
+        alone.until_gone(name)
+    assert alone.audit() == (0, [])

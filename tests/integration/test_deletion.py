@@ -140,3 +140,31 @@ def test_deleted_while_nothing_could_be_launched(stage: Stage) -> None:
 
     stage.until_gone("del-secret")
     assert stage.skypilot.launches("del-secret") == []
+
+
+def test_the_audit_finds_and_removes_what_no_deployment_owns(alone: Stage) -> None:
+    for name in ("known", "forgotten", "kept"):
+        alone.apply(name)
+    for name in ("known", "forgotten", "kept"):
+        alone.until_ready(name)
+    assert alone.audit() == (0, [])
+    alone.operator.kill()
+    for name in ("known", "forgotten"):
+        alone.change_metadata(name, finalizers=[])  # as a person in a hurry does
+        alone.delete(name)
+        until(lambda name=name: alone.get(name) is None, f"the object {name} is gone")  # type: ignore[misc]
+    lost = alone.skypilot.of("forgotten")[0]
+    alone.skypilot.clusters.pop(lost.name)
+
+    status, found = alone.audit()
+    assert status == 4
+    assert [(one["kind"], one["name"].split("-")[0], one["nodes"]) for one in found] == [
+        ("cluster", "known", 1),
+        ("remains", "forgotten", 1),
+    ]
+    assert alone.audit("--delete", "--yes")[0] == 0
+    assert alone.audit() == (0, [])
+    assert not alone.pods("known")
+    assert not alone.pods("forgotten")
+    assert alone.pods("kept")
+    alone.operator.start()

@@ -72,9 +72,9 @@ def test_an_engine_that_ends_is_started_again_and_three_times_is_a_crash_loop(st
     assert "max_model_len is too large" in stage.ready("looping")["message"]
     assert stage.instances("looping")[0]["restarts"] >= 2
     assert len(stage.skypilot.launches("looping")) == 1
-    stage.skypilot.mend_engines("looping")
+    stage.skypilot.repair_engines("looping")
 
-    # On the same machines: nothing was launched anew.
+    # On the same machines: nothing was launched again.
     stage.until_ready("looping", 90)
     assert len(stage.skypilot.launches("looping")) == 1
 
@@ -157,7 +157,7 @@ def test_replicas_go_on_serving_while_skypilot_is_down(alone: Stage) -> None:
     assert len(alone.skypilot.launches("serving")) == 1
 
 
-def test_a_launch_that_a_restarted_skypilot_forgot_is_launched_anew(alone: Stage) -> None:
+def test_a_launch_that_a_restarted_skypilot_forgot_is_launched_again(alone: Stage) -> None:
     alone.skypilot.held.add("cut-off")
     alone.apply("cut-off")
     until(lambda: alone.pods("cut-off"), "its nodes come up")
@@ -169,7 +169,7 @@ def test_a_launch_that_a_restarted_skypilot_forgot_is_launched_anew(alone: Stage
     assert alone.skypilot.of("cut-off")[0].jobs == {1: "RUNNING"}
 
 
-def test_pods_of_a_lost_database_are_removed_before_their_replica_is_launched_anew(alone: Stage) -> None:
+def test_pods_of_a_lost_database_are_removed_before_their_replica_is_launched_again(alone: Stage) -> None:
     alone.apply("lost-db")
     alone.until_ready("lost-db")
     name, before = alone.instances("lost-db")[0]["name"], alone.pods("lost-db")

@@ -123,7 +123,7 @@ def _next_steps(stack: Stack) -> str:
 
 
 def main() -> int:
-    """Run the demo; what a person can mend is one line without a traceback."""
+    """Run the demo; what a person can fix is one line without a traceback."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--name", default=DEFAULT_NAME, help="name of the test cluster (default: %(default)s)")
     options = parser.parse_args()

@@ -86,7 +86,7 @@ def install(cluster: Cluster, say: Progress) -> Stack:
         "skypilot.resources.requests.cpu=100m",
         "skypilot.resources.requests.memory=1Gi",
         "skypilot.persistence.size=2Gi",
-        # The references stay the same when an image is built anew; the pod must not.
+        # The references stay the same when an image is built again; the pod must not.
         f"podAnnotations.inputs={inputs_key('operator')}-{inputs_key('skypilot')}",
     ]
     say("helm install deepseek-operator")

@@ -1,11 +1,25 @@
 """Building blocks shared by every model of the API."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
 
-__all__ = ["CelRule", "IntOrString", "SpecModel", "StatusModel", "rules"]
+__all__ = ["LENIENT", "CelRule", "IntOrString", "SpecModel", "StatusModel", "rules"]
+
+
+LENIENT: Final = {"lenient": True}
+"""Validation context in which a :class:`StatusModel` replaces unreadable values by their defaults."""
 
 
 class SpecModel(BaseModel):
@@ -17,10 +31,22 @@ class SpecModel(BaseModel):
 class StatusModel(BaseModel):
     """Base of what the operator writes.
 
-    Unknown fields are ignored when read, so that an older operator can start on a status that a newer one wrote.
+    An older operator can start on a status that a newer one wrote: unknown fields are ignored, and with
+    :data:`LENIENT` as validation context a value that cannot be read becomes the field's default.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _default_if_unreadable(cls, value: Any, read: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        try:
+            return read(value)
+        except ValidationError:
+            declared = cls.model_fields[info.field_name] if info.field_name is not None else None
+            if info.context is not LENIENT or declared is None or declared.is_required():
+                raise
+            return declared.get_default(call_default_factory=True)
 
 
 def _to_str(value: Any) -> Any:

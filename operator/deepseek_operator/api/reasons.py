@@ -23,6 +23,7 @@ class Reason(StrEnum):
     """Why something is as it is."""
 
     # on the way up
+    STARTING = "Starting"
     PLANNING = "Planning"
     QUEUED = "Queued"
     LAUNCHING = "Launching"
@@ -57,9 +58,12 @@ class Reason(StrEnum):
     ENGINE_UNRESPONSIVE = "EngineUnresponsive"
     ENGINE_START_TIMED_OUT = "EngineStartTimedOut"
     INSTANCE_LOST = "InstanceLost"
+    PREEMPTED = "Preempted"
     # SkyPilot and teardown
     SKYPILOT_UNAVAILABLE = "SkyPilotUnavailable"
     TEARDOWN_FAILED = "TeardownFailed"
+    MACHINES_UNACCOUNTED = "MachinesUnaccounted"
+    NAMESPACE_TERMINATING = "NamespaceTerminating"
     # endpoint
     NO_READY_REPLICAS = "NoReadyReplicas"
     ENDPOINT_PUBLISHED = "EndpointPublished"
@@ -67,6 +71,7 @@ class Reason(StrEnum):
 
 
 ADVICE: Final[dict[Reason, tuple[str, str]]] = {
+    Reason.STARTING: ("The operator has just started and has not asked the SkyPilot API server yet.", "Wait."),
     Reason.PLANNING: ("The spec is being turned into a plan.", "Wait."),
     Reason.QUEUED: (
         "The launch waits for a free launch worker of SkyPilot.",
@@ -77,11 +82,14 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     Reason.PUBLISHING_ENDPOINT: ("A replica answers; the Service does not lead to it yet.", "Wait."),
     Reason.READY: ("Every wanted replica answers at the endpoint.", "Nothing."),
     Reason.ROLLING_OUT: ("A change of the spec is rolling out.", "Wait."),
-    Reason.TERMINATING: ("Everything rented is being given back.", "Wait."),
+    Reason.TERMINATING: ("Nodes are being torn down.", "Wait."),
     Reason.SUSPENDED: ("spec.suspend is true and nothing is rented.", "Set spec.suspend to false to bring it back."),
     Reason.SCALED_TO_ZERO: ("spec.replicas is 0.", "Scale it up: kubectl scale dsd NAME --replicas=1."),
     Reason.PLANNED: ("The plan is in status.plan.", "Nothing."),
-    Reason.INVALID_SPEC: ("The spec contradicts itself or asks for what does not exist.", "Mend the field named."),
+    Reason.INVALID_SPEC: (
+        "The spec contradicts itself or asks for what does not exist.",
+        "Fix the field that the message names.",
+    ),
     Reason.DOES_NOT_FIT: (
         "The model does not fit the accelerators; nothing was launched.",
         "Take accelerators that the message names, a shorter context, or leave resources.accelerators unset.",
@@ -96,11 +104,11 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     ),
     Reason.UNSCHEDULABLE: (
         "No node of the cluster has room for the pods; the message is the scheduler's.",
-        "Free or add nodes, or ask for less. It is tried again by itself.",
+        "Free or add nodes, or ask for less. The operator retries.",
     ),
     Reason.NO_CAPACITY: (
         "The provider has no machine of this kind now.",
-        "Wait (it is tried again), or allow more accelerators or regions.",
+        "Wait (the operator retries), or allow more accelerators or regions.",
     ),
     Reason.NO_MATCHING_RESOURCES: (
         "Nothing that SkyPilot may use offers such resources at all.",
@@ -112,42 +120,61 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     ),
     Reason.ACCESS_DENIED: (
         "SkyPilot may not do what it must; credentials or rights are missing.",
-        "Mend the credentials or the roles of the SkyPilot server. It is tried again by itself.",
+        "Fix the credentials or the roles of the SkyPilot server. The operator retries.",
     ),
     Reason.IMAGE_PULL_FAILED: (
         "A node cannot get the engine's image.",
-        "Check engine.image and podTemplate.imagePullSecrets. It is tried again by itself.",
+        "Check engine.image and podTemplate.imagePullSecrets. The operator retries.",
     ),
     Reason.POD_REJECTED: (
         "A pod of the replica was refused or cannot be configured.",
         "Check what the message names: admission policies, Secrets, volumes.",
     ),
-    Reason.LAUNCH_FAILED: ("SkyPilot's launch failed; the message is its own.", "Read the message; it is tried again."),
+    Reason.LAUNCH_FAILED: (
+        "SkyPilot's launch failed; the message is its own.",
+        "Read the message; the operator retries.",
+    ),
     Reason.LAUNCH_TIMED_OUT: (
         "The launch took too long and was taken down.",
-        "It is tried again; raise resources.provisionTimeoutSeconds if nodes need longer to come.",
+        "The operator retries; raise resources.provisionTimeoutSeconds if nodes need longer to come.",
     ),
-    Reason.LAUNCH_INTERRUPTED: ("The SkyPilot server was restarted in mid-launch.", "Wait; it is launched again."),
+    Reason.LAUNCH_INTERRUPTED: ("The SkyPilot server was restarted during the launch.", "Wait; it is launched again."),
     Reason.ENGINE_EXITED: ("The engine ended; the message has its last lines.", "Read them; it is started again."),
     Reason.ENGINE_CRASH_LOOP: (
         "The engine ended three times or more in a row; the message has its last lines.",
-        "Mend what they say: usually engine.args, maxModelLen or the model's files. It is tried again more seldom.",
+        "Fix what they name: usually engine.args, maxModelLen or the model's files. The operator keeps retrying, "
+        "at most every 2 minutes.",
     ),
     Reason.ENGINE_UNRESPONSIVE: ("The engine answered and no longer does.", "Wait; it is replaced if it stays so."),
     Reason.ENGINE_START_TIMED_OUT: (
         "The engine did not answer within the time its model should need.",
-        "Look at its log; it is started anew.",
+        "Look at its log; it is launched again.",
     ),
     Reason.INSTANCE_LOST: ("The nodes of the replica vanished.", "Wait; it is launched again."),
+    Reason.PREEMPTED: (
+        "The provider took spot machines of the replica back.",
+        "Wait; it is launched again, elsewhere if there is no capacity. Use capacityType OnDemand to avoid this.",
+    ),
     Reason.SKYPILOT_UNAVAILABLE: (
         "The SkyPilot API server does not answer.",
         "Look at the skypilot container of the operator's pod. Running replicas go on serving.",
     ),
     Reason.TEARDOWN_FAILED: (
-        "SkyPilot could not give the nodes back; they may go on costing.",
-        "Read the message; it is tried again. If it stays so, check the provider's console.",
+        "SkyPilot could not tear the nodes down; they may go on costing money.",
+        "Read the message; the operator retries. If it stays so, check the provider's console.",
     ),
-    Reason.NO_READY_REPLICAS: ("No replica answers.", "See the instances."),
+    Reason.MACHINES_UNACCOUNTED: (
+        "SkyPilot has lost its record of rented machines that may still run and cost money.",
+        "Terminate the instances that the message names at the provider, then set the annotation that it names.",
+    ),
+    Reason.NAMESPACE_TERMINATING: (
+        "The namespace is being deleted, so nothing is launched in it.",
+        "Nothing; everything is torn down when the object is deleted with its namespace.",
+    ),
+    Reason.NO_READY_REPLICAS: (
+        "No replica answers.",
+        "Run kubectl describe dsd NAME: each replica under status.instances says why.",
+    ),
     Reason.ENDPOINT_PUBLISHED: ("The Service leads to the replicas that answer.", "Nothing."),
     Reason.ENDPOINT_UNREACHABLE: (
         "Replicas answer, but not yet through the Service.",

@@ -1,8 +1,10 @@
 """``status`` of a DeepSeekDeployment: what is, why it is so, and what it costs."""
 
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from deepseek_operator.api.base import StatusModel, field
 
@@ -13,6 +15,7 @@ __all__ = [
     "DeepSeekDeploymentStatus",
     "EndpointStatus",
     "Instance",
+    "Ledger",
     "Phase",
     "PlanStatus",
     "Verdict",
@@ -29,7 +32,7 @@ class Verdict(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where one replica stands. For people; programs read the conditions."""
+    """Stage of one replica, for people. No rule of the operator reads it: rules read facts and the :class:`Ledger`."""
 
     PENDING = "Pending"
     LAUNCHING = "Launching"
@@ -114,12 +117,49 @@ class Cost(StatusModel):
     max_hourly: str | None = field("Limit of the spec.", default=None, max_length=32)
 
 
+class Ledger(StatusModel):
+    """What the operator remembers of one replica between two passes and across its own restarts.
+
+    This is the only memory that rules read. Every field has a default, so a ledger of another version is readable.
+    Times have whole seconds.
+    """
+
+    engine: str | None = field("Engine that it was launched with.", default=None, max_length=32)
+    port: int | None = field("Port on which its engine listens.", default=None, ge=1, le=65_535)
+    health_path: str | None = field("HTTP path of its readiness probe.", default=None, max_length=200)
+    nodes: int = field("Number of nodes that it was launched on.", default=1, ge=1)
+    startup_seconds: int = field("Seconds that its engine may take to its first answer.", default=3600, ge=1)
+    drain_seconds: int = field("Seconds that running requests get before teardown.", default=60, ge=0)
+    infra: str | None = field("Where it runs, once SkyPilot has said so.", default=None, max_length=128)
+    address: str | None = field("host:port of its engine, as seen last.", default=None, max_length=300)
+    launched_at: datetime | None = field("When SkyPilot was last asked to launch it.", default=None)
+    starting_since: datetime | None = field("Since when its nodes have been up without an answer.", default=None)
+    ready_since: datetime | None = field("Since when its engine has answered.", default=None)
+    silent_since: datetime | None = field("Since when an engine that had answered does not.", default=None)
+    leaving_since: datetime | None = field("Since when it has no longer been wanted.", default=None)
+    unpublished_since: datetime | None = field("Since when the Service has not led to it, while leaving.", default=None)
+    teardown_at: datetime | None = field("When SkyPilot was last asked to tear it down.", default=None)
+    unanswered: str = field(
+        "Kind of a request to SkyPilot that ended without an answer and may still be carried out.",
+        default="",
+        max_length=32,
+    )
+    unanswered_at: datetime | None = field("When that request was sent.", default=None)
+    attempts: int = field("Failures in a row.", default=0, ge=0)
+    restarts: int = field("How often its engine was started again.", default=0, ge=0)
+    counted: str = field("Identity of the failure counted last.", default="", max_length=128)
+    failure_reason: str = field("Reason of the failure counted last.", default="", max_length=128)
+    failure_message: str = field("Message of the failure counted last.", default="", max_length=2048)
+    retry_after: datetime | None = field("Earliest time of the next attempt.", default=None)
+    final: bool = field("The failure counted last is not retried.", default=False)
+
+
 class Instance(StatusModel):
     """One replica: one SkyPilot cluster."""
 
     name: str = field("Name of the SkyPilot cluster.", max_length=64)
-    revision: str = field("Revision of the spec that it runs.", max_length=16)
-    phase: Phase = field("Pending, Launching, Starting, Ready, Failed or Terminating.")
+    revision: str = field("Revision of the spec that it runs.", default="", max_length=16)
+    phase: Phase = field("Pending, Launching, Starting, Ready, Failed or Terminating.", default=Phase.PENDING)
     infra: str | None = field("Where it runs: kubernetes, aws ...", default=None, max_length=128)
     region: str | None = field("Region, or context of a Kubernetes cluster.", default=None, max_length=253)
     accelerators: str | None = field('GPUs of one node, such as "L4:1".', default=None, max_length=64)
@@ -127,20 +167,21 @@ class Instance(StatusModel):
     hourly_cost: str | None = field("US dollars an hour.", default=None, max_length=32)
     address: str | None = field("host:port of its engine.", default=None, max_length=300)
     restarts: int = field("How often its engine was started again.", default=0, ge=0)
-    attempts: int = field("Failed attempts in a row to bring it up.", default=0, ge=0)
-    failure: str = field(
-        "Identity of the failure counted last, so that none is counted twice.", default="", max_length=128
-    )
+    attempts: int = field("Failures in a row.", default=0, ge=0)
     reason: str = field("Why it is in this phase.", default="", max_length=128)
     message: str = field(
         "Sentence for people, in the provider's own words where there are any.", default="", max_length=2048
     )
     since: str | None = field(
-        "Since when it is in this phase.", default=None, max_length=40, json_schema_extra={"format": "date-time"}
+        "Since when phase and reason have been so.",
+        default=None,
+        max_length=40,
+        json_schema_extra={"format": "date-time"},
     )
     retry_after: str | None = field(
         "When the next attempt is due.", default=None, max_length=40, json_schema_extra={"format": "date-time"}
     )
+    ledger: Ledger = field("Memory of the operator. Its fields may change between versions.", default=Ledger())
 
 
 class DeepSeekDeploymentStatus(StatusModel):
@@ -166,3 +207,11 @@ class DeepSeekDeploymentStatus(StatusModel):
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
+
+    @field_validator("instances", mode="before")
+    @classmethod
+    def _named_only(cls, value: Any) -> Any:
+        """Drop what is not an instance at all, so that one such entry does not hide the others."""
+        if not isinstance(value, list):
+            return value
+        return [item for item in value if not isinstance(item, dict) or isinstance(item.get("name"), str)]

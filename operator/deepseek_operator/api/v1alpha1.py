@@ -5,10 +5,12 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.api.base import LENIENT
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec, Model
 from deepseek_operator.api.status import DeepSeekDeploymentStatus
 
 __all__ = [
+    "ANNOTATION_ABANDON",
     "API_VERSION",
     "FINALIZER",
     "GROUP",
@@ -33,6 +35,9 @@ SINGULAR: Final = "deepseekdeployment"
 
 FINALIZER: Final = f"{GROUP}/teardown"
 """On the object from before its first launch until nothing that costs money is left of it."""
+
+ANNOTATION_ABANDON: Final = f"{GROUP}/abandon"
+"""Set to ``true`` on an object that is being deleted: release it although something of it may still exist."""
 
 LABEL_NAME: Final = f"{GROUP}/name"
 """On everything made for a deployment: its name."""
@@ -65,9 +70,9 @@ class Metadata(BaseModel):
     uid: str
     generation: int = 1
     resource_version: str = ""
-    creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     finalizers: tuple[str, ...] = ()
+    annotations: dict[str, str] = {}
 
 
 class DeepSeekDeployment(BaseModel):
@@ -89,10 +94,23 @@ class DeepSeekDeployment(BaseModel):
             With one ``field: problem`` for each field that does not fit.
         """
         try:
-            return cls.model_validate(body)
+            return cls.model_validate(body, context=LENIENT)
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise InvalidObjectError(problems) from error
+
+    @classmethod
+    def parse_leniently(cls, body: dict[str, Any]) -> "tuple[DeepSeekDeployment, str]":
+        """Return the typed object and what is wrong with its spec.
+
+        A spec that this version cannot read is replaced by one without replicas, so that the object can be deleted.
+        """
+        try:
+            return cls.parse(body), ""
+        except InvalidObjectError as error:
+            stand_in = DeepSeekDeploymentSpec(model=Model(name="unreadable"), replicas=0)
+            readable = {**body, "spec": stand_in.model_dump(by_alias=True, exclude_none=True)}
+            return cls.parse(readable), str(error)
 
     @property
     def key(self) -> tuple[str, str]:

@@ -8,12 +8,13 @@ import yaml
 
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.cli.table import render_table
-from deepseek_operator.planning import Candidate, Plan, TaskContext, build_task
+from deepseek_operator.launch import Identity, build_task
+from deepseek_operator.planning import Candidate, Plan, Planned
 from deepseek_operator.planning.result import dollars
 
 __all__ = ["Literal", "PlanFormat", "dump", "render_plans"]
 
-Planned = tuple[str, DeepSeekDeploymentSpec, Plan]
+Named = tuple[str, DeepSeekDeploymentSpec, Plan]
 
 
 _HEADER = ("CLOUD", "INSTANCE", "ACCELERATORS", "NODES", "PARALLELISM", "CONTEXT", "COST ($/h)", "VERDICT", "CHOSEN")
@@ -28,7 +29,7 @@ class PlanFormat(StrEnum):
     TASK = "task"
 
 
-def render_plans(plans: list[Planned], output: PlanFormat) -> str:
+def render_plans(plans: list[Named], output: PlanFormat) -> str:
     """Return plans in the form asked for; JSON and YAML have the field names of ``status.plan``."""
     if output is PlanFormat.TABLE:
         return "\n\n".join(_table(*item) for item in plans)
@@ -114,15 +115,15 @@ def _task(name: str, spec: DeepSeekDeploymentSpec, plan: Plan) -> str:
     if not plan.launchable:
         return f"# {plan.verdict}: {plan.reason}"
     # Names that the operator would derive from the object's UID.
-    context = TaskContext(
+    identity = Identity(
         cluster_name=name or "deepseek",
         namespace="default",
         deployment_name=name or "deepseek",
         deployment_uid="00000000-0000-0000-0000-000000000000",
         revision="00000000",
-        service_account="deepseek-replica",
+        service_account=f"{name or 'deepseek'}-engine",
     )
-    launch = build_task(spec, plan, context)
+    launch = build_task(Planned(spec, plan), identity)
     task = {**launch.task, "run": Literal(launch.task["run"])}
     text = dump(task).rstrip("\n")
     return f"# SkyPilot task of one replica. The operator sends it with cluster names and labels of the object.\n{text}"

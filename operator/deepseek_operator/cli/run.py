@@ -14,7 +14,7 @@ import typer
 from deepseek_operator.runtime.operator import run as run_operator
 from deepseek_operator.runtime.settings import Settings
 
-__all__ = ["register"]
+__all__ = ["check_user_id", "register"]
 
 _DEFAULTS = Settings()
 _ENV = "DEEPSEEK_OPERATOR_"
@@ -72,6 +72,19 @@ def run(
     workers: Annotated[
         int, typer.Option(envvar=f"{_ENV}WORKERS", min=1, max=64, help="Deployments worked on side by side.")
     ] = _DEFAULTS.workers,
+    launch_slots: Annotated[
+        int,
+        typer.Option(
+            envvar=f"{_ENV}LAUNCH_SLOTS", min=1, max=256, help="Launches in flight at the SkyPilot server at once."
+        ),
+    ] = _DEFAULTS.launch_slots,
+    lease: Annotated[
+        str | None,
+        typer.Option(
+            envvar=f"{_ENV}LEASE",
+            help="NAMESPACE/NAME of the Lease to hold before acting. Unset: act at once, with no other operator near.",
+        ),
+    ] = None,
     health_address: Annotated[
         str, typer.Option(envvar=f"{_ENV}HEALTH_ADDRESS", help="host:port of the liveness probe at /healthz.")
     ] = _DEFAULTS.health_address,
@@ -84,9 +97,13 @@ def run(
 ) -> None:
     """Watch DeepSeekDeployments and serve them until stopped."""
     _configure_logging(log_format)
+    lease_namespace, _, lease_name = (lease or "").rpartition("/")
     settings = Settings(
+        launch_slots=launch_slots,
+        lease_name=lease_name or None,
+        lease_namespace=lease_namespace or _DEFAULTS.lease_namespace,
         skypilot_endpoint=skypilot_endpoint,
-        skypilot_user_id=_user_id(skypilot_user_id),
+        skypilot_user_id=check_user_id(skypilot_user_id),
         skypilot_token_file=skypilot_token_file,
         kubernetes_context=kubernetes_context,
         default_infra=tuple(default_infra or _DEFAULTS.default_infra),
@@ -100,7 +117,8 @@ def run(
     asyncio.run(run_operator(settings))
 
 
-def _user_id(value: str) -> str:
+def check_user_id(value: str) -> str:
+    """Return a SkyPilot user id, or refuse it."""
     if len(value) != 8 or any(digit not in "0123456789abcdef" for digit in value):
         raise typer.BadParameter("must be 8 lower-case hexadecimal digits", param_hint="--skypilot-user-id")
     return value
@@ -131,6 +149,6 @@ def _configure_logging(log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    # They log every request and every event; a poll every two seconds is not news.
-    for noisy in ("httpx2", "httpcore2", "aiohttp.access", "kopf.objects"):
+    # They log every request, event and liveness probe.
+    for noisy in ("aiohttp.access", "kopf.objects", "kopf.activities.probe", "kopf._core.engines.probing"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -2,37 +2,41 @@
 
 Everything made here carries the labels of its deployment and an owner reference, so that it goes with the object. None
 of it carries the label ``skypilot-cluster-name``: ``sky down`` deletes every Service that does.
+
+Every write returns the object as the API server stored it, so that the fact store knows it before the watch does.
 """
 
 import hashlib
 from datetime import datetime
-from typing import Any, TypeVar, cast
-
-from lightkube import ApiError, AsyncClient
-from lightkube.resources.core_v1 import Pod, Service, ServiceAccount
-from lightkube.resources.discovery_v1 import EndpointSlice
-from lightkube.resources.events_v1 import Event
-from lightkube.types import PatchType
+from typing import Any
 
 from deepseek_operator.api import v1alpha1 as api
-from deepseek_operator.api.status import DeepSeekDeploymentStatus
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.names import service_account_name
+from deepseek_operator.kube.client import APPLY, MERGE, KubeClient
+from deepseek_operator.kube.errors import KubeConflictError, KubeNotFoundError
 from deepseek_operator.kube.read import SKYPILOT_LABEL
-from deepseek_operator.kube.resources import FIELD_MANAGER, DeploymentResource
-from deepseek_operator.reconcile.events import EventNote
-from deepseek_operator.reconcile.naming import service_account_name
+from deepseek_operator.kube.resources import (
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    EVENTS,
+    FIELD_MANAGER,
+    MANAGED_BY,
+    PODS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    Resource,
+)
 
-__all__ = ["ClusterWriter", "dump_status"]
+__all__ = ["KubeWriter"]
 
-_Applied = TypeVar("_Applied", ServiceAccount, Service, EndpointSlice)
+Body = dict[str, Any]
 
-
-def dump_status(status: DeepSeekDeploymentStatus) -> dict[str, Any]:
-    """Return the status as it is stored: camelCase, without what is unset."""
-    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+_APPLIED = {"fieldManager": FIELD_MANAGER, "force": "true"}
 
 
-class ClusterWriter:
+class KubeWriter:
     """Writes of the Kubernetes cluster that holds the deployments.
 
     Parameters
@@ -41,86 +45,147 @@ class ClusterWriter:
         Name of this operator's pod, shown in Events.
     """
 
-    def __init__(self, client: AsyncClient, instance: str) -> None:
+    def __init__(self, client: KubeClient, instance: str) -> None:
         self._client, self._instance = client, instance
 
-    async def set_finalizer(self, deployment: DeepSeekDeployment, *, present: bool) -> None:
-        """Add or remove the operator's finalizer and nobody else's; a conflict raises, and the next pass looks anew."""
+    async def set_finalizer(self, deployment: DeepSeekDeployment, *, present: bool) -> Body:
+        """Add or remove the operator's finalizer and no other.
+
+        Raises
+        ------
+        KubeConflictError
+            The object has changed since it was read; the next pass looks again.
+        """
         metadata = deployment.metadata
         others = [name for name in metadata.finalizers if name != api.FINALIZER]
         finalizers = [*others, api.FINALIZER] if present else others
         body = {"metadata": {"resourceVersion": metadata.resource_version, "finalizers": finalizers}}
-        await self._client.patch(
-            DeploymentResource, metadata.name, body, namespace=metadata.namespace, patch_type=PatchType.MERGE
-        )
+        try:
+            return await self._client.request(
+                "PATCH",
+                DEPLOYMENTS.path(metadata.namespace, metadata.name),
+                body=body,
+                query={"fieldManager": FIELD_MANAGER},
+                content_type=MERGE,
+            )
+        except KubeNotFoundError:
+            if present:
+                raise
+            return {}
 
-    async def apply_status(self, deployment: DeepSeekDeployment, status: DeepSeekDeploymentStatus) -> None:
+    async def apply_status(self, deployment: DeepSeekDeployment, status: Body) -> Body:
         """Write the status with one server-side apply."""
         metadata = deployment.metadata
         body = {
             "apiVersion": api.API_VERSION,
             "kind": api.KIND,
             "metadata": {"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid},
-            "status": dump_status(status),
+            "status": status,
         }
-        resource = DeploymentResource.Status.from_dict(body)
-        await self._client.apply(
-            resource, metadata.name, namespace=metadata.namespace, field_manager=FIELD_MANAGER, force=True
+        return await self._apply(DEPLOYMENTS, body, sub="status")
+
+    async def apply_service_account(self, deployment: DeepSeekDeployment) -> Body:
+        """Create the account of the pods: no rights, no token mounted.
+
+        Raises
+        ------
+        KubeConflictError
+            An account of that name exists and was not made for this deployment. It may have rights, which an engine
+            must never get, so it is not used.
+        """
+        name = service_account_name(deployment)
+        body = _owned(deployment, "v1", "ServiceAccount", name) | {"automountServiceAccountToken": False}
+        return await self._create(deployment, SERVICE_ACCOUNTS, body)
+
+    async def apply_service(
+        self, deployment: DeepSeekDeployment, ports: tuple[int, ...], type_: str, *, create: bool = False
+    ) -> Body:
+        """Create the Service, or bring it back to what the spec says.
+
+        It has no selector: pods are ready for Kubernetes long before their engine answers.
+
+        Parameters
+        ----------
+        ports
+            The first is named ``http``, the others ``http-<port>``. Targets are in the slices.
+
+        Raises
+        ------
+        KubeConflictError
+            ``create``: a Service of that name exists and was not made for this deployment.
+        """
+        body = _owned(deployment, "v1", "Service", deployment.metadata.name)
+        written = [
+            {
+                "name": "http" if index == 0 else f"http-{port}",
+                "port": port,
+                "targetPort": port,
+                "protocol": "TCP",
+                "appProtocol": "http",
+            }
+            for index, port in enumerate(ports)
+        ]
+        wanted = {**body, "spec": {"type": type_, "ports": written}}
+        if create:
+            found = await self._create(deployment, SERVICES, wanted)
+            if [port["port"] for port in found["spec"].get("ports") or ()] == list(ports):
+                return found
+        path = SERVICES.path(deployment.metadata.namespace, deployment.metadata.name)
+        # All ports are replaced at once. An apply would merge them by number, and two of them could share a name.
+        change = {"metadata": {"labels": body["metadata"]["labels"]}, "spec": wanted["spec"]}
+        return await self._client.request(
+            "PATCH", path, body=change, query={"fieldManager": FIELD_MANAGER}, content_type=MERGE
         )
 
-    async def apply_service_account(self, deployment: DeepSeekDeployment) -> None:
-        """Make the account of the pods: no rights, no token mounted."""
-        body = _owned(deployment, "v1", "ServiceAccount", service_account_name(deployment))
-        await self._apply(ServiceAccount, {**body, "automountServiceAccountToken": False})
-
-    async def apply_service(self, deployment: DeepSeekDeployment, *, port: int, target_port: int, type_: str) -> None:
-        """Make the Service. It has no selector: pods are ready for Kubernetes long before their engine answers."""
-        body = _owned(deployment, "v1", "Service", deployment.metadata.name)
-        ports = [{"name": "http", "port": port, "targetPort": target_port, "protocol": "TCP", "appProtocol": "http"}]
-        wanted = {**body, "spec": {"type": type_, "ports": ports}}
-        try:
-            await self._apply(Service, wanted)
-        except ApiError as error:
-            if error.status.code != 422:
-                raise
-            # A port that somebody else wrote stays beside the applied one, and the two share a name: put ours instead.
-            name, namespace = deployment.metadata.name, deployment.metadata.namespace
-            change = {"spec": {"ports": ports}}
-            await self._client.patch(Service, name, change, namespace=namespace, patch_type=PatchType.MERGE)
-            await self._apply(Service, wanted)
-
-    async def publish_endpoints(self, deployment: DeepSeekDeployment, hosts: tuple[str, ...], port: int) -> None:
-        """Let the Service lead to exactly ``hosts``."""
-        name = deployment.metadata.name
+    async def apply_endpoints(
+        self,
+        deployment: DeepSeekDeployment,
+        name: str,
+        addresses: tuple[Address, ...],
+        port: int,
+        port_names: tuple[str, ...],
+    ) -> Body:
+        """Let one EndpointSlice lead to exactly ``addresses``, which all listen on ``port``."""
         body = _owned(deployment, "discovery.k8s.io/v1", "EndpointSlice", name)
         body["metadata"]["labels"] |= {
-            "kubernetes.io/service-name": name,
-            "endpointslice.kubernetes.io/managed-by": api.GROUP,
+            "kubernetes.io/service-name": deployment.metadata.name,
+            MANAGED_BY: api.GROUP,
         }
-        endpoints = [{"addresses": [host], "conditions": {"ready": True}} for host in hosts]
-        ports = [{"name": "http", "port": port, "protocol": "TCP", "appProtocol": "http"}]
-        await self._apply(EndpointSlice, {**body, "addressType": "IPv4", "endpoints": endpoints, "ports": ports})
+        endpoints = [{"addresses": [address.host], "conditions": {"ready": True}} for address in addresses]
+        family = "IPv6" if addresses and ":" in addresses[0].host else "IPv4"
+        ports = [
+            {"name": port_name, "port": port, "protocol": "TCP", "appProtocol": "http"} for port_name in port_names
+        ]
+        return await self._apply(
+            ENDPOINT_SLICES, {**body, "addressType": family, "endpoints": endpoints, "ports": ports}
+        )
+
+    async def delete_endpoints(self, deployment: DeepSeekDeployment, name: str) -> None:
+        """Delete an EndpointSlice."""
+        await self._delete(ENDPOINT_SLICES, deployment.metadata.namespace, name)
 
     async def clear_remains(self, namespace: str, name_on_cloud: str) -> None:
         """Delete pods and Services of a cluster that SkyPilot does not know."""
-        labels: dict[str, Any] = {SKYPILOT_LABEL: name_on_cloud}
-        async for pod in self._client.list(Pod, namespace=namespace, labels=labels):
-            await self._delete(Pod, str(pod.metadata and pod.metadata.name), namespace)
-        async for service in self._client.list(Service, namespace=namespace, labels=labels):
-            await self._delete(Service, str(service.metadata and service.metadata.name), namespace)
+        labels = {"labelSelector": f"{SKYPILOT_LABEL}={name_on_cloud}"}
+        for resource in (PODS, SERVICES):
+            found = await self._client.request("GET", resource.path(namespace), query=labels)
+            for item in found["items"]:
+                await self._delete(resource, namespace, item["metadata"]["name"], at_once=resource is PODS)
 
-    async def post_event(self, deployment: DeepSeekDeployment, note: EventNote, now: datetime) -> None:
-        """Record an Event on the object; the same event told twice is one."""
+    async def post_event(
+        self, deployment: DeepSeekDeployment, type_: str, reason: str, message: str, now: datetime
+    ) -> None:
+        """Record an Event on the object; the same event posted twice is one."""
         metadata = deployment.metadata
-        digest = hashlib.sha256(f"{metadata.uid}{note}{now.isoformat()}".encode()).hexdigest()[:16]
+        digest = hashlib.sha256(f"{metadata.uid}{type_}{reason}{message}{now.isoformat()}".encode()).hexdigest()[:16]
         body = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"name": f"{metadata.name}.{digest}", "namespace": metadata.namespace},
-            "type": note.type,
-            "reason": note.reason,
-            "action": note.reason,
-            "note": note.message.encode()[:1024].decode(errors="ignore"),  # the limit is in bytes
+            "type": type_,
+            "reason": reason,
+            "action": reason,
+            "note": message.encode()[:1024].decode(errors="ignore"),  # the limit is in bytes
             "eventTime": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "reportingController": api.GROUP,
             "reportingInstance": self._instance[:128],
@@ -132,18 +197,34 @@ class ClusterWriter:
                 "uid": metadata.uid,
             },
         }
-        await self._client.create(cast(Event, Event.from_dict(body)))
+        await self._client.request("POST", EVENTS.path(metadata.namespace), body=body)
 
-    async def _apply(self, kind: type[_Applied], body: dict[str, Any]) -> None:
-        resource = cast(_Applied, kind.from_dict(body))
-        await self._client.apply(resource, field_manager=FIELD_MANAGER, force=True)
-
-    async def _delete(self, kind: type[Pod] | type[Service], name: str, namespace: str) -> None:
+    async def _create(self, deployment: DeepSeekDeployment, resource: Resource, body: Body) -> Body:
+        """Create an object, and accept one that was made for this deployment before. No read where nothing is there."""
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        query = {"fieldManager": FIELD_MANAGER}
         try:
-            await self._client.delete(kind, name, namespace=namespace, grace_period=0 if kind is Pod else None)
-        except ApiError as error:
-            if error.status.code != 404:
-                raise
+            return await self._client.request("POST", resource.path(namespace), body=body, query=query)
+        except KubeConflictError as error:
+            found = await self._client.request("GET", resource.path(namespace, name))
+            if (found["metadata"].get("labels") or {}).get(api.LABEL_UID) != deployment.metadata.uid:
+                kind = body["kind"]
+                raise KubeConflictError(
+                    f"a {kind} {name} exists and was not made for this deployment", error.status
+                ) from error
+            return found
+
+    async def _apply(self, resource: Resource, body: Body, *, sub: str | None = None) -> Body:
+        metadata = body["metadata"]
+        path = resource.path(metadata["namespace"], metadata["name"], sub)
+        return await self._client.request("PATCH", path, body=body, query=_APPLIED, content_type=APPLY)
+
+    async def _delete(self, resource: Resource, namespace: str, name: str, *, at_once: bool = False) -> None:
+        query = {"gracePeriodSeconds": 0} if at_once else None
+        try:
+            await self._client.request("DELETE", resource.path(namespace, name), query=query)
+        except KubeNotFoundError:
+            return
 
 
 def _owned(deployment: DeepSeekDeployment, api_version: str, kind: str, name: str) -> dict[str, Any]:

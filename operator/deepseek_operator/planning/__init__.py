@@ -1,17 +1,8 @@
-"""Model times GPUs to fit, parallelism, engine and task. Pure: no I/O, no clock, no randomness."""
+"""Model times GPUs to fit, parallelism and engine. Pure: no I/O, no clock, no randomness."""
 
 from deepseek_operator.planning.errors import PlanInputError
+from deepseek_operator.planning.outcome import Planned, Planner, Refused
 from deepseek_operator.planning.planner import plan
 from deepseek_operator.planning.result import Candidate, Plan
-from deepseek_operator.planning.task import LaunchTask, SecretValue, TaskContext, build_task
 
-__all__ = [
-    "Candidate",
-    "LaunchTask",
-    "Plan",
-    "PlanInputError",
-    "SecretValue",
-    "TaskContext",
-    "build_task",
-    "plan",
-]
+__all__ = ["Candidate", "Plan", "PlanInputError", "Planned", "Planner", "Refused", "plan"]

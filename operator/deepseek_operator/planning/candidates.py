@@ -12,12 +12,12 @@ from deepseek_operator.planning.memory import weights_gib
 from deepseek_operator.planning.parallelism import layouts
 from deepseek_operator.planning.request import EngineRequest, Request
 from deepseek_operator.planning.result import Candidate
+from deepseek_operator.planning.verdicts import rank
 
 __all__ = ["all_accelerators", "evaluate", "node_counts", "user_accelerators"]
 
 _MOST_NODES = 4
 """Nodes that are tried when the user gives none: beyond, the network between them decides, not memory."""
-_ORDER = {Verdict.FITS: 0, Verdict.TIGHT: 1, Verdict.UNKNOWN: 2, Verdict.DOES_NOT_FIT: 3}
 
 
 def user_accelerators(request: Request, catalog: Catalog) -> tuple[tuple[Accelerator, GpuInfo], ...]:
@@ -83,7 +83,7 @@ def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: 
     price = _price(request, catalog, accelerator)
     for item in request.engine_order(nodes):
         candidate = _evaluate(request, item, accelerator, gpu, nodes, price)
-        if best is None or _ORDER[candidate.verdict] < _ORDER[best.verdict]:
+        if best is None or rank(candidate.verdict) < rank(best.verdict):
             best = candidate
         if best.fits:
             break
@@ -114,7 +114,7 @@ def _evaluate(
     if not options:
         return candidate(Verdict.DOES_NOT_FIT, f"{model.short_name} has fewer layers than {nodes} nodes need")
     fits = [assess(model, gpu, layout, engine, item.overrides) for layout in options]
-    best = min(fits, key=lambda fit: (_ORDER[fit.verdict], -fit.memory.kv_cache if not fit.max_model_len else 0))
+    best = min(fits, key=lambda fit: (rank(fit.verdict), -fit.memory.kv_cache if not fit.max_model_len else 0))
     reason = best.reason
     if best.verdict is Verdict.DOES_NOT_FIT:
         reason = _too_big(model, item, accelerator, nodes, best)

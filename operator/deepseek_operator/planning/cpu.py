@@ -13,7 +13,7 @@ from deepseek_operator.engines import EngineName, ServeOptions
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.fit import gib
 from deepseek_operator.planning.memory import Layout, kv_bytes_per_token
-from deepseek_operator.planning.parallelism import divides
+from deepseek_operator.planning.parallelism import why_not_divisible
 from deepseek_operator.planning.request import Request
 from deepseek_operator.planning.result import Plan
 from deepseek_operator.planning.serve import GB_PER_GIB, model_options, plan_environment
@@ -41,7 +41,7 @@ def plan_cpu(request: Request) -> Plan:
     nodes = resources.nodes or 1
     tp = item.overrides.tensor_parallel_size or nodes
     known = request.model if request.spec.model.path is None else None
-    if known is not None and (why := divides(known, tp, expert_parallel=False)):
+    if known is not None and (why := why_not_divisible(known, tp, expert_parallel=False)):
         raise PlanInputError("resources.nodes", nodes, f"{why}; on CPU every node is one rank of tensor parallelism")
     memory = _memory_gib(resources.memory)
     verdict, reason, context, kv_gib = _fit(request, nodes, tp, memory, item.overrides.max_model_len)
@@ -66,7 +66,6 @@ def plan_cpu(request: Request) -> Plan:
         verdict=verdict,
         reason=reason,
         model=request.model,
-        model_source=request.source,
         served_names=request.served_names,
         accelerators=(),
         nodes=nodes,

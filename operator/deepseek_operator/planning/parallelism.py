@@ -12,12 +12,12 @@ from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.memory import Layout
 from deepseek_operator.planning.overrides import Overrides
 
-__all__ = ["divides", "layouts"]
+__all__ = ["layouts", "why_not_divisible"]
 
 _BLOCK = 128
 
 
-def divides(model: ModelInfo, tp: int, *, expert_parallel: bool) -> str | None:
+def why_not_divisible(model: ModelInfo, tp: int, *, expert_parallel: bool) -> str | None:
     """Return why ``tp`` GPUs cannot split the model's layers, or None where they can."""
     heads = model.shape.attention_heads
     if heads % tp:
@@ -54,9 +54,9 @@ def layouts(
     found: list[Layout] = []
     if support and support.data_parallel and nodes == 1 and gpus > 1:
         found.append(Layout(nodes, gpus, 1, 1, gpus, expert_parallel=True))
-    if nodes > 1 and engine is EngineName.SGLANG and divides(model, gpus * nodes, expert_parallel=ep) is None:
+    if nodes > 1 and engine is EngineName.SGLANG and why_not_divisible(model, gpus * nodes, expert_parallel=ep) is None:
         found.append(Layout(nodes, gpus, gpus * nodes, expert_parallel=ep))
-    tp = max(n for n in range(1, gpus + 1) if gpus % n == 0 and divides(model, n, expert_parallel=ep) is None)
+    tp = max(n for n in range(1, gpus + 1) if gpus % n == 0 and why_not_divisible(model, n, expert_parallel=ep) is None)
     rest = gpus // tp
     if nodes > 1:
         found.append(Layout(nodes, gpus, tp, rest * nodes, expert_parallel=ep and tp > 1))
@@ -90,9 +90,11 @@ def _user_layout(
         pp = 1 if nodes == 1 or spans else nodes
     if tp is None:
         tp = _largest_tp(model, max(1, total // (pp * dp)), ep)
-    if model is not None and (why := divides(model, tp, expert_parallel=ep)):
+    if model is not None and (why := why_not_divisible(model, tp, expert_parallel=ep)):
         sizes = [
-            n for n in model.shape.tensor_parallel_sizes() if n <= gpus and not divides(model, n, expert_parallel=ep)
+            n
+            for n in model.shape.tensor_parallel_sizes()
+            if n <= gpus and not why_not_divisible(model, n, expert_parallel=ep)
         ]
         raise PlanInputError("engine.args", f"tensor parallel size {tp}", f"{why}; use {_one_of(sizes)}")
     if tp * pp * dp > total:
@@ -107,7 +109,9 @@ def _user_layout(
 def _largest_tp(model: ModelInfo | None, gpus: int, ep: bool) -> int:
     if model is None:
         return gpus
-    return max(n for n in range(1, gpus + 1) if gpus % n == 0 and divides(model, n, expert_parallel=ep) is None)
+    return max(
+        n for n in range(1, gpus + 1) if gpus % n == 0 and why_not_divisible(model, n, expert_parallel=ep) is None
+    )
 
 
 def _one_of(sizes: list[int]) -> str:

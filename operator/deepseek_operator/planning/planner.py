@@ -21,6 +21,7 @@ _DEAREST_CHOSEN = 3
 _SHORTEST_CHOSEN = 8192
 """Context that a machine must hold to be chosen for the user: reasoning takes thousands of tokens."""
 _MOST_ALTERNATIVES = 12
+# A model of unknown size is launched on what the user named as readily as one that is known to fit.
 _ORDER = {Verdict.FITS: 0, Verdict.UNKNOWN: 0, Verdict.TIGHT: 1, Verdict.DOES_NOT_FIT: 2}
 
 
@@ -138,7 +139,10 @@ def _closest(candidate: Candidate) -> tuple[bool, float, str]:
 
 
 def _affordable(request: Request, fitting: list[Candidate]) -> list[Candidate]:
-    """Keep what the whole deployment may cost; machines of one's own always, unknown prices only among themselves."""
+    """Drop candidates above the price limit.
+
+    Nodes of your own Kubernetes cluster always pass. If no candidate has a known price, all pass.
+    """
     if request.cap is None or request.kubernetes:
         return fitting
     share = request.cap / max(1, request.spec.replicas)

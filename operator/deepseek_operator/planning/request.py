@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from deepseek_operator.api.places import Place
 from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, EngineName
 from deepseek_operator.catalog import Accelerator, Catalog, ModelInfo, parse_accelerator
 from deepseek_operator.engines import ENGINES, Arguments, Engine, get_engine
@@ -10,7 +11,7 @@ from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.forms import check_forms
 from deepseek_operator.planning.overrides import Overrides, read_overrides
 
-__all__ = ["EngineRequest", "Request", "is_kubernetes", "read_request"]
+__all__ = ["EngineRequest", "Request", "read_request"]
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,6 @@ class Request:
         return tuple(sorted(self.engines.values(), key=lambda item: item.engine.name is not preferred))
 
 
-def is_kubernetes(infra: str) -> bool:
-    """Return whether an ``infra`` entry means Kubernetes, under either of SkyPilot's names."""
-    return infra.split("/", 1)[0] in ("kubernetes", "k8s")
-
-
 def read_request(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Request:
     """Return the checked spec.
 
@@ -99,7 +95,8 @@ def read_request(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Request:
             f"is of no use with model.path {spec.model.path}: nothing is downloaded; remove one of the two",
         )
     _check_engine_env(spec)
-    infra = resources.infra
+    places = [Place.parse(text) for text in resources.infra]
+    clouds = tuple(dict.fromkeys(place.cloud for place in places if not place.is_kubernetes))
     return Request(
         spec=spec,
         model=model,
@@ -107,8 +104,8 @@ def read_request(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Request:
         served_names=_served_names(spec, model),
         engines=_engines(spec, model, cpu=accelerators == ()),
         accelerators=accelerators,
-        clouds=tuple(dict.fromkeys(i.split("/", 1)[0] for i in infra if not is_kubernetes(i))) if infra else None,
-        kubernetes=any(is_kubernetes(i) for i in infra),
+        clouds=clouds if places else None,
+        kubernetes=any(place.is_kubernetes for place in places),
         cap=Decimal(resources.max_hourly_cost) if resources.max_hourly_cost is not None else None,
     )
 

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.api.status import Alternative, PlanStatus, Verdict
 from deepseek_operator.catalog import Accelerator, GpuInfo, ModelInfo, PriceInfo
-from deepseek_operator.engines import Engine, ServeOptions, get_engine
+from deepseek_operator.engines import ServeOptions
 from deepseek_operator.planning.fit import Fit
 from deepseek_operator.planning.memory import Layout, Memory
 
@@ -71,8 +71,6 @@ class Plan:
     verdict: Verdict
     reason: str
     model: ModelInfo | None
-    model_source: str
-    """What the engine is told to serve: a Hugging Face id or a directory."""
     served_names: tuple[str, ...]
     accelerators: tuple[str, ...]
     """``NAME:COUNT``, any of which will do, best first. Empty: a CPU engine."""
@@ -111,10 +109,6 @@ class Plan:
     def needs_api_key(self) -> bool:
         """Whether requests must bring a key: the user named one, or a replica may run on a rented machine."""
         return any(options.api_key for options in self.serve.values())
-
-    def engine_facts(self) -> Engine:
-        """Return the engine behind ``engine``: metric names and so on."""
-        return get_engine(self.engine)
 
     def to_status(self) -> PlanStatus:
         """Return the plan as it stands in ``status.plan``."""

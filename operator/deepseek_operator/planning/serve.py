@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from decimal import Decimal
 from math import ceil
 
-from deepseek_operator.api.status import Verdict
 from deepseek_operator.catalog import EngineSupport
 from deepseek_operator.engines import ServeOptions
 from deepseek_operator.planning.hardware import activation_dtype
 from deepseek_operator.planning.request import EngineRequest, Request
 from deepseek_operator.planning.result import Candidate, Plan
+from deepseek_operator.planning.verdicts import rank
 
 __all__ = ["make_plan", "model_options", "plan_environment"]
 
 GB_PER_GIB = 2**30 / 10**9
-_ORDER = (Verdict.DOES_NOT_FIT, Verdict.TIGHT, Verdict.UNKNOWN, Verdict.FITS)
 
 
 def model_options(request: Request, item: EngineRequest) -> dict[str, object]:
@@ -51,7 +50,7 @@ def make_plan(
     options = serve.get(first.accelerator.count)
     weights = request.model.weights.gib if request.model else None
     startup = engine.startup_seconds(weights if request.spec.model.path is None else (weights or 0) / 2, first.nodes)
-    verdict = min((candidate.verdict for candidate in chosen), key=_ORDER.index)
+    verdict = max((candidate.verdict for candidate in chosen), key=rank)
     layout = first.layout
     support = request.model.engines[engine.name] if request.model else EngineSupport()
     return Plan(
@@ -61,7 +60,6 @@ def make_plan(
         verdict=verdict,
         reason=_reason(request, first, context),
         model=request.model,
-        model_source=request.source,
         served_names=request.served_names,
         accelerators=tuple(str(candidate.accelerator) for candidate in chosen),
         nodes=first.nodes,

@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass
 
+from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.names import ClusterName
+
 __all__ = [
     "Action",
     "AddFinalizer",
     "ApplyService",
-    "ApplyServiceAccount",
     "ClearRemains",
     "Launch",
     "PublishEndpoints",
     "RemoveFinalizer",
     "RunAgain",
     "TearDown",
+    "UnpublishEndpoints",
 ]
 
 
@@ -27,65 +30,81 @@ class RemoveFinalizer:
 
 
 @dataclass(frozen=True)
-class ApplyServiceAccount:
-    """Make the account without rights under which the pods run."""
-
-
-@dataclass(frozen=True)
 class Launch:
-    """Ask SkyPilot for the cluster, unless a launch of this name is in flight already."""
+    """Ask SkyPilot for the cluster."""
 
-    cluster_name: str
-    revision: str
+    name: ClusterName
 
 
 @dataclass(frozen=True)
 class RunAgain:
-    """Start the engine again on the machines that are there."""
+    """Start the engine again on the nodes that are there."""
 
-    cluster_name: str
-    revision: str
+    name: ClusterName
 
 
 @dataclass(frozen=True)
 class TearDown:
-    """Ask SkyPilot to give the cluster back, whatever state it is in."""
+    """Ask SkyPilot to tear the cluster down, whatever state it is in.
 
-    cluster_name: str
+    Attributes
+    ----------
+    requests
+        Launches that SkyPilot has queued and not started. They have no cluster yet, so a teardown would not find them:
+        they are cancelled instead.
+    """
+
+    name: ClusterName
+    requests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ClearRemains:
-    """Delete pods and Services of a cluster that SkyPilot does not know (any more)."""
+    """Delete the pods and Services of clusters that SkyPilot does not know."""
 
-    cluster_name: str
+    name: ClusterName
+    names_on_cloud: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ApplyService:
-    """Make the Service, or bring it back to what the spec says."""
+    """Create the Service, or bring it back to what the spec says.
 
-    port: int
-    target_port: int
+    Attributes
+    ----------
+    ports
+        The wanted port first; then ports on which replicas of older revisions still serve.
+    """
+
+    ports: tuple[int, ...]
     type: str
+    create: bool = False
 
 
 @dataclass(frozen=True)
 class PublishEndpoints:
-    """Let the Service lead to exactly these hosts."""
+    """Let one EndpointSlice lead to exactly these addresses, which share one port."""
 
-    hosts: tuple[str, ...]
-    port: int
+    slice_name: str
+    addresses: tuple[Address, ...]
+    port_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UnpublishEndpoints:
+    """Delete an EndpointSlice that leads nowhere any more."""
+
+    slice_name: str
 
 
 Action = (
     AddFinalizer
     | RemoveFinalizer
-    | ApplyServiceAccount
     | Launch
     | RunAgain
     | TearDown
     | ClearRemains
     | ApplyService
     | PublishEndpoints
+    | UnpublishEndpoints
 )

@@ -1,198 +1,186 @@
-"""Conditions: one function per type, each a pure reading of the assessments.
+"""Conditions: one function per type, each a pure reading of the findings.
 
 Ready, Reconciling and Stalled follow kstatus: ``helm install --wait``, Argo CD and ``kubectl wait`` understand them.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from deepseek_operator.api.reasons import ConditionType, Reason
 from deepseek_operator.api.status import Condition, Phase, Verdict
-from deepseek_operator.reconcile.clock import format_time
-from deepseek_operator.reconcile.naming import ClusterName
-from deepseek_operator.reconcile.view import Assessment
-from deepseek_operator.reconcile.world import Failure, World
+from deepseek_operator.facts.clock import format_time
+from deepseek_operator.facts.world import World
+from deepseek_operator.planning import Planned, Refused
+from deepseek_operator.reconcile.decide import Decision, Replica
+from deepseek_operator.reconcile.endpoint import Reachability
+from deepseek_operator.reconcile.replica.view import Finding
 
-__all__ = ["Replica", "Verdicts", "conditions", "service_conflict"]
-
-
-@dataclass(frozen=True)
-class Replica:
-    """A replica with what was said of it."""
-
-    name: ClusterName
-    current: bool
-    assessment: Assessment
-
-    @property
-    def ready(self) -> bool:
-        """Whether its engine answers and it is not on its way out."""
-        return self.assessment.phase is Phase.READY
+__all__ = ["Report", "conditions"]
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class Report:
     """What all conditions are read from."""
 
     world: World
-    replicas: tuple[Replica, ...]
-    blocked: Failure | None
-    reachable_endpoint: bool
-    endpoint_detail: str = ""
+    plan: Planned | Refused
+    decision: Decision
+    endpoint: Reachability
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        """The replicas, after the actions of the pass."""
+        return self.decision.replicas
 
     @property
     def wanted(self) -> int:
-        """Number of replicas that the spec asks for now."""
-        deployment = self.world.deployment
-        return 0 if deployment.spec.suspend or deployment.deleting else deployment.spec.replicas
+        """Number of replicas that the spec asks for."""
+        return self.world.deployment.spec.replicas
 
     @property
     def ready(self) -> int:
-        """Number of replicas that answer."""
+        """Number of replicas that serve."""
         return sum(replica.ready for replica in self.replicas)
 
     @property
     def updated(self) -> int:
-        """Number of replicas of the current revision that answer."""
+        """Number of replicas of the current revision that serve."""
         return sum(replica.ready and replica.current for replica in self.replicas)
 
 
-def service_conflict(world: World) -> Failure | None:
-    """Return the failure of a Service of our name that belongs to somebody else, if there is one."""
-    if not world.service.foreign:
-        return None
-    name = world.deployment.metadata.name
-    return Failure(Reason.SERVICE_CONFLICT, f"a Service {name} exists and was not made for this deployment")
+_Verdict = tuple[str, Reason | str, str]
+"""Status, reason and message of a condition."""
 
 
-_Said = tuple[str, Reason, str]
-
-
-def conditions(verdicts: Verdicts) -> tuple[Condition, ...]:
+def conditions(report: Report) -> tuple[Condition, ...]:
     """Return all conditions; the time of one changes only when its status does."""
-    deployment = verdicts.world.deployment
+    deployment = report.world.deployment
     before = {condition.type: condition for condition in deployment.status.conditions}
-    said: dict[ConditionType, _Said] = {
-        ConditionType.READY: _ready(verdicts),
-        ConditionType.RECONCILING: _reconciling(verdicts),
-        ConditionType.STALLED: _stalled(verdicts),
-        ConditionType.PLANNED: _planned(verdicts),
-        ConditionType.ENDPOINT_PUBLISHED: _endpoint(verdicts),
+    found: dict[ConditionType, _Verdict] = {
+        ConditionType.READY: _ready(report),
+        ConditionType.RECONCILING: _reconciling(report),
+        ConditionType.STALLED: _stalled(report),
+        ConditionType.PLANNED: _planned(report),
+        ConditionType.ENDPOINT_PUBLISHED: _endpoint(report),
     }
     return tuple(
-        _condition(kind, words, before.get(kind), deployment.metadata.generation, verdicts.world.now)
-        for kind, words in said.items()
+        _condition(kind, verdict, before.get(kind), deployment.metadata.generation, report.world.now)
+        for kind, verdict in found.items()
     )
 
 
-def _condition(kind: ConditionType, said: _Said, before: Condition | None, generation: int, now: datetime) -> Condition:
-    status, reason, message = said
-    same = before is not None and before.status == status
+def _condition(
+    kind: ConditionType, verdict: _Verdict, before: Condition | None, generation: int, now: datetime
+) -> Condition:
+    status, reason, message = verdict
+    same = before if before is not None and before.status == status else None
     return Condition(
         type=kind,
         status=status,
         reason=reason,
         message=message,
         observed_generation=generation,
-        last_transition_time=before.last_transition_time if before is not None and same else format_time(now),
+        last_transition_time=same.last_transition_time if same is not None else format_time(now),
     )
 
 
-def _ready(verdicts: Verdicts) -> _Said:
-    spec, wanted, ready = verdicts.world.deployment.spec, verdicts.wanted, verdicts.ready
-    if verdicts.world.deployment.deleting:
-        return "False", Reason.TERMINATING, _worst_message(verdicts) or "everything rented is being given back"
+def _ready(report: Report) -> _Verdict:
+    spec, wanted, ready = report.world.deployment.spec, report.wanted, report.ready
+    if report.world.deployment.deleting:
+        worst = _worst(report)
+        if worst is None:
+            return "False", Reason.TERMINATING, "its nodes are being torn down"
+        return "False", worst.finding.reason, worst.finding.message
+    if report.world.unreadable:
+        return "False", Reason.INVALID_SPEC, report.world.unreadable
     if spec.suspend:
         return (
             "False",
             Reason.SUSPENDED,
             "spec.suspend is true"
-            + ("; nothing is rented" if not verdicts.replicas else "; everything rented is being given back"),
+            + ("; nothing is rented" if not report.replicas else "; all nodes are being torn down"),
         )
     if wanted == 0:
         return "False", Reason.SCALED_TO_ZERO, "spec.replicas is 0"
-    if ready >= wanted and verdicts.reachable_endpoint:
+    if ready >= wanted and report.endpoint.answers:
         return "True", Reason.READY, f"{ready} of {wanted} replicas answer" if wanted > 1 else "the model answers"
     if ready >= wanted:
-        return "False", Reason.PUBLISHING_ENDPOINT, verdicts.endpoint_detail or "the Service does not answer yet"
-    worst = _worst(verdicts)
+        return "False", Reason.PUBLISHING_ENDPOINT, report.endpoint.detail
+    worst = _worst(report)
     count = f"{ready} of {wanted} replicas answer; " if wanted > 1 else ""
     if worst is not None:
         who = f"{worst.name}: " if wanted > 1 else ""
-        return "False", worst.assessment.reason, f"{count}{who}{_with_retry(worst.assessment)}"
-    if verdicts.blocked is not None:
-        return "False", verdicts.blocked.reason, verdicts.blocked.message
+        return "False", worst.finding.reason, f"{count}{who}{_with_retry(worst.finding)}"
+    if report.decision.blocked is not None:
+        return "False", report.decision.blocked.reason, report.decision.blocked.message
     return "False", Reason.PLANNING, f"{count}replicas are about to be launched"
 
 
-def _reconciling(verdicts: Verdicts) -> _Said:
-    if _stalled(verdicts)[0] == "True":
-        return "False", Reason.PLANNED if verdicts.blocked is None else verdicts.blocked.reason, "see Stalled"
-    status, reason, message = _ready(verdicts)
+def _reconciling(report: Report) -> _Verdict:
+    if _stalled(report)[0] == "True":
+        return (
+            "False",
+            Reason.PLANNED if report.decision.blocked is None else report.decision.blocked.reason,
+            "see Stalled",
+        )
+    status, reason, message = _ready(report)
     if reason in (Reason.SUSPENDED, Reason.SCALED_TO_ZERO):
-        busy = bool(verdicts.replicas)
-        return ("True", Reason.TERMINATING, "replicas are being given back") if busy else ("False", reason, message)
+        busy = bool(report.replicas)
+        return ("True", Reason.TERMINATING, "replicas are being torn down") if busy else ("False", reason, message)
     if status == "False":
         return "True", reason, message
-    leaving = [replica for replica in verdicts.replicas if not replica.ready or not replica.current]
-    if verdicts.updated < verdicts.wanted or leaving:
-        text = f"{verdicts.updated} of {verdicts.wanted} replicas run the current spec"
+    leaving = [replica for replica in report.replicas if not replica.ready or not replica.current]
+    if report.updated < report.wanted or leaving:
+        text = f"{report.updated} of {report.wanted} replicas run the current spec"
         return "True", Reason.ROLLING_OUT, text + (f"; {len(leaving)} of an older one remain" if leaving else "")
     return "False", Reason.READY, "nothing is left to do"
 
 
-def _stalled(verdicts: Verdicts) -> _Said:
+def _stalled(report: Report) -> _Verdict:
     """True: nothing more happens until somebody changes something."""
-    failure = verdicts.world.plan_failure
-    if failure is not None and not verdicts.world.deployment.deleting:
-        return "True", failure.reason, failure.message
-    final = next((replica for replica in verdicts.replicas if replica.assessment.final), None)
+    plan = report.plan
+    if isinstance(plan, Refused) and not report.world.deployment.deleting:
+        return "True", plan.reason, plan.message
+    final = next((replica for replica in report.replicas if replica.finding.final), None)
     if final is not None:
-        text = f"{final.assessment.message}; it is not tried again because resources.retryUntilUp is false"
-        return "True", final.assessment.reason, text
-    return "False", Reason.PLANNED, "nothing stands in the way that only a person can move"
+        text = f"{final.finding.message}; it is not retried because resources.retryUntilUp is false"
+        return "True", final.finding.reason, text
+    return "False", Reason.PLANNED, "the operator can continue without your help"
 
 
-def _planned(verdicts: Verdicts) -> _Said:
-    failure, plan = verdicts.world.plan_failure, verdicts.world.plan
-    if failure is not None:
-        return "False", failure.reason, failure.message
-    if plan is None:
-        return "Unknown", Reason.PLANNING, "no plan yet"
+def _planned(report: Report) -> _Verdict:
+    plan = report.plan
+    if isinstance(plan, Refused):
+        return "False", plan.reason, plan.message
     return "True", Reason.PLANNED, plan.reason or f"verdict {Verdict(plan.verdict)}"
 
 
-def _endpoint(verdicts: Verdicts) -> _Said:
-    if (conflict := service_conflict(verdicts.world)) is not None:
-        return "False", conflict.reason, conflict.message
-    if not verdicts.ready:
+def _endpoint(report: Report) -> _Verdict:
+    if report.world.service_conflict:
+        name = report.world.deployment.metadata.name
+        return "False", Reason.SERVICE_CONFLICT, f"a Service {name} exists and was not made for this deployment"
+    if not report.ready:
         return "False", Reason.NO_READY_REPLICAS, "no replica answers"
-    if not verdicts.reachable_endpoint:
-        return "False", Reason.ENDPOINT_UNREACHABLE, verdicts.endpoint_detail or "the Service does not answer yet"
+    if not report.endpoint.answers:
+        return "False", Reason.ENDPOINT_UNREACHABLE, report.endpoint.detail
     return "True", Reason.ENDPOINT_PUBLISHED, "the Service leads to the replicas that answer"
 
 
 _WORST_FIRST = (Phase.FAILED, Phase.STARTING, Phase.LAUNCHING, Phase.PENDING, Phase.TERMINATING)
 
 
-def _worst(verdicts: Verdicts) -> Replica | None:
+def _worst(report: Report) -> Replica | None:
     """Return the replica whose words say best why the deployment is not ready."""
-    candidates: Iterable[Replica] = [replica for replica in verdicts.replicas if not replica.ready]
+    candidates = [replica for replica in report.replicas if not replica.ready]
     return min(
         candidates,
-        key=lambda replica: (not replica.current, _WORST_FIRST.index(replica.assessment.phase), replica.name.ordinal),
+        key=lambda replica: (not replica.current, _WORST_FIRST.index(replica.finding.phase), replica.name.ordinal),
         default=None,
     )
 
 
-def _worst_message(verdicts: Verdicts) -> str:
-    worst = _worst(verdicts)
-    return worst.assessment.message if worst is not None else ""
-
-
-def _with_retry(assessment: Assessment) -> str:
-    if assessment.retry_after is None or assessment.attempts < 1 or assessment.phase is not Phase.FAILED:
-        return assessment.message
-    moment = format_time(assessment.retry_after)
-    return f"{assessment.message} (attempt {assessment.attempts} failed; next at {moment})"
+def _with_retry(finding: Finding) -> str:
+    ledger = finding.ledger
+    if ledger.retry_after is None or ledger.attempts < 1 or finding.phase is not Phase.FAILED:
+        return finding.message
+    return f"{finding.message} (attempt {ledger.attempts} failed; next at {format_time(ledger.retry_after)})"

@@ -1,214 +1,338 @@
-"""``decide(world) -> Decision``: the whole control loop's mind, on one page.
+"""``decide(world, plan) -> Decision``: the judgement of the control loop, on one page.
 
-1. An object on its way out, or suspended, wants no replicas; everything that exists is retired.
+1. An object that is being deleted, or suspended, wants no replicas; everything that exists is retired.
 2. Nothing is launched before the finalizer is on the object, so that nothing rented is ever forgotten.
-3. :mod:`.rollout` says which replicas stay, come and go; :mod:`.instance` says of each what it is and what helps it.
-4. The Service leads to exactly the replicas that answer; ``Ready`` needs an answer through it.
-5. The status is computed here too, from the same assessments, and written once.
+3. :mod:`.rollout` says which replicas stay, come and go; :mod:`.replica` says of each what it is and what helps it.
+4. :mod:`.endpoint` leads the Service to exactly the replicas that serve. Its actions come first: traffic waits for
+   nothing else.
+5. What a rule needs to know it asks for. A rule may wait for an answer; a decision never fails for want of one.
+
+The function is pure: the same world and plan give the same decision.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Phase
-from deepseek_operator.api.v1alpha1 import FINALIZER
-from deepseek_operator.reconcile.actions import (
-    Action,
-    AddFinalizer,
-    ApplyService,
-    ApplyServiceAccount,
-    PublishEndpoints,
-    RemoveFinalizer,
-)
-from deepseek_operator.reconcile.conditions import Replica, Verdicts, service_conflict
-from deepseek_operator.reconcile.instance import answers, assess, retire
-from deepseek_operator.reconcile.naming import ClusterName, cluster_name, parse_cluster_name, revision_of, uid_prefix
-from deepseek_operator.reconcile.rollout import Rollout, limits, plan_rollout
-from deepseek_operator.reconcile.status import compute_status
-from deepseek_operator.reconcile.view import View
-from deepseek_operator.reconcile.world import Failure, World
+from deepseek_operator.api.spec import EngineName
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger, Phase
+from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, FINALIZER
+from deepseek_operator.engines import get_engine
+from deepseek_operator.facts.base import Address, Fact, Failure, Known, ProbeTarget
+from deepseek_operator.facts.clock import elapsed
+from deepseek_operator.facts.names import ClusterName, cluster_name, revision_of
+from deepseek_operator.facts.world import Question, QuestionKind, ReplicaFacts, Seen, World
+from deepseek_operator.planning import Planned, Refused
+from deepseek_operator.reconcile.actions import Action, AddFinalizer, RemoveFinalizer
+from deepseek_operator.reconcile.endpoint import publish, service_address
+from deepseek_operator.reconcile.replica.leaving import draining
+from deepseek_operator.reconcile.replica.ledger import advance
+from deepseek_operator.reconcile.replica.rules import leave, want
+from deepseek_operator.reconcile.replica.view import KUBERNETES, Finding, View, look
+from deepseek_operator.reconcile.rollout import Existing, Rollout, limits, plan_rollout
 
-__all__ = ["Decision", "decide", "known_names"]
+__all__ = ["Decision", "Replica", "decide"]
 
-STARTUP_SECONDS_WITHOUT_PLAN = 3600
+RECOVERY_S = 60
+"""Seconds for which a silent replica of an older revision may come back before it is removed. It is never repaired."""
+BLOCKED_LOOK_S = 5.0
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A replica with what was found of it."""
+
+    name: ClusterName
+    current: bool
+    view: View
+    finding: Finding
+
+    @property
+    def ready(self) -> bool:
+        """Whether the Service leads to it."""
+        return self.finding.phase is Phase.READY
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do now, what to say, and when to look again although nothing may have happened.
+    """What to do now, what to find out, and when to look again although nothing may have happened.
 
     Attributes
     ----------
-    status
-        None for an object that is about to be released: there is nobody left to tell.
+    publish
+        Actions on the Service and its slices, done first.
+    actions
+        Actions on replicas; each is independent of the others.
+    finalizer
+        Change of the object's finalizer.
+    targets
+        Addresses to probe from now on.
+    abandoned
+        Names that may still exist although the object is released, because its user said so.
     next_look_s
         Seconds; None when only an event can change anything.
     """
 
-    actions: tuple[Action, ...]
-    status: DeepSeekDeploymentStatus | None
-    next_look_s: float | None
+    replicas: tuple[Replica, ...] = ()
+    blocked: Failure | None = None
+    publish: tuple[Action, ...] = ()
+    actions: tuple[tuple[ClusterName, Action], ...] = ()
+    finalizer: AddFinalizer | RemoveFinalizer | None = None
+    asks: tuple[Question, ...] = ()
+    targets: Mapping[Address, ProbeTarget] = field(default_factory=dict)
+    abandoned: tuple[ClusterName, ...] = ()
+    next_look_s: float | None = None
+
+    @property
+    def released(self) -> bool:
+        """Whether the object is being released, so that there is no status to write."""
+        return isinstance(self.finalizer, RemoveFinalizer)
 
 
-def decide(world: World) -> Decision:
-    """Return what brings the world nearer to the spec, and what the status says meanwhile."""
+def decide(world: World, plan: Planned | Refused, *, launches_waiting: bool = False) -> Decision:
+    """Return what brings the world nearer to the spec.
+
+    Parameters
+    ----------
+    launches_waiting
+        Launches of other deployments wait for a free launch worker.
+    """
     deployment = world.deployment
     held = FINALIZER in deployment.metadata.finalizers
     if deployment.deleting and not held:
-        return Decision((), None, None)
+        return Decision()
 
-    views = {name: _view(world, name) for name in known_names(world)}
-    rollout = _rollout(world, views)
-    replicas = _assess(world, views, rollout)
-    if deployment.deleting and world.skypilot.reachable and not replicas:
-        return Decision((RemoveFinalizer(),), None, None)
-
-    publishing = _publishing(world, replicas) if not deployment.deleting else ()
-    reachable, detail = _endpoint_answers(world, replicas, publishing)
-    blocked = _blocked(world)
-    verdicts = Verdicts(world, replicas, blocked, reachable, detail)
-    actions: list[Action] = []
-    if not held:
-        actions.append(AddFinalizer())
-    else:
-        if not world.service_account_exists and not deployment.deleting and world.plan is not None:
-            actions.append(ApplyServiceAccount())
-        actions += [action for replica in replicas for action in replica.assessment.actions]
-        actions += publishing
-    looks = [replica.assessment.next_look_s for replica in replicas if replica.assessment.next_look_s is not None]
-    if (replicas and not reachable and verdicts.ready) or blocked is not None or not world.skypilot.reachable:
-        looks.append(5.0)
-    if not held:
-        looks.append(0.1)
-    return Decision(tuple(actions), compute_status(verdicts, views), min(looks, default=None))
-
-
-def known_names(world: World) -> tuple[ClusterName, ...]:
-    """Return every cluster name of this deployment that anybody knows of: its status, SkyPilot, or Kubernetes."""
-    found: Iterable[str] = {
-        *(instance.name for instance in world.deployment.status.instances),
-        *world.skypilot.rows,
-        *(name for name, requests in world.skypilot.requests.items() if requests),
-        *(pod.cluster_name for pod in world.pods),
-        *(service.cluster_name for service in world.launched_services),
+    planned = plan if isinstance(plan, Planned) else None
+    revision = revision_of(deployment.spec)
+    ledgers = {instance.name: instance.ledger for instance in deployment.status.instances}
+    views = {
+        name: look(world, facts, ledgers.get(str(name), Ledger()), planned, current=name.runs(revision))
+        for name, facts in world.replicas.items()
     }
-    uid = uid_prefix(world.deployment.metadata.uid)
-    names = (parse_cluster_name(name) for name in found)
-    return tuple(sorted(name for name in names if name is not None and name.uid == uid))
+    wanted = 0 if deployment.spec.suspend or deployment.deleting else deployment.spec.replicas
+    complete = sum(view.serving and name.runs(revision) for name, view in views.items()) >= wanted
+    blocked, asks = _blocked(world, plan, complete=complete)
+    views = {name: replace(view, blocked=blocked, launches_waiting=launches_waiting) for name, view in views.items()}
+    rollout = _rollout(world, views, revision, may_add=planned is not None)
+    replicas = _find(world, views, rollout, revision, planned, blocked, launches_waiting)
+    replicas = tuple(_shown(replica, deployment.status) for replica in replicas)
+    if deployment.deleting and (release := _release(world, replicas)) is not None:
+        return release
+
+    serving = [replica.view.address for replica in replicas if replica.ready and replica.view.address is not None]
+    serving += _unattributed(world, replicas)
+    actions = [(replica.name, action) for replica in replicas for action in replica.finding.actions]
+    looks = [replica.finding.next_look_s for replica in replicas if replica.finding.next_look_s is not None]
+    if wanted and (blocked is not None or not isinstance(world.skypilot, Known)):
+        looks.append(BLOCKED_LOOK_S)
+    return Decision(
+        replicas=replicas,
+        blocked=blocked,
+        publish=publish(world, planned, serving, draining=_draining(replicas)),
+        actions=tuple(actions) if held else (),
+        finalizer=None if held else AddFinalizer(),
+        asks=(*asks, *_endpoint_questions(world, replicas), *(a for r in replicas for a in r.finding.asks)),
+        targets=_targets(world, replicas, planned),
+        next_look_s=min(looks, default=None),
+    )
 
 
-def _rollout(world: World, views: dict[ClusterName, View]) -> Rollout:
+def _release(world: World, replicas: tuple[Replica, ...]) -> Decision | None:
+    """Let the object go when it is certain that nothing is left, or when its user insists."""
+    if world.deployment.metadata.annotations.get(ANNOTATION_ABANDON) == "true":
+        return Decision(finalizer=RemoveFinalizer(), abandoned=tuple(replica.name for replica in replicas))
+    if replicas or not isinstance(world.skypilot, Known):
+        return None
+    return Decision(finalizer=RemoveFinalizer())
+
+
+def _rollout(world: World, views: Mapping[ClusterName, View], revision: str, *, may_add: bool) -> Rollout:
     spec = world.deployment.spec
     if world.deployment.deleting or spec.suspend:
         return Rollout(retire=tuple(views))
+    if world.unreadable:
+        return Rollout(serve=tuple(views))  # what the spec wants is not known, so nothing is taken away
     surge, unavailable = limits(spec.update_strategy, spec.replicas)
-    # A replica whose trace is only our own status (waiting for its next attempt) counts as existing.
+    strays = _strays(world, views.values())
+    costs = {instance.name: instance.hourly_cost for instance in world.deployment.status.instances}
+    existing = [
+        Existing(
+            name=name,
+            current=name.runs(revision),
+            serving=view.serving,
+            published=view.published,
+            recovering=_recovering(view) or (bool(strays) and _unplaced(view)),
+            present=view.exists,
+            leaving=view.ledger.leaving_since is not None,
+            hourly_cost=_dollars(costs.get(str(name))),
+        )
+        for name, view in views.items()
+    ]
     return plan_rollout(
-        replicas=spec.replicas,
-        surge=surge,
-        unavailable=unavailable,
-        revision=revision_of(spec),
-        existing=views,
-        ready=frozenset(name for name, view in views.items() if answers(view)),
-        may_add=world.plan is not None and world.plan_failure is None,
+        replicas=spec.replicas, surge=surge, unavailable=unavailable, existing=existing, may_add=may_add
     )
 
 
-def _assess(world: World, views: dict[ClusterName, View], rollout: Rollout) -> tuple[Replica, ...]:
-    revision = revision_of(world.deployment.spec)
-    replicas = [Replica(name, True, assess(views[name])) for name in rollout.keep]
+def _recovering(view: View) -> bool:
+    """Return whether a replica that served stopped answering so recently that it may come back by itself."""
+    ledger = advance(view, wanted=True)
+    if view.address is None or ledger.silent_since is None:
+        return False
+    return elapsed(view.now, ledger.silent_since) < RECOVERY_S
+
+
+def _dollars(text: str | None) -> Decimal | None:
+    try:
+        return Decimal(text) if text is not None else None
+    except ArithmeticError:
+        return None
+
+
+def _find(
+    world: World,
+    views: Mapping[ClusterName, View],
+    rollout: Rollout,
+    revision: str,
+    plan: Planned | None,
+    blocked: Failure | None,
+    launches_waiting: bool,
+) -> tuple[Replica, ...]:
+    replicas = []
+    for name in rollout.keep:
+        view = replace(views[name], may_launch=name in rollout.launchable or views[name].exists)
+        replicas.append(Replica(name, True, view, want(view)))
     for ordinal in rollout.add:
         name = cluster_name(world.deployment, revision, ordinal)
-        views[name] = _view(world, name)
-        replicas.append(Replica(name, True, assess(views[name])))
+        facts = ReplicaFacts(name, skypilot=_absent(world))
+        view = look(world, facts, Ledger(), plan, current=True)
+        view = replace(view, blocked=blocked, launches_waiting=launches_waiting)
+        replicas.append(Replica(name, True, view, want(view)))
     for name in rollout.serve:
-        # Left alone: an older revision is never repaired, only used while it answers.
-        assessment = assess(views[name])
-        replicas.append(Replica(name, False, replace(assessment, actions=())))
+        # An older revision is used while it serves and never repaired: its successor is on the way.
+        finding = want(views[name])
+        replicas.append(Replica(name, False, views[name], replace(finding, actions=(), asks=())))
     for name in rollout.retire:
-        leaving = retire(views[name], drain=not world.deployment.deleting)
-        if leaving is not None:
-            replicas.append(Replica(name, name.revision == revision, leaving))
+        found = leave(views[name])
+        if found is not None:
+            replicas.append(Replica(name, name.runs(revision), views[name], found))
     return tuple(replicas)
 
 
-def _view(world: World, name: ClusterName) -> View:
-    deployment, plan = world.deployment, world.plan
-    address = world.addresses.get(name)
-    previous = _previous(world, name)
-    row = world.skypilot.rows.get(name)
-    nodes = row.nodes if row is not None else (plan.nodes if plan is not None else 1)
-    return View(
-        now=world.now,
-        name=name,
-        nodes=nodes,
-        startup_seconds=plan.startup_seconds if plan is not None else STARTUP_SECONDS_WITHOUT_PLAN,
-        provision_timeout_seconds=deployment.spec.resources.provision_timeout_seconds,
-        retry=deployment.spec.resources.retry_until_up,
-        reachable=world.skypilot.reachable,
-        unreachable_because=world.skypilot.message,
-        blocked=_blocked(world),
-        previous=previous,
-        row=row,
-        requests=world.skypilot.requests.get(name, ()),
-        outcome=world.outcomes.get(name),
-        job=world.jobs.get(name),
-        pods=tuple(pod for pod in world.pods if pod.cluster_name == name),
-        services=tuple(service for service in world.launched_services if service.cluster_name == name),
-        address=address,
-        probe=world.probes.get(address) if address is not None else None,
+def _shown(replica: Replica, status: DeepSeekDeploymentStatus) -> Replica:
+    """Let a replica go on saying what its status says where nothing new is known of it."""
+    finding = replica.finding
+    said = next((instance for instance in status.instances if instance.name == str(replica.name)), None)
+    if not finding.passing or said is None or not said.reason or said.phase is Phase.READY:
+        return replica
+    if (said.phase is Phase.TERMINATING) != (finding.phase is Phase.TERMINATING):
+        return replica
+    return replace(replica, finding=replace(finding, phase=said.phase, reason=said.reason, message=said.message))
+
+
+def _absent(world: World) -> Fact[Seen]:
+    if isinstance(world.skypilot, Known):
+        return Known(Seen(), world.skypilot.at)
+    return world.skypilot
+
+
+def _blocked(world: World, plan: Planned | Refused, *, complete: bool) -> tuple[Failure | None, tuple[Question, ...]]:
+    """Return why nothing may be launched in this pass, and what has to be asked to know better.
+
+    Parameters
+    ----------
+    complete
+        All wanted replicas serve, so nothing is going to be launched and no Secret is read.
+    """
+    deployment = world.deployment
+    if world.unreadable:
+        return Failure(Reason.INVALID_SPEC, world.unreadable), ()
+    if isinstance(plan, Refused):
+        return Failure(plan.reason, plan.message), ()
+    if world.namespace_terminating:
+        message = f"namespace {deployment.metadata.namespace} is being deleted; nothing is launched in it"
+        return Failure(Reason.NAMESPACE_TERMINATING, message), ()
+    if world.service_conflict:
+        name = deployment.metadata.name
+        return Failure(Reason.SERVICE_CONFLICT, f"a Service {name} exists and was not made for this deployment"), ()
+    answers = {ref: world.secrets.get(ref) for ref in (() if complete else plan.secrets)}
+    namespace = deployment.metadata.namespace
+    asks = tuple(
+        Question(QuestionKind.SECRET, f"{namespace}/{ref.name}/{ref.key}")
+        for ref, answer in answers.items()
+        if not (isinstance(answer, Known) and answer.value == "")
     )
+    missing = [answer.value for answer in answers.values() if isinstance(answer, Known) and answer.value]
+    if missing:
+        return Failure(Reason.SECRET_NOT_FOUND, "; ".join(missing)), asks
+    if asks:
+        return Failure(Reason.PLANNING, "checking that the Secrets of the spec exist"), asks
+    if FINALIZER not in deployment.metadata.finalizers:
+        return Failure(Reason.PLANNING, "planned; SkyPilot is asked for nodes next"), ()
+    return None, ()
 
 
-def _previous(world: World, name: str) -> Instance | None:
-    return next((instance for instance in world.deployment.status.instances if instance.name == name), None)
+def _endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Question, ...]:
+    """Ask where rented machines answer, once for each launch; and of those without a record, whether they are gone."""
+    found = []
+    for replica in replicas:
+        view = replica.view
+        if not view.rented or view.requests or not isinstance(view.facts.skypilot, Known):
+            continue
+        if view.cluster is not None and view.address is None and view.ledger.port:
+            found.append(Question(QuestionKind.ENDPOINT, str(replica.name), view.ledger.port))
+        if view.cluster is None and view.address is not None and not isinstance(view.facts.terminated, Known):
+            found.append(Question(QuestionKind.HISTORY, str(replica.name)))
+    return tuple(found)
 
 
-def _blocked(world: World) -> Failure | None:
-    """Return why nothing may be launched in this pass."""
-    if world.plan_failure is not None:
-        return world.plan_failure
-    if world.missing_secrets:
-        return Failure(Reason.SECRET_NOT_FOUND, "; ".join(world.missing_secrets))
-    if (conflict := service_conflict(world)) is not None:
-        return conflict
-    if FINALIZER not in world.deployment.metadata.finalizers:
-        return Failure(Reason.PLANNING, "planned; SkyPilot is asked for nodes next")
-    return None
+def _draining(replicas: tuple[Replica, ...]) -> list[Address]:
+    leaving = [replica for replica in replicas if replica.finding.phase is Phase.TERMINATING]
+    views = [replace(replica.view, ledger=replica.finding.ledger) for replica in leaving]
+    return [view.address for view in views if view.address is not None and draining(view)]
 
 
-def _publishing(world: World, replicas: tuple[Replica, ...]) -> tuple[Action, ...]:
-    plan, service = world.plan, world.service
-    if plan is None or service.foreign:
+def _unattributed(world: World, replicas: tuple[Replica, ...]) -> list[Address]:
+    """Return published addresses that may belong to a rented replica of which nobody knows yet where it answers."""
+    staying = [replica.view for replica in replicas if replica.finding.phase is not Phase.TERMINATING]
+    return _strays(world, (replica.view for replica in replicas)) if any(map(_unplaced, staying)) else []
+
+
+def _strays(world: World, views: Iterable[View]) -> list[Address]:
+    known = {view.address for view in views}
+    return [address for address in world.published if address not in known]
+
+
+def _unplaced(view: View) -> bool:
+    """Return whether a replica may answer somewhere without anybody knowing where, as after a lost status."""
+    if view.address is not None or view.facts.pods or view.infra == KUBERNETES:
+        return False
+    if not isinstance(view.facts.skypilot, Known):
+        # Not asked since the start of this process; or away, and what was launched may be anywhere.
+        return view.facts.skypilot.since is None or view.ledger.launched_at is not None
+    return view.cluster is not None and not isinstance(view.facts.endpoint, Known)
+
+
+def _targets(world: World, replicas: tuple[Replica, ...], plan: Planned | None) -> Mapping[Address, ProbeTarget]:
+    found: dict[Address, ProbeTarget] = {}
+    for replica in replicas:
+        view, ledger = replica.view, replica.finding.ledger
+        if view.address is None:
+            continue
+        series: tuple[str, ...] = ()
+        if replica.finding.phase is Phase.TERMINATING and ledger.engine and draining(replace(view, ledger=ledger)):
+            series = _running_series(ledger.engine)
+        path = ledger.health_path or (plan.health_path if plan is not None else "/health")
+        found[view.address] = ProbeTarget(path, trusted=ledger.ready_since is not None, running=series)
+    address = service_address(world)
+    if address is not None and any(replica.ready for replica in replicas):
+        path = next(iter(found.values())).path if found else "/health"
+        found[address] = ProbeTarget(path, keep_alive=False)
+    return found
+
+
+def _running_series(engine: str) -> tuple[str, ...]:
+    if engine not in EngineName.__members__.values():
         return ()
-    actions: list[Action] = []
-    kind = world.deployment.spec.endpoint.type
-    if not service.exists or (service.port, service.type) != (plan.port, kind):
-        actions.append(ApplyService(plan.port, plan.port, kind))
-    hosts = _ready_hosts(world, replicas)
-    if hosts != service.addresses or (hosts and service.target_port != plan.port):
-        actions.append(PublishEndpoints(hosts, plan.port))
-    return tuple(actions)
-
-
-def _ready_hosts(world: World, replicas: tuple[Replica, ...]) -> tuple[str, ...]:
-    serving = [replica for replica in replicas if replica.assessment.phase is Phase.READY]
-    return tuple(sorted(world.addresses[replica.name].rsplit(":", 1)[0] for replica in serving))
-
-
-def _endpoint_answers(world: World, replicas: tuple[Replica, ...], publishing: tuple[Action, ...]) -> tuple[bool, str]:
-    """Return whether the engine answers through the Service, and what is missing if not."""
-    service = world.service
-    if not any(replica.ready for replica in replicas):
-        return False, ""
-    # Where it leads to changes while it leads somewhere: what was true through it a moment ago still is.
-    leads = bool(service.addresses) and not any(isinstance(action, ApplyService) for action in publishing)
-    if not service.exists or (publishing and not leads):
-        return False, "the Service is being brought up to date"
-    if service.cluster_ip is None:
-        return False, "the Service has no cluster IP yet"
-    probe = world.probes.get(f"{service.cluster_ip}:{service.port}")
-    if probe is None:
-        return False, "the Service was not asked yet"
-    return probe.healthy, probe.detail
+    metrics = get_engine(EngineName(engine)).metrics
+    return (metrics.running, metrics.waiting)

@@ -10,6 +10,7 @@ __all__ = ["EventNote", "notes"]
 
 _NORMAL: Final = frozenset(
     {
+        Reason.STARTING,
         Reason.PLANNING,
         Reason.PLANNED,
         Reason.QUEUED,
@@ -41,7 +42,7 @@ def notes(before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus) -> 
     earlier = {instance.name: instance for instance in before.instances}
     for instance in after.instances:
         old = earlier.get(instance.name)
-        if old is None or (old.phase, old.reason, old.failure) != (instance.phase, instance.reason, instance.failure):
+        if _worth_an_event(old, instance):
             found.append(_of_instance(instance))
     left = {instance.name for instance in after.instances}
     found += [
@@ -55,10 +56,22 @@ def notes(before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus) -> 
             continue
         note = EventNote(_type(new_condition.reason), new_condition.reason, new_condition.message)
         if kind is ConditionType.READY and new_condition.status == "False":
-            continue  # its cause was told by the instance
+            continue  # the Event of the replica has named the cause
         if new_condition.status == "True":
             found.append(note)
     return tuple(dict.fromkeys(found))
+
+
+_QUIET: Final = frozenset({Reason.PLANNING, Reason.STARTING, Reason.READY})
+"""Stages of a replica that say nothing new; the condition Ready has an Event of its own."""
+
+
+def _worth_an_event(old: Instance | None, new: Instance) -> bool:
+    if old is None:
+        return new.reason not in _QUIET
+    if (old.phase, old.reason, old.ledger.counted) == (new.phase, new.reason, new.ledger.counted):
+        return False
+    return new.reason not in _QUIET or (new.reason == Reason.READY and old.phase is Phase.FAILED)
 
 
 def _of_instance(instance: Instance) -> EventNote:

@@ -1,18 +1,51 @@
 """Which replicas are wanted: their number, surge and unavailability. Integers and names only.
 
 Invariants (tested as properties): the replicas that exist never exceed ``replicas + maxSurge`` because of what is
-started here, and while a change rolls out the replicas that answer never fall below ``replicas - maxUnavailable``
+started here, and while a change rolls out the replicas that serve never fall below ``replicas - maxUnavailable``
 because of what is stopped here.
 """
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 from deepseek_operator.api.spec import UpdateStrategy
-from deepseek_operator.reconcile.naming import ClusterName
+from deepseek_operator.facts.names import ClusterName
 
-__all__ = ["Rollout", "limits", "plan_rollout"]
+__all__ = ["Existing", "Rollout", "limits", "plan_rollout"]
+
+
+@dataclass(frozen=True)
+class Existing:
+    """A replica as the rollout sees it.
+
+    Attributes
+    ----------
+    current
+        It runs the current revision.
+    serving
+        The Service leads to it, or should.
+    published
+        The Service leads to it. Only then does it replace an older one.
+    recovering
+        It served a moment ago and may come back by itself.
+    present
+        Something of it exists: it takes up nodes.
+    leaving
+        Its removal has begun.
+    hourly_cost
+        US dollars an hour; None if unknown.
+    """
+
+    name: ClusterName
+    current: bool
+    serving: bool
+    published: bool = True
+    recovering: bool = False
+    present: bool = True
+    leaving: bool = False
+    hourly_cost: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -24,17 +57,20 @@ class Rollout:
     keep
         Of the current revision: repaired when they break.
     serve
-        Of older revisions: stay as long as they answer, never repaired.
+        Of older revisions: stay while they serve, never repaired.
     add
         Ordinals of the current revision to start.
     retire
         To be torn down.
+    launchable
+        Of ``keep``: those that may be launched again now if nothing of them exists.
     """
 
     keep: tuple[ClusterName, ...] = ()
     serve: tuple[ClusterName, ...] = ()
     add: tuple[int, ...] = ()
     retire: tuple[ClusterName, ...] = ()
+    launchable: frozenset[ClusterName] = frozenset()
 
 
 def limits(strategy: UpdateStrategy, replicas: int) -> tuple[int, int]:
@@ -48,50 +84,60 @@ def limits(strategy: UpdateStrategy, replicas: int) -> tuple[int, int]:
 
 
 def plan_rollout(
-    *,
-    replicas: int,
-    surge: int,
-    unavailable: int,
-    revision: str,
-    existing: Iterable[ClusterName],
-    ready: frozenset[str],
-    may_add: bool,
+    *, replicas: int, surge: int, unavailable: int, existing: Iterable[Existing], may_add: bool
 ) -> Rollout:
     """Return which replicas stay, come and go.
 
     Parameters
     ----------
     existing
-        Every replica of which anything is left, those on their way out included.
-    ready
-        Names of those that answer.
+        Every replica of which anything is left or remembered, those on their way out included.
     may_add
-        Whether the current spec can be launched at all; if not, what serves is left alone.
+        Whether the current spec can be launched at all. If not, nothing is added or replaced, but what exceeds
+        ``replicas`` is still taken away.
     """
-    names = sorted(existing, key=lambda name: (name.revision, name.ordinal))
-    current = [name for name in names if name.revision == revision]
-    older = [name for name in names if name.revision != revision]
+    found = sorted(existing, key=_preference)
+    current = [one for one in found if one.current]
+    older = [one for one in found if not one.current]
     if not may_add:
-        return Rollout(keep=tuple(current), serve=tuple(older))
+        stay = [one for one in found if one.current or one.serving or one.recovering][:replicas]
+        return Rollout(
+            keep=tuple(one.name for one in stay if one.current),
+            serve=tuple(one.name for one in stay if not one.current),
+            retire=tuple(one.name for one in found if one not in stay),
+        )
 
-    # Scaling down: those that answer stay first, then the lowest ordinals.
-    preferred = sorted(current, key=lambda name: (name not in ready, name.ordinal))
-    keep, retire = preferred[:replicas], preferred[replicas:]
-
-    answering = sum(name in ready for name in keep)
-    serving = [name for name in older if name in ready]
+    keep, retire = current[:replicas], current[replicas:]
+    answering = sum(one.serving and one.published for one in keep)
+    serving = [one for one in older if one.serving or one.recovering]
     wanted_old = max(0, replicas - answering)
-    room = replicas + surge - len(names)
-    missing = replicas - len(keep)
+    present = sum(one.present for one in found)
+    missing = replicas - sum(one.present for one in keep)
+    room = replicas + surge - present
     if missing > 0 and room <= 0 and len(serving) == len(older):
         # No room for a new replica beside the old ones: some of them make room first, as far as may be missing.
         wanted_old = max(0, replicas - unavailable - answering)
     serve = serving[:wanted_old]
-    retire += [name for name in older if name not in serve]
-    used = {name.ordinal for name in current}
+    retire += [one for one in older if one not in serve]
+
+    absent = [one for one in sorted(keep, key=lambda one: one.name.ordinal) if not one.present]
+    launchable = absent[: max(0, room)]
+    used = {one.name.ordinal for one in current}
     free = (ordinal for ordinal in range(replicas + len(used) + 1) if ordinal not in used)
-    add = tuple(next(free) for _ in range(max(0, min(missing, room))))
-    return Rollout(tuple(sorted(keep, key=lambda name: name.ordinal)), tuple(serve), add, tuple(retire))
+    new = max(0, min(replicas - len(keep), room - len(launchable)))
+    return Rollout(
+        keep=tuple(sorted((one.name for one in keep), key=lambda name: name.ordinal)),
+        serve=tuple(one.name for one in serve),
+        add=tuple(next(free) for _ in range(new)),
+        retire=tuple(one.name for one in retire),
+        launchable=frozenset(one.name for one in launchable),
+    )
+
+
+def _preference(one: Existing) -> tuple[object, ...]:
+    """Order by what is kept longest: what serves, then what is not being removed, then the cheapest."""
+    cost = one.hourly_cost if one.hourly_cost is not None else Decimal(0)
+    return (not one.serving, not one.recovering, one.leaving, not one.present, not one.current, cost, one.name.ordinal)
 
 
 def _resolve(value: str, replicas: int, *, round_up: bool) -> int:

@@ -1,85 +1,104 @@
-"""The status of a pass, from the same assessments as its actions."""
+"""The status of a pass, from the same findings as its actions."""
 
-from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
-from deepseek_operator.api.status import (
-    Cost,
-    DeepSeekDeploymentStatus,
-    EndpointStatus,
-    Instance,
-)
+from deepseek_operator.api.status import Cost, DeepSeekDeploymentStatus, Instance
 from deepseek_operator.api.v1alpha1 import LABEL_UID
-from deepseek_operator.reconcile.clock import format_time
-from deepseek_operator.reconcile.conditions import Replica, Verdicts, conditions
-from deepseek_operator.reconcile.naming import ClusterName
-from deepseek_operator.reconcile.view import View
+from deepseek_operator.facts.clock import format_time
+from deepseek_operator.facts.world import World
+from deepseek_operator.planning import Planned, Refused
+from deepseek_operator.reconcile.conditions import Report, conditions
+from deepseek_operator.reconcile.decide import Decision, Replica
+from deepseek_operator.reconcile.endpoint import endpoint_status, reachability
+from deepseek_operator.reconcile.replica.view import KUBERNETES
 
-__all__ = ["compute_status"]
+__all__ = ["compute_status", "dump_status", "without_words"]
 
 
-def compute_status(verdicts: Verdicts, views: Mapping[ClusterName, View]) -> DeepSeekDeploymentStatus:
+def dump_status(status: DeepSeekDeploymentStatus) -> dict[str, Any]:
+    """Return the status as it is stored: camelCase, without what is unset."""
+    stored = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for instance, written in zip(status.instances, stored["instances"], strict=True):
+        written["ledger"] = instance.ledger.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return stored
+
+
+def without_words(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored status without its messages: what decides how soon it has to be written."""
+    conditions = [{**condition, "message": ""} for condition in stored.get("conditions", ())]
+    instances = [{**instance, "message": ""} for instance in stored.get("instances", ())]
+    return {**stored, "conditions": conditions, "instances": instances}
+
+
+def compute_status(world: World, plan: Planned | Refused, decision: Decision) -> DeepSeekDeploymentStatus:
     """Return the status; equal to the one before when nothing that it says has changed."""
-    world = verdicts.world
-    deployment, plan = world.deployment, world.plan
-    instances = tuple(_instance(verdicts, replica, views[replica.name]) for replica in verdicts.replicas)
+    deployment = world.deployment
+    before = {condition.type: condition.status for condition in deployment.status.conditions}
+    ready = sum(replica.ready for replica in decision.replicas)
+    reachable = reachability(world, serving=ready > 0, was_ready=before.get("Ready") == "True")
+    report = Report(world, plan, decision, reachable)
+    instances = tuple(_instance(world, plan, replica) for replica in decision.replicas)
+    planned = plan.to_status() if isinstance(plan, Planned) else plan.plan
     return DeepSeekDeploymentStatus(
         observed_generation=deployment.metadata.generation,
         replicas=len(instances),
-        ready_replicas=verdicts.ready,
-        updated_replicas=sum(replica.current for replica in verdicts.replicas),
+        ready_replicas=ready,
+        updated_replicas=sum(replica.current for replica in decision.replicas),
         selector=f"{LABEL_UID}={deployment.metadata.uid},skypilot-head-node=1",
-        endpoint=_endpoint(verdicts),
-        plan=plan.to_status() if plan is not None else deployment.status.plan,
-        cost=_cost(verdicts, instances),
+        endpoint=endpoint_status(world),
+        plan=planned if planned is not None else deployment.status.plan,
+        cost=_cost(world, instances),
         instances=tuple(sorted(instances, key=lambda instance: instance.name)),
-        conditions=conditions(verdicts),
+        conditions=conditions(report),
     )
 
 
-def _instance(verdicts: Verdicts, replica: Replica, view: View) -> Instance:
-    assessment, previous, row, plan = replica.assessment, view.previous, view.row, verdicts.world.plan
-    same = previous is not None and (previous.phase, previous.reason) == (assessment.phase, assessment.reason)
-    infra = row.cloud.lower() if row is not None and row.cloud else None
+def _instance(world: World, plan: Planned | Refused, replica: Replica) -> Instance:
+    finding, view = replica.finding, replica.view
+    ledger = finding.ledger
+    name = str(replica.name)
+    previous = next((instance for instance in world.deployment.status.instances if instance.name == name), None)
+    same = previous is not None and (previous.phase, previous.reason) == (finding.phase, str(finding.reason))
+    row = view.facts.last_seen.cluster
+    infra = view.infra
+    cost = _instance_cost(infra, plan.hourly_cost if isinstance(plan, Planned) and replica.current else None)
+    if cost is None and previous is not None:
+        cost = previous.hourly_cost
     return Instance(
-        name=replica.name,
+        name=name,
         revision=replica.name.revision,
-        phase=assessment.phase,
+        phase=finding.phase,
         infra=infra,
-        region=(row.region or None) if row is not None else None,
-        accelerators=(row.accelerators or None) if row is not None else None,
-        nodes=view.nodes,
-        hourly_cost=_instance_cost(infra, plan.hourly_cost if plan is not None else None),
-        address=view.address,
-        restarts=assessment.restarts,
-        attempts=assessment.attempts,
-        failure=assessment.counted,
-        reason=assessment.reason,
-        message=assessment.message,
-        since=previous.since if previous is not None and same else format_time(verdicts.world.now),
-        retry_after=format_time(assessment.retry_after) if assessment.retry_after is not None else None,
+        region=(row.region or None) if row is not None else (previous.region if previous is not None else None),
+        accelerators=(row.accelerators or None) if row is not None else (previous.accelerators if previous else None),
+        nodes=ledger.nodes if ledger.launched_at is not None else _nodes(plan),
+        hourly_cost=cost,
+        address=str(view.address) if view.address is not None else None,
+        restarts=ledger.restarts,
+        attempts=ledger.attempts,
+        reason=str(finding.reason),
+        message=finding.message[:2048],
+        since=previous.since if previous is not None and same else format_time(world.now),
+        retry_after=format_time(ledger.retry_after) if ledger.retry_after is not None and not replica.ready else None,
+        ledger=ledger,
     )
+
+
+def _nodes(plan: Planned | Refused) -> int:
+    return plan.nodes if isinstance(plan, Planned) else 1
 
 
 def _instance_cost(infra: str | None, planned: Decimal | None) -> str | None:
     """Return US dollars an hour; nodes of the cluster itself are paid for already, and count as 0."""
     if infra is None:
         return None
-    if infra == "kubernetes":
+    if infra == KUBERNETES:
         return "0.00"
     return f"{planned:.2f}" if planned is not None else None
 
 
-def _cost(verdicts: Verdicts, instances: tuple[Instance, ...]) -> Cost:
-    spec = verdicts.world.deployment.spec
+def _cost(world: World, instances: tuple[Instance, ...]) -> Cost:
     known = [Decimal(instance.hourly_cost) for instance in instances if instance.hourly_cost is not None]
-    return Cost(hourly=f"{sum(known, Decimal(0)):.2f}", max_hourly=spec.resources.max_hourly_cost)
-
-
-def _endpoint(verdicts: Verdicts) -> EndpointStatus | None:
-    service, metadata = verdicts.world.service, verdicts.world.deployment.metadata
-    if not service.exists or service.foreign or service.port is None:
-        return None
-    outside = f"http://{service.external_host}:{service.port}/v1" if service.external_host else None
-    inside = f"http://{metadata.name}.{metadata.namespace}.svc:{service.port}/v1"
-    return EndpointStatus(url=outside, internal_url=inside)
+    maximum = world.deployment.spec.resources.max_hourly_cost
+    return Cost(hourly=f"{sum(known, Decimal(0)):.2f}", max_hourly=maximum)

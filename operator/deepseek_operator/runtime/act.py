@@ -1,138 +1,276 @@
-"""Act: each typed action of a decision, carried out so that doing it twice is doing it once."""
+"""Act: each typed action of a decision, carried out so that doing it twice is doing it once.
 
+This is the only place that changes anything outside. Actions on the Service are awaited. A request to SkyPilot is given
+:data:`PATIENCE_S`: what has no answer by then goes on in the background and counts as unanswered, so that a SkyPilot
+server that hangs never keeps a dead engine behind its Service.
+"""
+
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Any, Final, Protocol
 
 import structlog
 
-from deepseek_operator.kube.write import ClusterWriter
-from deepseek_operator.planning.task import LaunchTask, TaskContext, build_task
+from deepseek_operator.api.spec import SecretKeyRef
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.facts.base import Address, Known
+from deepseek_operator.facts.names import ClusterName, service_account_name
+from deepseek_operator.facts.skypilot import Outcome, RequestKind
+from deepseek_operator.facts.store import Key, Store
+from deepseek_operator.facts.world import Question, QuestionKind, World
+from deepseek_operator.feeds.kubernetes import KubernetesFeed
+from deepseek_operator.feeds.questions import Questions
+from deepseek_operator.kube.errors import KubeConflictError, KubeError
+from deepseek_operator.launch import Identity, LaunchTask, build_task
+from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import (
     Action,
     AddFinalizer,
     ApplyService,
-    ApplyServiceAccount,
     ClearRemains,
     Launch,
     PublishEndpoints,
     RemoveFinalizer,
     RunAgain,
     TearDown,
+    UnpublishEndpoints,
 )
-from deepseek_operator.reconcile.failures import classify
-from deepseek_operator.reconcile.naming import service_account_name
-from deepseek_operator.reconcile.world import Outcome, RequestKind, RequestState, SkyPilotView, World
-from deepseek_operator.runtime.observe import Memory, Observer
-from deepseek_operator.skypilot.client import SkyPilotClient
-from deepseek_operator.skypilot.errors import SkyPilotRejectedError
+from deepseek_operator.reconcile.results import Result, ResultKind
+from deepseek_operator.runtime.slots import LaunchSlots
+from deepseek_operator.skypilot.errors import SkyPilotError, SkyPilotRejectedError, SkyPilotUnavailableError
+from deepseek_operator.skypilot.failures import classify
 
-__all__ = ["Actor"]
+__all__ = ["Actor", "KubeWrites", "SkyPilotWrites"]
 
 log = structlog.get_logger(__name__)
 
-Submit = Callable[[str, dict[str, Any], dict[str, Any]], Awaitable[str]]
-"""``SkyPilotClient.launch`` or ``exec``: cluster name, task and configuration in, request id out."""
+PATIENCE_S: Final = 3.0
+"""Seconds for which a pass waits for SkyPilot to accept a request."""
+
+Body = dict[str, Any]
+
+
+class KubeWrites(Protocol):
+    """The part of the Kubernetes adapter that changes something."""
+
+    async def set_finalizer(self, deployment: DeepSeekDeployment, *, present: bool) -> Body: ...  # noqa: D102
+    async def apply_status(self, deployment: DeepSeekDeployment, status: Body) -> Body: ...  # noqa: D102
+    async def apply_service_account(self, deployment: DeepSeekDeployment) -> Body: ...  # noqa: D102
+    async def apply_service(  # noqa: D102
+        self, deployment: DeepSeekDeployment, ports: tuple[int, ...], type_: str, *, create: bool = False
+    ) -> Body: ...
+    async def apply_endpoints(  # noqa: D102
+        self,
+        deployment: DeepSeekDeployment,
+        name: str,
+        addresses: tuple[Address, ...],
+        port: int,
+        port_names: tuple[str, ...],
+    ) -> Body: ...
+    async def delete_endpoints(self, deployment: DeepSeekDeployment, name: str) -> None: ...  # noqa: D102
+    async def clear_remains(self, namespace: str, name_on_cloud: str) -> None: ...  # noqa: D102
+    async def post_event(  # noqa: D102
+        self, deployment: DeepSeekDeployment, type_: str, reason: str, message: str, now: datetime
+    ) -> None: ...
+
+
+class KubeSecrets(Protocol):
+    """Reads the value of a Secret for a machine that no kubelet serves."""
+
+    async def secret_value(self, namespace: str, reference: SecretKeyRef) -> str: ...
+
+
+class SkyPilotWrites(Protocol):
+    """The part of the SkyPilot client that changes something."""
+
+    async def launch(self, cluster_name: str, task: Body, config: Body) -> str: ...  # noqa: D102
+    async def exec(self, cluster_name: str, task: Body, config: Body) -> str: ...  # noqa: D102
+    async def down(self, cluster_name: str) -> str: ...  # noqa: D102
+    async def cancel(self, request_ids: list[str]) -> None: ...  # noqa: D102
 
 
 @dataclass
 class Actor:
-    """Carries out actions."""
+    """Carries out actions.
 
-    writer: ClusterWriter
-    skypilot: SkyPilotClient
-    observer: Observer
-    kubernetes_context: str | None
+    Attributes
+    ----------
+    hurry
+        Asks for a snapshot of SkyPilot, because a request was sent.
+    """
 
-    async def act(self, world: World, action: Action) -> None:
-        """Carry out one action.
+    writer: KubeWrites
+    secrets: KubeSecrets
+    skypilot: SkyPilotWrites
+    store: Store
+    kubernetes: KubernetesFeed
+    questions: Questions
+    slots: LaunchSlots
+    hurry: Callable[[], None]
+    clock: Callable[[], datetime]
+    kubernetes_context: str | None = None
+
+    def __post_init__(self) -> None:
+        self._background: set[asyncio.Task[None]] = set()
+        self._accounts: set[str] = set()
+
+    def close(self) -> None:
+        """Give up what goes on in the background."""
+        for task in self._background:
+            task.cancel()
+
+    async def finalizer(self, world: World, action: AddFinalizer | RemoveFinalizer) -> None:
+        """Add or remove the operator's finalizer."""
+        self._log(world, action)
+        present = isinstance(action, AddFinalizer)
+        body = await self.writer.set_finalizer(world.deployment, present=present)
+        if body:
+            self.kubernetes.put("deployments", body, wake=False)
+
+    async def publish(self, world: World, action: Action) -> bool:
+        """Change the Service or one of its EndpointSlices; return whether it is as it should be now.
 
         Raises
         ------
-        lightkube.ApiError, SkyPilotUnavailableError
+        KubeError
             If it could not be done now; the pass is repeated.
         """
         deployment = world.deployment
-        log.info("action", action=type(action).__name__, key="/".join(deployment.key), detail=str(action))
-        match action:
-            case AddFinalizer():
-                await self.writer.set_finalizer(deployment, present=True)
-            case RemoveFinalizer():
-                await self.writer.set_finalizer(deployment, present=False)
-            case ApplyServiceAccount():
-                await self.writer.apply_service_account(deployment)
-            case ApplyService(port, target_port, kind):
-                await self.writer.apply_service(deployment, port=port, target_port=target_port, type_=kind)
-            case PublishEndpoints(hosts, port):
-                await self.writer.publish_endpoints(deployment, hosts, port)
-            case ClearRemains(name):
-                for on_cloud in self._names_on_cloud(world, name):
-                    await self.writer.clear_remains(deployment.metadata.namespace, on_cloud)
-            case TearDown(name):
-                self.observer.memories[name] = Memory()
-                await self._tear_down(world.skypilot, name)
-            case Launch(name, revision):
-                await self._submit(self.skypilot.launch, await self._task(world, name, revision))
-            case RunAgain(name, revision):
-                await self._submit(self.skypilot.exec, await self._task(world, name, revision))
+        self._log(world, action)
+        if isinstance(action, ApplyService):
+            try:
+                body = await self.writer.apply_service(deployment, action.ports, action.type, create=action.create)
+            except KubeConflictError:
+                self.store.put_service_conflict(deployment.key, conflict=True)
+                return False
+            self.store.put_service_conflict(deployment.key, conflict=False)
+            self.kubernetes.put("services", body, wake=False)
+        elif isinstance(action, PublishEndpoints):
+            body = await self.writer.apply_endpoints(
+                deployment, action.slice_name, action.addresses, action.addresses[0].port, action.port_names
+            )
+            self.kubernetes.put("endpointslices", body, wake=False)
+        elif isinstance(action, UnpublishEndpoints):
+            await self.writer.delete_endpoints(deployment, action.slice_name)
+            metadata = deployment.metadata
+            self.store.drop_owned("endpointslices", metadata.uid, metadata.namespace, action.slice_name, wake=False)
+        return True
 
-    async def _tear_down(self, seen: SkyPilotView, name: str) -> None:
-        """Give a cluster back. What still waits for a worker has no row, so a teardown would not find it: end it."""
-        waiting = [r.id for r in seen.requests.get(name, ()) if r.state is RequestState.PENDING]
-        if waiting and name not in seen.rows:
-            await self.skypilot.cancel(waiting)
-        else:
-            await self.skypilot.down(name)
-
-    async def _submit(self, send: Submit, task: LaunchTask) -> None:
-        """Send a task, unless one of this name is in flight: the server has no idempotency key, so we ask first."""
-        name = task.cluster_name
-        if (await self.skypilot.requests_in_flight(name)).get(name):
-            log.info("request_adopted", cluster=name)
-            return
-        memory = self.observer.memories[name] = Memory()
+    async def act(self, world: World, plan: Planned | None, name: ClusterName, action: Action) -> Result:
+        """Carry out one action on a replica; whatever happens is a result, so that no other replica waits for it."""
+        key = world.deployment.key
+        if isinstance(action, Launch | RunAgain) and not self.slots.take(key, str(name)):
+            words = f"waits for one of {self.slots.limit} launch slots of the SkyPilot server"
+            return Result(name, action, ResultKind.QUEUED, words)
+        self._log(world, action)
+        if isinstance(action, ClearRemains):
+            return await self._clear(world, name, action)
         try:
-            await send(name, task.task, task.override_skypilot_config)
-        except SkyPilotRejectedError as error:
-            memory.rejected = _rejected(name, error)
+            send = await self._sender(world, plan, name, action)
+        except (KubeError, SkyPilotError) as error:
+            return Result(name, action, ResultKind.FAILED, str(error))
+        task = asyncio.create_task(self._send(key, name, action, send))
+        done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
+        if done:
+            return task.result()
+        background = asyncio.create_task(self._finish(task))
+        self._background.add(background)
+        background.add_done_callback(self._background.discard)
+        return Result(name, action, ResultKind.UNANSWERED, f"no answer within {PATIENCE_S:g} s")
 
-    async def _task(self, world: World, name: str, revision: str) -> LaunchTask:
-        deployment, plan = world.deployment, world.plan
-        assert plan is not None, "nothing is launched without a plan"
-        context = TaskContext(
-            cluster_name=str(name),  # plain: YAML knows no subclasses
+    async def _finish(self, task: "asyncio.Task[Result]") -> None:
+        await task
+
+    async def _clear(self, world: World, name: ClusterName, action: ClearRemains) -> Result:
+        metadata = world.deployment.metadata
+        try:
+            for on_cloud in action.names_on_cloud:
+                await self.writer.clear_remains(metadata.namespace, on_cloud)
+                self.store.drop_cluster(metadata.uid, on_cloud)
+        except KubeError as error:
+            return Result(name, action, ResultKind.FAILED, str(error))
+        return Result(name, action, ResultKind.DONE)
+
+    async def _sender(
+        self, world: World, plan: Planned | None, name: ClusterName, action: Action
+    ) -> Callable[[], Awaitable[object]]:
+        """Return the call that carries out ``action``, with everything prepared that can fail before it is sent."""
+        text = str(name)
+        if isinstance(action, TearDown):
+            if action.requests:
+                return lambda: self.skypilot.cancel(list(action.requests))
+            return lambda: self.skypilot.down(text)
+        if plan is None:
+            raise AssertionError(f"{action} was decided without a plan")
+        await self._ensure_account(world.deployment)
+        task = await self._task(world.deployment, plan, name)
+        submit = self.skypilot.launch if isinstance(action, Launch) else self.skypilot.exec
+        return lambda: submit(text, task.task, task.override_skypilot_config)
+
+    async def _send(self, key: Key, name: ClusterName, action: Action, send: Callable[[], Awaitable[object]]) -> Result:
+        text = str(name)
+        launch = isinstance(action, Launch | RunAgain)
+        # Noted before the call as well as after: a call that ends without an answer may have been heard.
+        self.store.acted(key, text, launch=launch)
+        try:
+            await send()
+        except SkyPilotRejectedError as error:
+            self._noted(key, name, launch=launch)
+            # The same in the form of a launch that failed; one refusal is one failure, counted once.
+            self.store.put_answer(
+                Question(QuestionKind.OUTCOME, text), Known(self._rejected(text, error), self.clock())
+            )
+            return Result(name, action, ResultKind.DONE)
+        except SkyPilotUnavailableError as error:
+            self._noted(key, name, launch=launch)
+            if error.maybe_heard:
+                return Result(name, action, ResultKind.UNANSWERED, str(error))
+            self.store.not_acted(text)
+            return Result(name, action, ResultKind.FAILED, str(error))
+        except SkyPilotError as error:
+            self._noted(key, name, launch=launch)
+            return Result(name, action, ResultKind.FAILED, str(error))
+        self._noted(key, name, launch=launch)
+        return Result(name, action, ResultKind.DONE)
+
+    def _noted(self, key: Key, name: ClusterName, *, launch: bool) -> None:
+        self.store.acted(key, str(name), launch=launch)
+        self.questions.forget(str(name))
+        self.hurry()
+
+    async def _ensure_account(self, deployment: DeepSeekDeployment) -> None:
+        """Create the account without rights under which the pods run, once per process and deployment."""
+        uid = deployment.metadata.uid
+        if uid not in self._accounts:
+            await self.writer.apply_service_account(deployment)
+            self._accounts.add(uid)
+
+    async def _task(self, deployment: DeepSeekDeployment, plan: Planned, name: ClusterName) -> LaunchTask:
+        identity = Identity(
+            cluster_name=str(name),
             namespace=deployment.metadata.namespace,
             deployment_name=deployment.metadata.name,
             deployment_uid=deployment.metadata.uid,
-            revision=revision,
+            revision=name.revision,
             service_account=service_account_name(deployment),
             kubernetes_context=self.kubernetes_context,
         )
-        task = build_task(self.observer.placed(deployment.spec), plan, context)
-        return await self._with_secrets(deployment.metadata.namespace, task)
-
-    async def _with_secrets(self, namespace: str, task: LaunchTask) -> LaunchTask:
-        """Fill in the secrets of a task for rented machines, where no kubelet can; they are kept nowhere else."""
+        task = build_task(plan, identity)
         if not task.secrets:
             return task
-        values = {
-            secret.variable: await self.observer.reader.secret_value(namespace, secret.secret)
-            for secret in task.secrets
-        }
+        # For rented machines, where no kubelet can fill them in; the values are kept nowhere else.
+        namespace = deployment.metadata.namespace
+        values = {s.variable: await self.secrets.secret_value(namespace, s.secret) for s in task.secrets}
         return replace(task, task={**task.task, "secrets": values})
 
-    @staticmethod
-    def _names_on_cloud(world: World, name: str) -> frozenset[str]:
-        pods = (pod.cluster_name_on_cloud for pod in world.pods if pod.cluster_name == name)
-        services = (s.cluster_name_on_cloud for s in world.launched_services if s.cluster_name == name)
-        return frozenset((*pods, *services)) - {""}
+    def _rejected(self, name: str, error: SkyPilotRejectedError) -> Outcome:
+        now = self.clock()
+        digest = hashlib.sha256(f"{name}{error}{now.isoformat()}".encode()).hexdigest()[:12]
+        failure = classify(error.error_type, error.message)
+        return Outcome(f"rejected-{digest}", RequestKind.LAUNCH, now, failure)
 
-
-def _rejected(name: str, error: SkyPilotRejectedError) -> Outcome:
-    """Return a refusal in the form of a launch that failed; the same refusal is one failure, counted once."""
-    now = datetime.now(UTC)
-    digest = hashlib.sha256(f"{name}{error}{now.isoformat()}".encode()).hexdigest()[:12]
-    failure = classify(error.error_type, error.message)
-    return Outcome(f"rejected-{digest}", RequestKind.LAUNCH, now, failure)
+    def _log(self, world: World, action: Action) -> None:
+        log.info("action", action=type(action).__name__, key="/".join(world.deployment.key), detail=str(action))

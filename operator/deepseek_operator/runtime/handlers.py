@@ -1,41 +1,56 @@
-"""kopf handlers: they wake a key and do nothing else.
+"""kopf handlers: they pass what a watch saw to the feed and do nothing else.
 
-``on.event`` only: an operator with no other handler writes nothing to the objects, and its errors are not its retries.
+With ``on.event`` handlers only, kopf writes no annotations, and kopf does not retry our handlers: the work queue does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import kopf
 
 from deepseek_operator.api import v1alpha1 as api
-from deepseek_operator.runtime.queue import Key
+from deepseek_operator.kube.resources import MANAGED_BY
 
 __all__ = ["register"]
 
+Event = Callable[[str, str | None, Mapping[str, Any]], None]
+"""Kind, type of the event (None for the initial list), and the object."""
 
-def register(
-    registry: kopf.OperatorRegistry, wake: Callable[[Key], None], note_uid: Callable[[str, Key], None]
-) -> None:
-    """Wake the deployment that an event concerns.
+
+def register(registry: kopf.OperatorRegistry, event: Event, *, namespaces: bool) -> None:
+    """Pass every event of deployments, and of the pods, Services and slices of deployments, to ``event``.
 
     Parameters
     ----------
-    note_uid
-        Told the UID of every deployment seen, so that names of SkyPilot clusters lead back to it.
+    namespaces
+        Whether namespaces may be watched, too, which needs a right on the whole cluster.
     """
 
     @kopf.on.event(api.GROUP, api.VERSION, api.PLURAL, registry=registry)
-    async def deployment_changed(namespace: str | None, name: str, uid: str, **_: Any) -> None:
-        key = (str(namespace), name)
-        note_uid(uid, key)
-        wake(key)
+    async def deployment_changed(event: kopf.RawEvent, **_: Any) -> None:
+        passed("deployments", event)
 
     owned = {api.LABEL_NAME: kopf.PRESENT, api.LABEL_UID: kopf.PRESENT}
 
-    async def owned_changed(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:
-        wake((str(namespace), labels[api.LABEL_NAME]))
+    @kopf.on.event("v1", "pods", labels=owned, registry=registry)
+    async def pod_changed(event: kopf.RawEvent, **_: Any) -> None:
+        passed("pods", event)
 
-    kopf.on.event("v1", "pods", labels=owned, registry=registry)(owned_changed)
-    kopf.on.event("v1", "services", labels=owned, registry=registry)(owned_changed)
-    kopf.on.event("discovery.k8s.io", "v1", "endpointslices", labels=owned, registry=registry)(owned_changed)
+    @kopf.on.event("v1", "services", labels=owned, registry=registry)
+    async def service_changed(event: kopf.RawEvent, **_: Any) -> None:
+        passed("services", event)
+
+    @kopf.on.event(
+        "discovery.k8s.io", "v1", "endpointslices", labels=owned | {MANAGED_BY: api.GROUP}, registry=registry
+    )
+    async def slice_changed(event: kopf.RawEvent, **_: Any) -> None:
+        passed("endpointslices", event)
+
+    if namespaces:
+
+        @kopf.on.event("v1", "namespaces", registry=registry)
+        async def namespace_changed(event: kopf.RawEvent, **_: Any) -> None:
+            passed("namespaces", event)
+
+    def passed(kind: str, raw: kopf.RawEvent) -> None:
+        event(kind, raw["type"], raw["object"])

@@ -1,27 +1,40 @@
-"""The pass: observe, decide, act, status, events. One at a time per deployment."""
+"""The pass: join, decide, act, status, Events. One at a time per deployment, and nothing is read from the network."""
 
-import time
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Final
 
 import structlog
-from lightkube import ApiError
 
-from deepseek_operator.kube.write import ClusterWriter, dump_status
-from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
+from deepseek_operator.api.reasons import ConditionType, Reason
+from deepseek_operator.facts.base import Address, ProbeTarget
+from deepseek_operator.facts.store import Key, Store
+from deepseek_operator.facts.world import World
+from deepseek_operator.feeds.kubernetes import KubernetesFeed
+from deepseek_operator.feeds.questions import Questions
+from deepseek_operator.kube.errors import KubeError, KubeNotFoundError
+from deepseek_operator.planning import Planned, Planner, Refused
+from deepseek_operator.reconcile.actions import AddFinalizer
 from deepseek_operator.reconcile.decide import Decision, decide
-from deepseek_operator.reconcile.events import notes
-from deepseek_operator.reconcile.world import World
+from deepseek_operator.reconcile.endpoint import about_to_be_asked
+from deepseek_operator.reconcile.events import EventNote, notes
+from deepseek_operator.reconcile.results import with_results
+from deepseek_operator.reconcile.status import compute_status, dump_status, without_words
 from deepseek_operator.runtime.act import Actor
-from deepseek_operator.runtime.observe import Observer
-from deepseek_operator.runtime.queue import Key
+from deepseek_operator.runtime.slots import LaunchSlots
 
 __all__ = ["Reconciler"]
 
 log = structlog.get_logger(__name__)
 
-_MOVES_SKYPILOT = (Launch, RunAgain, TearDown, ClearRemains)
+WORDS_S: Final = 10.0
+"""Seconds for which a status waits whose only news are its messages: SkyPilot's progress, in words."""
+PROBE_S: Final = 2.0
+"""Seconds for which a status waits for the first probe through a Service."""
+
+Watch = Callable[[Key, dict[Address, ProbeTarget]], None]
 
 
 @dataclass
@@ -30,64 +43,152 @@ class Reconciler:
 
     Attributes
     ----------
+    watch
+        Tells the prober which addresses of a deployment to probe.
     unsettled
-        Keys that wait for something only a poll of SkyPilot can see; the snapshot loop hurries while there are any.
+        Keys that wait for something; SkyPilot is asked often while there are any.
     """
 
-    observer: Observer
+    store: Store
+    planner: Planner
+    kubernetes: KubernetesFeed
+    questions: Questions
     actor: Actor
-    writer: ClusterWriter
+    slots: LaunchSlots
+    watch: Watch
+    wake: Callable[[Key], None]
     wake_after: Callable[[Key, float], None]
-    resync_period_s: float
+    clock: Callable[[], datetime]
+    resync_period_s: float = 600.0
     unsettled: set[Key] = field(default_factory=set)
-    acted_at: dict[Key, float] = field(default_factory=dict)
+    _waiting: dict[Key, datetime] = field(default_factory=dict)
+    """Since when a status has not been written although it differs, because another one follows in a moment."""
 
     async def reconcile(self, key: Key) -> None:
-        """Run one pass."""
-        world = await self.observer.observe(key, self.acted_at.get(key, -1.0))
+        """Run one pass.
+
+        Raises
+        ------
+        KubeError
+            If the API server refused a write; everything else of the pass was done nevertheless.
+        """
+        world = self.store.world(key, self.clock())
         if world is None:
             self.forget(key)
             return
-        decision = decide(world)
-        try:
-            for action in decision.actions:
-                await self._act(key, world, action)
-        finally:
-            # Also when an action failed: what was seen is true, and a status that stays behind is a lie.
-            await self._write_status(world, decision)
-        self._schedule(key, decision)
+        plan = self._plan(world)
+        decision = decide(world, plan, launches_waiting=self.slots.others_wait(key))
+        self.store.watch(key, decision.targets)
+        self.watch(key, dict(decision.targets))
+        for question in decision.asks:
+            self.questions.ask(question)
 
-    async def _act(self, key: Key, world: World, action: Action) -> None:
-        if not isinstance(action, _MOVES_SKYPILOT):
-            await self.actor.act(world, action)
+        errors = await self._publish(world, decision)
+        if decision.finalizer is not None:
+            await self.actor.finalizer(world, decision.finalizer)
+        planned = plan if isinstance(plan, Planned) else None
+        results = await asyncio.gather(
+            *(self.actor.act(world, planned, name, action) for name, action in decision.actions)
+        )
+        decision = with_results(decision, results, planned, self.clock())
+        if decision.released:
+            await self._announce_abandoned(world, decision)
             return
-        # Marked before the call as well as after: a call that times out may have been heard.
-        self.acted_at[key] = time.monotonic()
-        self.unsettled.add(key)
-        await self.actor.act(world, action)
-        self.acted_at[key] = time.monotonic()
+        await self._write_status(world, plan, decision)
+        self._schedule(key, decision)
+        if errors:
+            raise errors[0]
+
+    def _plan(self, world: World) -> Planned | Refused:
+        if world.unreadable:
+            return Refused(reason=Reason.INVALID_SPEC, message=world.unreadable)
+        return self.planner.plan(world.deployment.spec)
+
+    async def _publish(self, world: World, decision: Decision) -> list[KubeError]:
+        """Bring the Service up to date. Each action is tried, whatever became of the others."""
+        errors: list[KubeError] = []
+        changed = False
+        for action in decision.publish:
+            try:
+                changed |= await self.actor.publish(world, action)
+            except KubeError as error:
+                errors.append(error)
+        if changed:
+            self.wake(world.deployment.key)  # what was written is in the store; the next pass goes on from there
+        return errors
+
+    async def _write_status(self, world: World, plan: Planned | Refused, decision: Decision) -> None:
+        """Write the status if it differs from the stored one, and post Events only once it is stored."""
+        if world.deployment.deleting and not decision.replicas and decision.finalizer is None:
+            return  # released already
+        key = world.deployment.key
+        before, after = self.store.stored_status(key), compute_status(world, plan, decision)
+        self.store.drop_unsaved(key)
+        if before is None or before == after:
+            self._waiting.pop(key, None)
+            return
+        written, stored = dump_status(after), dump_status(before)
+        if stored == written:
+            self._waiting.pop(key, None)
+            return
+        self.store.put_unsaved(world.deployment, after)
+        only_words = without_words(stored) == without_words(written)
+        was_ready = any(one.type == ConditionType.READY and one.status == "True" for one in before.conditions)
+        if self._may_wait(world, decision, only_words=only_words, was_ready=was_ready):
+            return
+        try:
+            body = await self.actor.writer.apply_status(world.deployment, written)
+        except KubeNotFoundError:
+            return
+        self.store.drop_unsaved(key)
+        self._waiting.pop(key, None)
+        self.kubernetes.put("deployments", body, wake=False)
+        await self._post(world, notes(before, after))
+
+    def _may_wait(self, world: World, decision: Decision, *, only_words: bool, was_ready: bool) -> bool:
+        """Return whether a status need not be written now, because another one follows in a moment."""
+        key = world.deployment.key
+        if isinstance(decision.finalizer, AddFinalizer):
+            # The pass that launches comes next, unless something is in its way.
+            return decision.blocked is not None and decision.blocked.reason is Reason.PLANNING
+        limit_s = WORDS_S if only_words else 0.0
+        if not was_ready and about_to_be_asked(world, serving=any(replica.ready for replica in decision.replicas)):
+            limit_s = PROBE_S
+        since = self._waiting.setdefault(key, self.clock())
+        left_s = limit_s - abs((self.clock() - since).total_seconds())
+        if left_s <= 0:
+            return False
+        self.wake_after(key, left_s)
+        return True
+
+    async def _post(self, world: World, found: Iterable[EventNote]) -> None:
+        for note in found:
+            try:
+                await self.actor.writer.post_event(world.deployment, note.type, note.reason, note.message, self.clock())
+            except KubeError as error:  # an Event is a courtesy; the status holds the truth
+                log.warning("event_not_posted", reason=note.reason, error=str(error))
+
+    async def _announce_abandoned(self, world: World, decision: Decision) -> None:
+        if not decision.abandoned:
+            return
+        names = ", ".join(map(str, decision.abandoned))
+        log.warning("abandoned", key="/".join(world.deployment.key), clusters=names)
+        message = f"released on request; these SkyPilot clusters may still exist: {names}"
+        await self._post(world, (EventNote("Warning", "Abandoned", message),))
+
+    def _schedule(self, key: Key, decision: Decision) -> None:
+        if decision.finalizer is not None:
+            self.wake(key)
+        if decision.next_look_s is None:
+            self.unsettled.discard(key)
+        elif key not in self.unsettled:
+            self.unsettled.add(key)
+            self.actor.hurry()  # the last snapshot may be as old as the idle period
+        self.wake_after(key, decision.next_look_s if decision.next_look_s is not None else self.resync_period_s)
 
     def forget(self, key: Key) -> None:
         """Drop everything kept for a deployment that is gone."""
         self.unsettled.discard(key)
-        self.acted_at.pop(key, None)
-
-    def _schedule(self, key: Key, decision: Decision) -> None:
-        if decision.next_look_s is None:
-            self.unsettled.discard(key)
-        else:
-            self.unsettled.add(key)
-        self.wake_after(key, decision.next_look_s if decision.next_look_s is not None else self.resync_period_s)
-
-    async def _write_status(self, world: World, decision: Decision) -> None:
-        """Write the status if it differs, and tell what happened only once that is stored."""
-        before, after = world.deployment.status, decision.status
-        if after is None or dump_status(before) == dump_status(after):
-            return
-        await self.writer.apply_status(world.deployment, after)
-        now = datetime.now(UTC)
-        for note in notes(before, after):
-            try:
-                await self.writer.post_event(world.deployment, note, now)
-            except ApiError as error:  # an Event is a courtesy; the status holds the truth
-                log.warning("event_not_posted", reason=note.reason, error=str(error))
+        self._waiting.pop(key, None)
+        self.slots.forget(key)
+        self.watch(key, {})

@@ -35,6 +35,15 @@ class Settings:
     catalog_files: tuple[Path, ...] = field(default_factory=tuple)
     """Files that add models and GPUs to the catalog, or replace rows of it."""
 
+    launch_slots: int = 8
+    """Launches that may be in flight at the SkyPilot server at once. More only wait there, out of our sight."""
+
+    lease_name: str | None = None
+    """Name of the Lease that this process must hold before it acts. Unset: it acts at once, as on a laptop."""
+
+    lease_namespace: str = "default"
+    """Namespace of that Lease: the one of the release."""
+
     workers: int = 8
     """Deployments worked on side by side."""
 

@@ -4,25 +4,29 @@ Every call is one POST that returns a request id at once, and for short ones a w
 waited for: an open long-poll keeps the server from shutting down, and the snapshot sees them anyway.
 """
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, Self
 
-import httpx2
+import aiohttp
 import yaml
 
 from deepseek_operator.catalog import PriceInfo
-from deepseek_operator.reconcile.failures import classify
-from deepseek_operator.reconcile.text import clean
-from deepseek_operator.reconcile.world import ClusterRow, Job, JobState, Outcome, Request, RequestKind
+from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.skypilot import Job, JobState, Outcome, RequestKind, SkyPilotCluster, SkyPilotRequest
+from deepseek_operator.facts.text import clean
 from deepseek_operator.skypilot import wire
 from deepseek_operator.skypilot.errors import (
     SkyPilotRejectedError,
     SkyPilotRequestFailedError,
     SkyPilotUnavailableError,
 )
+from deepseek_operator.skypilot.failures import classify
 from deepseek_operator.skypilot.prices import read_prices
 
-__all__ = ["API_VERSION", "SERVER_VERSION", "SkyPilotClient"]
+__all__ = ["API_VERSION", "SERVER_VERSION", "SkyPilotClient", "Snapshot"]
 
 SERVER_VERSION: Final = "0.14.1"
 """Version of SkyPilot that the operator was tested against."""
@@ -30,8 +34,24 @@ API_VERSION: Final = 62
 """Its API version, sent with every request; the server refuses what it cannot serve."""
 
 _FIELDS: Final = ("request_id", "name", "status", "cluster_name", "created_at", "finished_at", "status_msg")
-_SHORT_S: Final = 30.0
+_CONNECT_S: Final = 3.0
+_ASK_S: Final = 10.0
+"""Seconds for a call that the server answers at once."""
+_RESULT_S: Final = 30.0
+"""Seconds for a result. Most take 0.2 s; a server that is short of CPU takes longer, and no pass waits for it."""
+_SUBMIT_S: Final = 20.0
+"""Seconds for the server to accept a launch, an exec or a teardown."""
 _LOG_BYTES: Final = 65_536
+
+_Query = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All clusters, and all launches, execs and teardowns in flight, by cluster name."""
+
+    clusters: Mapping[str, SkyPilotCluster] = field(default_factory=dict)
+    requests: Mapping[str, tuple[SkyPilotRequest, ...]] = field(default_factory=dict)
 
 
 class SkyPilotClient:
@@ -48,21 +68,13 @@ class SkyPilotClient:
         Service-account token of a shared server; None for a sidecar on loopback.
     """
 
-    def __init__(
-        self,
-        endpoint: str,
-        *,
-        user_id: str,
-        token: str | None = None,
-        transport: httpx2.AsyncBaseTransport | None = None,
-    ) -> None:
+    def __init__(self, endpoint: str, *, user_id: str, token: str | None = None) -> None:
+        self._endpoint = endpoint.rstrip("/")
         self._identity = {"SKYPILOT_USER_ID": user_id, "SKYPILOT_USER": "deepseek-operator"}
-        headers = {"X-SkyPilot-API-Version": str(API_VERSION), "X-SkyPilot-Version": SERVER_VERSION}
+        self._headers = {"X-SkyPilot-API-Version": str(API_VERSION), "X-SkyPilot-Version": SERVER_VERSION}
         if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        self._http = httpx2.AsyncClient(
-            base_url=endpoint, headers=headers, timeout=httpx2.Timeout(10.0, read=_SHORT_S), transport=transport
-        )
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         """Return the client; it holds connections until closed."""
@@ -70,19 +82,41 @@ class SkyPilotClient:
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
 
     async def health(self) -> dict[str, Any]:
         """Return what the server says of itself: ``version``, ``api_version``, ``status``."""
         answer: dict[str, Any] = (await self._send("GET", "/api/health")).json()
         return answer
 
-    async def clusters(self) -> dict[str, ClusterRow]:
+    async def clusters(self) -> dict[str, SkyPilotCluster]:
         """Return every cluster that the server knows, by name, without asking any provider."""
-        body = {"all_users": True, "include_credentials": False, "include_handle": False}
+        # The summary leaves out each cluster's task; the server stores every answer in its request database.
+        body = {"all_users": True, "include_credentials": False, "include_handle": False, "summary_response": True}
         return wire.cluster_rows(await self._call("/status", body))
 
-    async def requests_in_flight(self, cluster_name: str | None = None) -> dict[str, tuple[Request, ...]]:
+    async def snapshot(self) -> Snapshot:
+        """Return everything that the server knows at this moment, in two calls for all clusters.
+
+        Raises
+        ------
+        SkyPilotError
+            If it cannot be had, or comes in a form that this version does not know.
+        """
+        try:
+            # Requests first: a launch that ends between the two calls is then seen as both in flight and a cluster,
+            # never as neither.
+            requests = await self.requests_in_flight()
+            return Snapshot(await self.clusters(), requests)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SkyPilotUnavailableError(f"the SkyPilot API server answers in an unknown form: {error!r}") from error
+
+    async def requests_in_flight(self, cluster_name: str | None = None) -> dict[str, tuple[SkyPilotRequest, ...]]:
         """Return launches, execs and downs that have not ended, by cluster name."""
         return wire.requests_in_flight(await self._requests(cluster_name, ended=False))
 
@@ -101,7 +135,7 @@ class SkyPilotClient:
             return Outcome(request_id, kind, wire.finished_at(newest))
         error_type, message = wire.error_of(await self._get(request_id))
         if kind is RequestKind.DOWN and error_type in ("ClusterDoesNotExist", "ValueError"):
-            return Outcome(request_id, kind, wire.finished_at(newest))
+            return Outcome(request_id, kind, wire.finished_at(newest), found=False)
         log = await self._request_log(request_id) if error_type == "ResourcesUnavailableError" else ""
         return Outcome(request_id, kind, wire.finished_at(newest), classify(error_type, message, log))
 
@@ -117,13 +151,21 @@ class SkyPilotClient:
     async def job_log(self, cluster_name: str, job_id: int, lines: int = 500) -> str:
         """Return the last lines of a job's log."""
         body = {"cluster_name": cluster_name, "job_id": job_id, "follow": False, "tail": lines}
-        return await self._text("POST", "/logs", json=self._body(body))
+        return await self._text("POST", "/logs", body=self._body(body))
 
-    async def endpoints(self, cluster_name: str, port: int) -> str | None:
-        """Return ``host:port`` at which a port of a rented head node answers; None while there is none."""
+    async def endpoints(self, cluster_name: str, port: int) -> Address | None:
+        """Return where a port of a rented head node answers; None while there is no such address."""
         value = await self._call("/endpoints", {"cluster": cluster_name, "port": port})
         address = (value or {}).get(str(port))
-        return str(address).removeprefix("http://") if address else None
+        return Address.parse(str(address).removeprefix("http://")) if address else None
+
+    async def terminated(self, cluster_name: str) -> bool:
+        """Return whether the server remembers a cluster of this name that it has terminated.
+
+        A cluster that is in neither its table nor its history was lost with its database.
+        """
+        history = await self._call("/cost_report", {"days": 30})
+        return any(row.get("name") == cluster_name and not row.get("status") for row in history or ())
 
     async def prices(self, clouds: list[str], day: date) -> tuple[PriceInfo, ...]:
         """Return what machines with GPUs cost on these clouds, by SkyPilot's own catalogs of ``day``."""
@@ -141,17 +183,17 @@ class SkyPilotClient:
         SkyPilotRejectedError
             If the task cannot be launched anywhere, whatever happens.
         """
-        body = {"task": yaml.safe_dump(task), "cluster_name": cluster_name, "retry_until_up": False}
-        return await self._start("/launch", body | {"override_skypilot_config": config})
+        body = {"task": _yaml(task), "cluster_name": cluster_name, "retry_until_up": False}
+        return await self._submit("/launch", body | {"override_skypilot_config": config})
 
     async def exec(self, cluster_name: str, task: dict[str, Any], config: dict[str, Any]) -> str:
         """Run ``task`` on a cluster that is up; return the request id."""
-        body = {"task": yaml.safe_dump(task), "cluster_name": cluster_name}
-        return await self._start("/exec", body | {"override_skypilot_config": config})
+        body = {"task": _yaml(task), "cluster_name": cluster_name}
+        return await self._submit("/exec", body | {"override_skypilot_config": config})
 
     async def down(self, cluster_name: str) -> str:
         """Give a cluster back, cancelling its launches; return the request id."""
-        return await self._start("/down", {"cluster_name": cluster_name, "purge": False})
+        return await self._submit("/down", {"cluster_name": cluster_name, "purge": False})
 
     async def cancel(self, request_ids: list[str]) -> None:
         """End requests that have not begun; a teardown cannot, because no cluster of their name is known yet."""
@@ -162,9 +204,12 @@ class SkyPilotClient:
     def _body(self, body: dict[str, Any]) -> dict[str, Any]:
         return {"env_vars": self._identity, **body}
 
-    async def _start(self, path: str, body: dict[str, Any]) -> str:
-        response = await self._send("POST", path, json=self._body(body))
-        request_id = response.headers.get("X-Skypilot-Request-ID")
+    async def _submit(self, path: str, body: dict[str, Any]) -> str:
+        return await self._start(path, body, seconds=_SUBMIT_S)
+
+    async def _start(self, path: str, body: dict[str, Any], *, seconds: float = _ASK_S) -> str:
+        answer = await self._send("POST", path, body=self._body(body), seconds=seconds)
+        request_id = answer.headers.get("X-Skypilot-Request-ID")
         if not request_id:
             raise SkyPilotUnavailableError(f"{path} answered without a request id; is this a SkyPilot API server?")
         return str(request_id)
@@ -173,63 +218,113 @@ class SkyPilotClient:
         return wire.return_value(await self._get(await self._start(path, body)))
 
     async def _requests(self, cluster_name: str | None, *, ended: bool) -> list[dict[str, Any]]:
-        params: dict[str, Any] = {"all_status": str(ended).lower(), "fields": list(_FIELDS)}
+        query = [("all_status", str(ended).lower()), *(("fields", name) for name in _FIELDS)]
         if cluster_name is not None:
-            params["cluster_name"] = cluster_name
-        answer: list[dict[str, Any]] = (await self._send("GET", "/api/status", params=params)).json()
+            query.append(("cluster_name", cluster_name))
+        answer: list[dict[str, Any]] = (await self._send("GET", "/api/status", query=query)).json()
         return answer
 
     async def _get(self, request_id: str) -> dict[str, Any]:
         """Return a request's payload once it has ended; a failed one comes as HTTP 500 with the payload as detail."""
-        response = await self._send("GET", "/api/get", params={"request_id": request_id}, failed_is_answer=True)
-        payload = response.json()
+        query = [("request_id", request_id)]
+        answer = await self._send("GET", "/api/get", query=query, seconds=_RESULT_S, failed_is_answer=True)
+        payload = answer.json()
         detail = payload.get("detail", payload)
         if not isinstance(detail, dict):
             raise SkyPilotUnavailableError(f"request {request_id}: {detail}")
         return detail
 
     async def _request_log(self, request_id: str) -> str:
-        params = {"request_id": request_id, "follow": "false", "format": "plain", "tail": "200"}
-        return await self._text("GET", "/api/stream", params=params)
+        query = [("request_id", request_id), ("follow", "false"), ("format", "plain"), ("tail", "200")]
+        return await self._text("GET", "/api/stream", query=query)
 
-    async def _text(self, method: str, path: str, **kwargs: Any) -> str:
+    async def _text(self, method: str, path: str, *, query: _Query = (), body: dict[str, Any] | None = None) -> str:
         """Return the end of a streamed text, bounded: a log may be larger than our memory."""
-        kept = ""
+        kept = b""
         try:
-            async with self._http.stream(method, path, **kwargs) as response:
-                if response.status_code != httpx2.codes.OK:
+            async with self._request(method, path, query=query, body=body, seconds=_ASK_S) as response:
+                if response.status != 200:
                     return ""
-                async for chunk in response.aiter_text():
+                async for chunk in response.content.iter_any():
                     kept = (kept + chunk)[-_LOG_BYTES:]
-        except httpx2.HTTPError:
-            return kept
-        return kept
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            pass  # what has come so far is better than nothing
+        return kept.decode(errors="replace")
 
-    async def _send(self, method: str, path: str, *, failed_is_answer: bool = False, **kwargs: Any) -> httpx2.Response:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: _Query = (),
+        body: dict[str, Any] | None = None,
+        seconds: float = _ASK_S,
+        failed_is_answer: bool = False,
+    ) -> "_Answer":
         try:
-            response = await self._http.request(method, path, **kwargs)
-        except httpx2.HTTPError as error:
+            async with self._request(method, path, query=query, body=body, seconds=seconds) as response:
+                answer = _Answer(response.status, response.headers, await response.read())
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             words = str(error) or type(error).__name__
             raise SkyPilotUnavailableError(
-                f"the SkyPilot API server at {self._http.base_url} does not answer: {words}"
+                f"the SkyPilot API server at {self._endpoint} does not answer: {words}",
+                maybe_heard=not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError),
             ) from error
-        if response.status_code < 400 or (failed_is_answer and response.status_code == 500):
-            return response
-        error_type, message = _detail(response)
+        if answer.status < 400 or (failed_is_answer and answer.status == 500):
+            return answer
+        error_type, message = _detail(answer)
         # A server of another version answers 400 to everything: nothing is wrong with the request.
-        if response.status_code in (400, 404, 422) and error_type != "version_mismatch":
+        if answer.status in (400, 404, 422) and error_type != "version_mismatch":
             raise SkyPilotRejectedError(error_type, message)
-        raise SkyPilotUnavailableError(f"{path} answered {response.status_code}: {message}")
+        raise SkyPilotUnavailableError(f"{path} answered {answer.status}: {message}")
+
+    def _request(
+        self, method: str, path: str, *, query: _Query, body: dict[str, Any] | None, seconds: float
+    ) -> "aiohttp.client._RequestContextManager":
+        if self._session is None:  # made inside the event loop that it belongs to
+            self._session = aiohttp.ClientSession()
+        timeout = aiohttp.ClientTimeout(total=seconds, connect=_CONNECT_S)
+        url = self._endpoint + path
+        return self._session.request(method, url, params=query, json=body, headers=self._headers, timeout=timeout)
 
 
-def _detail(response: httpx2.Response) -> tuple[str, str]:
+@dataclass(frozen=True)
+class _Answer:
+    """An answer that has been read."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the decoded body.
+
+        Raises
+        ------
+        SkyPilotUnavailableError
+            If it is not JSON: something else answers at this address.
+        """
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise SkyPilotUnavailableError("the SkyPilot API server answers with something that is not JSON") from error
+
+
+def _yaml(task: dict[str, Any]) -> str:
+    """Return ``task`` as YAML, with the C library where there is one: ten times as fast."""
+    return str(yaml.dump(task, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)))
+
+
+def _detail(answer: _Answer) -> tuple[str, str]:
     try:
-        answer = response.json()
+        found = json.loads(answer.body)
     except ValueError:
-        return "", response.text[:500]
-    if "error" in answer:
-        return str(answer["error"]), clean(str(answer.get("message") or ""))
-    detail = answer.get("detail", "")
+        return "", answer.body.decode(errors="replace")[:500]
+    if not isinstance(found, dict):
+        return "", str(found)[:500]
+    if "error" in found:
+        return str(found["error"]), clean(str(found.get("message") or ""))
+    detail = found.get("detail", "")
     if isinstance(detail, dict):
         return str(detail.get("type") or ""), str(detail.get("message") or detail)
     return "", str(detail)

@@ -8,7 +8,17 @@ class SkyPilotError(Exception):
 
 
 class SkyPilotUnavailableError(SkyPilotError):
-    """The server does not answer, is shutting down, or is not the version this operator was made for."""
+    """The server does not answer, is shutting down, or is not the version this operator was made for.
+
+    Attributes
+    ----------
+    maybe_heard
+        The request may have reached the server, which may still carry it out.
+    """
+
+    def __init__(self, message: str, *, maybe_heard: bool = False) -> None:
+        super().__init__(message)
+        self.maybe_heard = maybe_heard
 
 
 class SkyPilotRejectedError(SkyPilotError):

@@ -5,16 +5,16 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from deepseek_operator.reconcile.text import clean
-from deepseek_operator.reconcile.world import (
-    ClusterRow,
-    ClusterState,
+from deepseek_operator.facts.skypilot import (
     Job,
     JobState,
-    Request,
     RequestKind,
     RequestState,
+    SkyPilotCluster,
+    SkyPilotClusterState,
+    SkyPilotRequest,
 )
+from deepseek_operator.facts.text import clean
 from deepseek_operator.skypilot.errors import SkyPilotRequestFailedError
 
 __all__ = ["cluster_rows", "error_of", "finished_at", "job_of", "kind_of", "requests_in_flight", "return_value"]
@@ -23,23 +23,25 @@ _KINDS: Final = {f"sky.{kind}": kind for kind in RequestKind}
 _ACTIVE_JOBS: Final = frozenset({"INIT", "PENDING", "SETTING_UP", "RUNNING"})
 
 
-def cluster_rows(value: Any) -> dict[str, ClusterRow]:
+def cluster_rows(value: Any) -> dict[str, SkyPilotCluster]:
     """Return the rows of ``POST /status``, by name."""
     return {row["name"]: _cluster_row(row) for row in value or ()}
 
 
-def _cluster_row(row: Mapping[str, Any]) -> ClusterRow:
+def _cluster_row(row: Mapping[str, Any]) -> SkyPilotCluster:
     state = str(row.get("status") or "")
     detail = row.get("init_status_reason") or row.get("last_event") or ""
-    return ClusterRow(
+    return SkyPilotCluster(
         name=row["name"],
-        state=ClusterState(state) if state in ClusterState.__members__ else ClusterState.OTHER,
+        state=SkyPilotClusterState(state) if state in SkyPilotClusterState.__members__ else SkyPilotClusterState.OTHER,
         detail=clean(str(detail), 400),
         cloud=str(row.get("cloud") or ""),
         region=str(row.get("region") or ""),
         accelerators=_accelerators(row.get("accelerators")),
         nodes=int(row.get("nodes") or 1),
-        generation=str(row.get("cluster_hash") or ""),
+        hash=str(row.get("cluster_hash") or ""),
+        user=str(row.get("user_hash") or ""),
+        spot="[Spot]" in str(row.get("resources_str") or "") or bool(row.get("use_spot")),
     )
 
 
@@ -58,15 +60,15 @@ def kind_of(payload: Mapping[str, Any]) -> RequestKind | None:
     return _KINDS.get(str(payload.get("name")))
 
 
-def requests_in_flight(value: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Request, ...]]:
+def requests_in_flight(value: Iterable[Mapping[str, Any]]) -> dict[str, tuple[SkyPilotRequest, ...]]:
     """Return the launches, execs and downs of ``GET /api/status``, by cluster name, oldest first."""
-    found: dict[str, list[Request]] = {}
+    found: dict[str, list[SkyPilotRequest]] = {}
     for payload in value:
         kind, name, state = kind_of(payload), payload.get("cluster_name"), str(payload.get("status"))
         if kind is None or not name or state not in RequestState.__members__:
             continue
         found.setdefault(name, []).append(
-            Request(
+            SkyPilotRequest(
                 id=payload["request_id"],
                 kind=kind,
                 cluster_name=name,

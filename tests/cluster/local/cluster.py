@@ -16,7 +16,7 @@ from tests.cluster.local import cgroups, containerd, network, nodeinit, services
 from tests.cluster.local.layout import NODE, Layout, check_name, choose_slot
 from tests.cluster.local.manifests import initial_objects
 from tests.cluster.local.pki import write_pki
-from tests.cluster.local.process import Identity, only_child, program_of
+from tests.cluster.local.process import Identity, command_line, only_child, program_of
 from tests.cluster.shell import kubectl, locked, run, say, succeeds
 
 _READY_WITHIN = 120.0
@@ -216,6 +216,16 @@ class LocalCluster:
             identity.kill()
         if not found:
             raise ClusterError(f"{self._name} runs no {service}")
+
+    def kill_processes(self, words: str) -> int:
+        """Kill every process of a container whose command line holds ``words``; return how many there were.
+
+        From outside, so that process 1 of a container can be killed as well, as the kernel does when memory runs out.
+        """
+        found = [pid for pid in cgroups.members(self._name) if words in command_line(pid)]
+        for identity in filter(None, map(Identity.of, found)):
+            identity.kill()
+        return len(found)
 
     def load_image(self, image: str) -> str:
         """See :class:`~tests.cluster.api.Cluster`."""

@@ -88,3 +88,11 @@ def program_of(pid: int) -> str | None:
         return Path(f"/proc/{pid}/exe").readlink().name
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def command_line(pid: int) -> str:
+    """Return the command line of a process; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -1,37 +1,146 @@
-"""Writes against a client that answers as the API server does."""
+"""Every write, as the API server receives it."""
 
-from types import SimpleNamespace
+from collections.abc import Mapping
 from typing import Any, cast
 
-from lightkube import ApiError, AsyncClient
-from lightkube.types import PatchType
+import pytest
 
-from deepseek_operator.kube.write import ClusterWriter
-from tests.unit.reconcile.builders import deployment
+from deepseek_operator.facts.base import Address
+from deepseek_operator.kube.client import APPLY, MERGE, KubeClient
+from deepseek_operator.kube.errors import (
+    KubeConflictError,
+    KubeDeniedError,
+    KubeNotFoundError,
+    KubeRejectedError,
+    KubeUnavailableError,
+    error_of,
+)
+from deepseek_operator.kube.write import KubeWriter
+from tests.unit.reconcile import builders as b
 
-
-class Server:
-    """Refuses applies of a Service until its whole list of ports was replaced."""
-
-    def __init__(self) -> None:
-        self.damaged = True
-        self.calls: list[str] = []
-
-    async def apply(self, resource: Any, **_: Any) -> None:
-        self.calls.append("apply")
-        if self.damaged:
-            status = {"code": 422, "message": "spec.ports[1].name: Duplicate value", "reason": "Invalid"}
-            raise ApiError(response=cast(Any, SimpleNamespace(json=lambda: status)))
-
-    async def patch(self, _: Any, name: str, change: Any, *, namespace: str, patch_type: PatchType) -> None:
-        self.calls.append(f"{patch_type.name} {namespace}/{name}")
-        self.damaged = [port["port"] for port in change["spec"]["ports"]] != [8000]
+DSD = b.deployment()
+SERVICE = "/api/v1/namespaces/serving/services"
 
 
-async def test_a_port_that_somebody_else_wrote_is_replaced() -> None:
-    server = Server()
-    writer = ClusterWriter(cast(AsyncClient, server), "test")
+class Recorded:
+    """A client that records calls and answers as told."""
 
-    await writer.apply_service(deployment(), port=8000, target_port=8000, type_="ClusterIP")
+    def __init__(self, **answers: Any) -> None:
+        self.calls: list[tuple[str, str, Any, Any, str]] = []
+        self.answers = answers
 
-    assert server.calls == ["apply", "MERGE serving/r1", "apply"]
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> Any:
+        self.calls.append((method, path, body, query, content_type))
+        answer = self.answers.get(method, body)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def writer(client: Recorded) -> KubeWriter:
+    return KubeWriter(cast(KubeClient, client), "pod-1")
+
+
+async def test_the_finalizer_is_added_beside_those_of_others_and_only_to_what_was_read() -> None:
+    client = Recorded()
+    of = b.deployment(held=False)
+    others = of.model_copy(update={"metadata": of.metadata.model_copy(update={"finalizers": ("foreign",)})})
+    await writer(client).set_finalizer(others, present=True)
+    ((method, path, body, _, content_type),) = client.calls
+    assert (method, content_type) == ("PATCH", MERGE)
+    assert path == "/apis/deepseek-operator.io/v1alpha1/namespaces/serving/deepseekdeployments/r1"
+    assert body == {"metadata": {"resourceVersion": "42", "finalizers": ["foreign", "deepseek-operator.io/teardown"]}}
+
+
+async def test_an_object_that_is_gone_needs_no_release() -> None:
+    client = Recorded(PATCH=KubeNotFoundError("gone", 404))
+    assert await writer(client).set_finalizer(DSD, present=False) == {}
+
+
+async def test_the_status_is_one_forced_apply_to_this_very_object() -> None:
+    client = Recorded()
+    await writer(client).apply_status(DSD, {"replicas": 1})
+    ((method, path, body, query, content_type),) = client.calls
+    assert (method, content_type, query) == ("PATCH", APPLY, {"fieldManager": "deepseek-operator", "force": "true"})
+    assert path.endswith("/deepseekdeployments/r1/status")
+    assert (body["metadata"]["uid"], body["status"]) == (b.UID, {"replicas": 1})
+
+
+async def test_everything_goes_with_its_deployment() -> None:
+    client = Recorded()
+    await writer(client).apply_endpoints(DSD, "r1-8000", (Address("10.0.0.1", 8000),), 8000, ("http", "http-9000"))
+    ((_, path, body, _, _),) = client.calls
+    assert path == "/apis/discovery.k8s.io/v1/namespaces/serving/endpointslices/r1-8000"
+    (owner,) = body["metadata"]["ownerReferences"]
+    assert (owner["uid"], owner["controller"]) == (b.UID, True)
+    assert body["metadata"]["labels"]["deepseek-operator.io/uid"] == b.UID
+    assert body["metadata"]["labels"]["kubernetes.io/service-name"] == "r1"
+    assert "skypilot-cluster-name" not in body["metadata"]["labels"]
+    assert body["endpoints"] == [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}]
+    assert [(port["name"], port["port"]) for port in body["ports"]] == [("http", 8000), ("http-9000", 8000)]
+
+
+async def test_a_service_is_created_without_a_read() -> None:
+    client = Recorded()
+    await writer(client).apply_service(DSD, (8000,), "ClusterIP", create=True)
+    ((method, path, body, _, _),) = client.calls
+    assert (method, path) == ("POST", SERVICE)
+    assert "selector" not in body["spec"]
+
+
+async def test_a_service_of_someone_else_is_a_conflict_and_not_touched() -> None:
+    foreign = {"metadata": {"labels": {}}, "spec": {}}
+    client = Recorded(POST=KubeConflictError("exists", 409), GET=foreign)
+    with pytest.raises(KubeConflictError, match="was not made for this deployment"):
+        await writer(client).apply_service(DSD, (8000,), "ClusterIP", create=True)
+    assert [call[0] for call in client.calls] == ["POST", "GET"]
+
+
+async def test_an_account_of_someone_else_is_never_used() -> None:
+    client = Recorded(POST=KubeConflictError("exists", 409), GET={"metadata": {"labels": {"app": "theirs"}}})
+    with pytest.raises(KubeConflictError, match="ServiceAccount r1-engine exists"):
+        await writer(client).apply_service_account(DSD)
+
+
+async def test_ports_of_a_service_are_replaced_at_once() -> None:
+    client = Recorded()
+    await writer(client).apply_service(DSD, (9000, 8000), "ClusterIP")
+    ((method, path, body, _, content_type),) = client.calls
+    assert (method, path, content_type) == ("PATCH", f"{SERVICE}/r1", MERGE)
+    assert [(port["name"], port["port"]) for port in body["spec"]["ports"]] == [("http", 9000), ("http-8000", 8000)]
+
+
+async def test_a_pod_that_skypilot_forgot_is_deleted_at_once() -> None:
+    client = Recorded(GET={"items": [{"metadata": {"name": "x"}}]})
+    await writer(client).clear_remains("serving", "r1-x")
+    deleted = [(call[1], call[3]) for call in client.calls if call[0] == "DELETE"]
+    assert deleted == [
+        ("/api/v1/namespaces/serving/pods/x", {"gracePeriodSeconds": 0}),
+        ("/api/v1/namespaces/serving/services/x", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, KubeDeniedError),
+        (403, KubeDeniedError),
+        (404, KubeNotFoundError),
+        (409, KubeConflictError),
+        (422, KubeRejectedError),
+        (429, KubeUnavailableError),
+        (503, KubeUnavailableError),
+    ],
+)
+def test_an_error_says_whether_trying_again_may_help(status: int, kind: type[Exception]) -> None:
+    error = error_of(status, '{"message": "no \\u001b[31mway"}')
+    assert type(error) is kind
+    assert (str(error), error.status) == ("no way", status)

@@ -4,18 +4,19 @@ from typing import Any
 
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.catalog import Catalog, load_catalog
-from deepseek_operator.planning import Plan, TaskContext, plan
+from deepseek_operator.launch import Identity
+from deepseek_operator.planning import Plan, Planned, plan
 
-__all__ = ["CATALOG", "CONTEXT", "plan_for", "spec_for"]
+__all__ = ["CATALOG", "IDENTITY", "plan_for", "planned", "spec_for"]
 
 CATALOG: Catalog = load_catalog()
-CONTEXT = TaskContext(
+IDENTITY = Identity(
     cluster_name="chat-1a2b3c4d-9f8e-0",
     namespace="prod",
     deployment_name="chat",
     deployment_uid="1a2b3c4d-0000-4000-8000-000000000000",
     revision="9f8e7d6c",
-    service_account="chat-replica",
+    service_account="chat-engine",
 )
 
 
@@ -28,3 +29,8 @@ def spec_for(model: str = "r1-8b", **parts: Any) -> DeepSeekDeploymentSpec:
 def plan_for(model: str = "r1-8b", catalog: Catalog = CATALOG, **parts: Any) -> Plan:
     """Return the plan for such a spec."""
     return plan(spec_for(model, **parts), catalog)
+
+
+def planned(spec: DeepSeekDeploymentSpec) -> Planned:
+    """Return a spec together with its plan."""
+    return Planned(spec, plan(spec, CATALOG))

@@ -200,7 +200,7 @@ def test_an_unknown_model_is_served_on_the_users_word() -> None:
 def test_the_name_as_the_user_wrote_it_comes_first() -> None:
     plan = plan_for("DeepSeek-R1-685B", model_fields={"servedNames": ["chat"]}, resources={"accelerators": ["H200:8"]})
     assert plan.served_names == ("DeepSeek-R1-685B", "chat", "deepseek-ai/DeepSeek-R1")
-    assert plan.model_source == "deepseek-ai/DeepSeek-R1"
+    assert next(iter(plan.serve.values())).model == "deepseek-ai/DeepSeek-R1"
 
 
 def test_a_directory_is_served_under_the_users_name_with_the_models_parsers() -> None:

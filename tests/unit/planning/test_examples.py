@@ -7,8 +7,8 @@ import yaml
 
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.catalog import load_catalog
-from deepseek_operator.planning import build_task, plan
-from tests.unit.planning.builders import CATALOG, CONTEXT
+from deepseek_operator.launch import build_task
+from tests.unit.planning.builders import IDENTITY, planned
 
 FOLDER = Path(__file__).parents[3] / "examples"
 DEPLOYMENTS = [path for path in sorted(FOLDER.glob("*.yaml")) if path.name != "catalog.yaml"]
@@ -20,7 +20,7 @@ def test_an_example_is_planned_and_launchable(path: Path) -> None:
         if document["kind"] != "DeepSeekDeployment":
             continue
         spec = DeepSeekDeploymentSpec.model_validate(document["spec"])
-        assert build_task(spec, plan(spec, CATALOG), CONTEXT).task["run"]
+        assert build_task(planned(spec), IDENTITY).task["run"]
 
 
 def test_the_example_of_a_catalog_is_a_catalog() -> None:

@@ -1,6 +1,6 @@
 """Whole plans and tasks as files, for reading and for seeing every consequence of a change in a diff.
 
-``pytest tests/unit/planning/test_expected.py --regenerate-expected`` writes them anew; read the diff before committing.
+``pytest tests/unit/planning/test_expected.py --regenerate-expected`` writes them again; read the diff first.
 """
 
 from pathlib import Path
@@ -11,8 +11,9 @@ import yaml
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.cli.plan_output import Literal
 from deepseek_operator.cli.plan_output import dump as dump_yaml
-from deepseek_operator.planning import build_task, plan
-from tests.unit.planning.builders import CATALOG, CONTEXT
+from deepseek_operator.launch import build_task
+from deepseek_operator.planning import Planned, plan
+from tests.unit.planning.builders import CATALOG, IDENTITY
 
 FOLDER = Path(__file__).parent / "expected"
 CASES = sorted(FOLDER.glob("*.spec.yaml"))
@@ -25,8 +26,7 @@ def outcome(spec: DeepSeekDeploymentSpec) -> str:
     result = plan(spec, CATALOG)
     document: dict[str, object] = {"plan": result.to_status().model_dump(mode="json", by_alias=True, exclude_none=True)}
     if result.launchable:
-        launch = build_task(spec, result, CONTEXT)
-        document["retryUntilUp"] = launch.retry_until_up
+        launch = build_task(Planned(spec, result), IDENTITY)
         document["task"] = {**launch.task, "run": Literal(launch.task["run"])}
         document["overrideSkyPilotConfig"] = launch.override_skypilot_config
         document["secrets"] = [f"{s.variable} <- {s.secret.name}/{s.secret.key}" for s in launch.secrets]
@@ -46,13 +46,12 @@ def test_the_guides_commands_become_the_expected_tasks(name: str, request: pytes
     compare(actual, FOLDER / f"guide-{name}.yaml", request)
     port = "--port 30000" if name == "r1-671b" else "--port 8000"
     assert port in actual
-    assert "retryUntilUp: true" in actual
 
 
 def compare(actual: str, expected: Path, request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--regenerate-expected", default=False):
         expected.write_text(actual, encoding="utf-8")
-    assert actual == expected.read_text(encoding="utf-8"), "see the head of this file for how to write it anew"
+    assert actual == expected.read_text(encoding="utf-8"), "see the head of this file for how to write it again"
 
 
 def test_there_is_a_case_for_each_kind_of_plan() -> None:

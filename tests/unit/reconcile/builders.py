@@ -6,41 +6,43 @@ from functools import lru_cache
 from typing import Any
 
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Phase
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Ledger
 from deepseek_operator.api.v1alpha1 import FINALIZER, DeepSeekDeployment
 from deepseek_operator.catalog import load_catalog
-from deepseek_operator.planning import Plan, plan
-from deepseek_operator.reconcile.naming import ClusterName, cluster_name, revision_of
-from deepseek_operator.reconcile.world import (
-    ClusterRow,
-    ClusterState,
-    Failure,
+from deepseek_operator.facts.base import Address, Failure, Known, Probe, Unknown
+from deepseek_operator.facts.kubernetes import Endpoints, Pod, PublishedService
+from deepseek_operator.facts.names import ClusterName, cluster_name, parse_cluster_name, revision_of
+from deepseek_operator.facts.skypilot import (
     Job,
     JobState,
     Outcome,
-    Pod,
-    Probe,
-    PublishedService,
-    Request,
     RequestKind,
     RequestState,
-    SkyPilotView,
-    World,
+    SkyPilotCluster,
+    SkyPilotClusterState,
+    SkyPilotRequest,
 )
+from deepseek_operator.facts.world import ReplicaFacts, Seen, World
+from deepseek_operator.planning import Planned, Planner, Refused
+from deepseek_operator.reconcile.decide import Decision, decide
+from deepseek_operator.reconcile.results import Result, ResultKind, with_results
+from deepseek_operator.reconcile.status import compute_status
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 UID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
 PORT = 8000
+SERVICE = Address("10.96.1.1", PORT)
 CPU_SPEC: dict[str, Any] = {
     "model": {"name": "tiny", "path": "/models/tiny"},
     "engine": {"name": "VLLM", "image": "localhost/engine:1"},
     "resources": {"accelerators": [], "cpus": "1+", "memory": "2+"},
 }
+AWAY = Unknown("the SkyPilot API server does not answer", NOW)
 
 
-def ago(seconds: float) -> str:
-    """A time in a status, ``seconds`` before NOW."""
-    return (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+def ago(seconds: float) -> datetime:
+    """A moment before NOW."""
+    return NOW - timedelta(seconds=seconds)
 
 
 def deployment(
@@ -64,13 +66,16 @@ def deployment(
 
 
 @lru_cache
-def _catalog() -> Any:
-    return load_catalog()
+def planner() -> Planner:
+    """The planner with the shipped catalog."""
+    return Planner(load_catalog())
 
 
-def planned(of: DeepSeekDeployment) -> Plan:
+def planned(of: DeepSeekDeployment) -> Planned:
     """What the planner makes of it."""
-    return plan(of.spec, _catalog())
+    found = planner().plan(of.spec)
+    assert isinstance(found, Planned), found
+    return found
 
 
 def name(of: DeepSeekDeployment, ordinal: int = 0) -> ClusterName:
@@ -78,101 +83,152 @@ def name(of: DeepSeekDeployment, ordinal: int = 0) -> ClusterName:
     return cluster_name(of, revision_of(of.spec), ordinal)
 
 
-def instance(cluster: str, phase: Phase, reason: Reason, *, since: float = 60, **fields: Any) -> Instance:
-    """What the status before said of a replica."""
-    revision = cluster.split("-")[-2]
-    values = {"name": cluster, "revision": revision, "phase": phase, "reason": reason, "since": ago(since), **fields}
-    return Instance(**values)
+def older(of: DeepSeekDeployment, ordinal: int = 0) -> ClusterName:
+    """The cluster name of a replica of another revision."""
+    return cluster_name(of, "0ddba11f", ordinal)
 
 
-def with_instances(of: DeepSeekDeployment, *instances: Instance) -> DeepSeekDeployment:
-    """The deployment with a status that lists these replicas."""
+def ledger(**fields: Any) -> Ledger:
+    """A ledger of a replica that was launched ten minutes ago."""
+    return Ledger(**{"engine": "VLLM", "port": PORT, "launched_at": ago(600), "infra": "kubernetes", **fields})
+
+
+def remembering(of: DeepSeekDeployment, ledgers: dict[ClusterName, Ledger]) -> DeepSeekDeployment:
+    """The deployment with a status that holds these ledgers."""
+    instances = tuple(
+        Instance(name=str(cluster), revision=cluster.revision, ledger=kept) for cluster, kept in ledgers.items()
+    )
     return of.model_copy(update={"status": of.status.model_copy(update={"instances": instances})})
 
 
-def world(of: DeepSeekDeployment, **fields: Any) -> World:
-    """A world in which nothing exists but the object and its account, and everything can be asked."""
+def facts(cluster: ClusterName, **fields: Any) -> ReplicaFacts:
+    """What is known of one replica: SkyPilot can be asked and knows nothing, unless ``skypilot`` says otherwise."""
+    seen = fields.pop("skypilot", Known(Seen(), NOW))
+    last = seen.value if isinstance(seen, Known) else fields.pop("last_seen", Seen())
+    fields.setdefault("outcome", Known(None, NOW))
+    return ReplicaFacts(cluster, skypilot=seen, last_seen=last, **fields)
+
+
+def seen(*things: SkyPilotCluster | SkyPilotRequest) -> Known[Seen]:
+    """What a snapshot shows of one name."""
+    cluster = next((thing for thing in things if isinstance(thing, SkyPilotCluster)), None)
+    requests = tuple(thing for thing in things if isinstance(thing, SkyPilotRequest))
+    return Known(Seen(cluster, requests), NOW)
+
+
+def world(of: DeepSeekDeployment, *replicas: ReplicaFacts, **fields: Any) -> World:
+    """A world in which these replicas exist, the Service leads nowhere, and everything can be asked."""
     base = World(
         now=NOW,
         deployment=of,
-        skypilot=SkyPilotView(reachable=True),
-        plan=planned(of),
-        service_account_exists=True,
-        service=PublishedService(exists=True, cluster_ip="10.96.1.1", port=PORT, type="ClusterIP"),
+        skypilot=Known(None, NOW),
+        replicas={one.name: one for one in replicas},
+        service=service(),
     )
     return replace(base, **fields)
 
 
-def row(cluster: str, state: ClusterState = ClusterState.UP, **fields: Any) -> ClusterRow:
-    """A row of SkyPilot's cluster table."""
-    return ClusterRow(cluster, state, **{"cloud": "Kubernetes", "generation": "g1", **fields})
+def service(*ports: int, type: str = "ClusterIP") -> PublishedService:
+    """Our Service."""
+    numbers = ports or (PORT,)
+    names = tuple("http" if index == 0 else f"http-{port}" for index, port in enumerate(numbers))
+    return PublishedService(cluster_ip=SERVICE.host, ports=numbers, port_names=names, type=type)
+
+
+def endpoints(*addresses: Address, names: tuple[str, ...] = ("http",)) -> Endpoints:
+    """The slice that leads to these addresses."""
+    return Endpoints(f"r1-{addresses[0].port}", tuple(sorted(addresses)), names)
+
+
+def row(cluster: ClusterName, state: str = "UP", **fields: Any) -> SkyPilotCluster:
+    """A cluster in SkyPilot's table."""
+    return SkyPilotCluster(str(cluster), SkyPilotClusterState(state), **{"cloud": "Kubernetes", "hash": "g1", **fields})
 
 
 def request(
-    cluster: str,
-    kind: RequestKind = RequestKind.LAUNCH,
-    state: RequestState = RequestState.RUNNING,
-    *,
-    since: float = 20,
-    detail: str = "",
-) -> Request:
+    cluster: ClusterName, kind: str = "launch", state: str = "RUNNING", *, since: float = 20, detail: str = ""
+) -> SkyPilotRequest:
     """A request in flight."""
-    return Request("req-1", kind, cluster, state, NOW - timedelta(seconds=since), detail)
+    return SkyPilotRequest("req-1", RequestKind(kind), str(cluster), RequestState(state), ago(since), detail)
 
 
-def pod(cluster: str, *, head: bool = True, phase: str = "Running", trouble: Failure | None = None) -> Pod:
+def host(ordinal: int = 0) -> str:
+    """The IP of a replica's head pod."""
+    return f"10.88.0.{5 + ordinal}"
+
+
+def pod(cluster: ClusterName, *, head: bool = True, phase: str = "Running", trouble: Failure | None = None) -> Pod:
     """A pod of a replica."""
     role = "head" if head else "worker1"
     on_cloud = f"{cluster}-d5ee9000"
-    return Pod(f"{on_cloud}-{role}", cluster, on_cloud, head, phase, "10.88.0.5", False, trouble)
+    return Pod(f"{on_cloud}-{role}", str(cluster), on_cloud, head, phase, host(cluster.ordinal), trouble=trouble)
 
 
 def failed_launch(
     reason: Reason = Reason.UNSCHEDULABLE, message: str = "0/1 nodes are available", *, request_id: str = "req-9"
-) -> Outcome:
+) -> Known[Outcome | None]:
     """The last launch of a name failed."""
-    return Outcome(request_id, RequestKind.LAUNCH, NOW - timedelta(seconds=5), Failure(reason, message))
+    return Known(Outcome(request_id, RequestKind.LAUNCH, ago(5), Failure(reason, message)), NOW)
 
 
-def skypilot(*things: ClusterRow | Request, reachable: bool = True, message: str = "") -> SkyPilotView:
-    """A snapshot that holds these rows and requests."""
-    rows = {thing.name: thing for thing in things if isinstance(thing, ClusterRow)}
-    requests: dict[str, tuple[Request, ...]] = {}
-    for thing in things:
-        if isinstance(thing, Request):
-            requests[thing.cluster_name] = (*requests.get(thing.cluster_name, ()), thing)
-    return SkyPilotView(reachable, message, rows, requests)
+def failed_teardown(message: str = "AuthFailure", *, request_id: str = "req-7") -> Known[Outcome | None]:
+    """The last teardown of a name failed."""
+    return Known(Outcome(request_id, RequestKind.DOWN, ago(5), Failure(Reason.LAUNCH_FAILED, message)), NOW)
 
 
-def healthy(address: str = f"10.88.0.5:{PORT}") -> dict[str, Probe]:
-    """An address that answers."""
-    return {address: Probe(True, NOW)}
+def job(state: JobState, *, id: int = 1, log_tail: str = "", age: float = 1) -> Known[Job]:
+    """The newest job of a cluster."""
+    status = {JobState.ACTIVE: "RUNNING", JobState.ENDED: "FAILED"}.get(state, "")
+    return Known(Job(id, state, status, log_tail), ago(age))
 
 
-def serving(of: DeepSeekDeployment, *ordinals: int) -> World:
-    """A world in which these replicas answer and the Service leads to them."""
-    names = [name(of, ordinal) for ordinal in ordinals or (0,)]
-    hosts = [f"10.88.0.{5 + ordinal}" for ordinal in ordinals or (0,)]
-    addresses = {cluster: f"{host}:{PORT}" for cluster, host in zip(names, hosts, strict=True)}
-    probes = {address: Probe(True, NOW) for address in addresses.values()} | healthy("10.96.1.1:8000")
-    return world(
+def up(cluster: ClusterName, **fields: Any) -> ReplicaFacts:
+    """A replica whose nodes are up on Kubernetes, with a job that runs."""
+    fields = {"job": job(JobState.ACTIVE), **fields}
+    return facts(cluster, skypilot=seen(row(cluster)), pods=(pod(cluster),), **fields)
+
+
+def answering(*addresses: Address) -> dict[Address, Probe]:
+    """Probes of addresses that answer."""
+    return {address: Probe(True, ago(60)) for address in addresses}
+
+
+def silent(address: Address, detail: str = "connection refused") -> dict[Address, Probe]:
+    """The probe of an address that does not answer."""
+    return {address: Probe(False, ago(5), detail)}
+
+
+def serving(of: DeepSeekDeployment, *names: ClusterName) -> World:
+    """A settled world: these replicas answer, the Service leads to them, and the status remembers them."""
+    clusters = names or (name(of),)
+    addresses = tuple(Address(host(cluster.ordinal), PORT) for cluster in clusters)
+    remembered = remembering(
         of,
-        skypilot=skypilot(*(row(cluster) for cluster in names)),
-        pods=tuple(replace(pod(cluster), ip=host) for cluster, host in zip(names, hosts, strict=True)),
-        addresses=addresses,
-        probes=probes,
-        service=PublishedService(
-            exists=True,
-            cluster_ip="10.96.1.1",
-            port=PORT,
-            type="ClusterIP",
-            addresses=tuple(sorted(hosts)),
-            target_port=PORT,
-        ),
+        {
+            cluster: ledger(ready_since=ago(300), address=str(address))
+            for cluster, address in zip(clusters, addresses, strict=True)
+        },
+    )
+    return world(
+        remembered,
+        *(up(cluster) for cluster in clusters),
+        probes=answering(SERVICE, *addresses),
+        endpoints=(endpoints(*addresses),),
     )
 
 
-def job(state: JobState, *, id: int = 1, log_tail: str = "") -> Job:
-    """The newest job of a cluster."""
-    status = {JobState.ACTIVE: "RUNNING", JobState.ENDED: "FAILED"}.get(state, "")
-    return Job(id, state, status, log_tail)
+def step(world_: World, plan: Planned | Refused | None = None) -> tuple[Decision, DeepSeekDeploymentStatus]:
+    """One pass in which every action on a replica succeeds: the decision after it, and the status."""
+    chosen = plan if plan is not None else planner().plan(world_.deployment.spec)
+    decision = decide(world_, chosen)
+    results = [Result(cluster, action, ResultKind.DONE) for cluster, action in decision.actions]
+    planned_ = chosen if isinstance(chosen, Planned) else None
+    after = with_results(decision, results, planned_, world_.now)
+    return after, compute_status(world_, chosen, after)
+
+
+def named(text: str) -> ClusterName:
+    """A name taken apart."""
+    parsed = parse_cluster_name(text)
+    assert parsed is not None
+    return parsed

@@ -1,14 +1,16 @@
 """Which replicas come, stay and go: examples as a table, and the two invariants as properties."""
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deepseek_operator.api.spec import UpdateStrategy
-from deepseek_operator.reconcile.naming import ClusterName
-from deepseek_operator.reconcile.rollout import Rollout, limits, plan_rollout
+from deepseek_operator.facts.names import ClusterName
+from deepseek_operator.reconcile.rollout import Existing, Rollout, limits, plan_rollout
 
-NEW, OLD = "2222", "1111"
+NEW, OLD = "22222222", "11111111"
 
 
 def names(revision: str, *ordinals: int) -> tuple[ClusterName, ...]:
@@ -21,16 +23,11 @@ def rollout(
     ready: tuple[ClusterName, ...],
     surge: int = 1,
     unavailable: int = 0,
+    *,
+    may_add: bool = True,
 ) -> Rollout:
-    return plan_rollout(
-        replicas=replicas,
-        surge=surge,
-        unavailable=unavailable,
-        revision=NEW,
-        existing=existing,
-        ready=frozenset(ready),
-        may_add=True,
-    )
+    found = tuple(Existing(name, current=name.revision == NEW, serving=name in ready) for name in existing)
+    return plan_rollout(replicas=replicas, surge=surge, unavailable=unavailable, existing=found, may_add=may_add)
 
 
 def test_a_new_deployment_starts_all_replicas_at_once() -> None:
@@ -40,6 +37,53 @@ def test_a_new_deployment_starts_all_replicas_at_once() -> None:
 def test_scaling_down_keeps_those_that_answer() -> None:
     existing = names(NEW, 0, 1, 2)
     assert rollout(1, existing, (existing[2],)).retire == (existing[0], existing[1])
+
+
+def test_scaling_down_keeps_the_cheapest_of_those_that_answer() -> None:
+    dear, cheap = names(NEW, 0, 1)
+    found = [
+        Existing(dear, current=True, serving=True, hourly_cost=Decimal(40)),
+        Existing(cheap, current=True, serving=True, hourly_cost=Decimal(2)),
+    ]
+    result = plan_rollout(replicas=1, surge=1, unavailable=0, existing=found, may_add=True)
+    assert (result.keep, result.retire) == ((cheap,), (dear,))
+
+
+def test_a_replica_whose_teardown_failed_does_not_push_out_one_that_stays() -> None:
+    leaving, staying = names(NEW, 0, 1)
+    found = [
+        Existing(leaving, current=True, serving=True, leaving=True),
+        Existing(staying, current=True, serving=True),
+    ]
+    result = plan_rollout(replicas=1, surge=1, unavailable=0, existing=found, may_add=True)
+    assert (result.keep, result.retire) == ((staying,), (leaving,))
+
+
+def test_scaling_down_works_although_the_spec_cannot_be_launched() -> None:
+    existing = names(OLD, 0, 1)
+    result = rollout(1, existing, existing, may_add=False)
+    assert (result.serve, result.retire, result.add) == (existing[:1], existing[1:], ())
+
+
+def test_what_serves_is_left_alone_while_the_spec_cannot_be_launched() -> None:
+    existing = names(OLD, 0, 1)
+    assert rollout(2, existing, existing, may_add=False).serve == existing
+
+
+def test_a_replica_that_waits_for_its_next_attempt_is_launched_only_if_there_is_room() -> None:
+    old, waiting = names(OLD, 0, 1), names(NEW, 0)
+    found = [Existing(name, current=False, serving=True) for name in old]
+    found.append(Existing(waiting[0], current=True, serving=False, present=False))
+    crowded = plan_rollout(replicas=1, surge=1, unavailable=0, existing=found, may_add=True)
+    assert crowded.launchable == frozenset()
+    roomy = plan_rollout(replicas=1, surge=1, unavailable=0, existing=found[1:], may_add=True)
+    assert roomy.launchable == frozenset(waiting)
+
+
+def test_an_old_replica_that_may_come_back_is_not_removed_yet() -> None:
+    (old,) = names(OLD, 0)
+    found = [Existing(old, current=False, serving=False, recovering=True)]
+    assert plan_rollout(replicas=1, surge=1, unavailable=0, existing=found, may_add=True).serve == (old,)
 
 
 def test_scaling_up_fills_free_ordinals() -> None:

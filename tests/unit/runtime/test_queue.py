@@ -66,7 +66,7 @@ async def test_a_failed_key_comes_back_ever_later(queue: WorkQueue) -> None:
         queue.add(KEY)
         await taken(queue)
         delays.append(queue.failed(KEY))
-    assert delays == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert delays == [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
     queue.add(KEY)
     await taken(queue)
     queue.done(KEY)
@@ -79,3 +79,16 @@ async def test_keys_are_worked_on_side_by_side(queue: WorkQueue) -> None:
     queue.add(KEY)
     queue.add(("serving", "r2"))
     assert {await taken(queue), await taken(queue)} == {KEY, ("serving", "r2")}
+
+
+async def test_what_has_happened_goes_before_what_is_only_looked_at_again(queue: WorkQueue) -> None:
+    for number in range(3):
+        queue.add(("serving", f"polled-{number}"), urgent=False)
+    queue.add(KEY)
+    queue.add(("serving", "polled-2"))  # something has happened to it meanwhile
+    assert [await taken(queue) for _ in range(4)] == [
+        KEY,
+        ("serving", "polled-2"),
+        ("serving", "polled-0"),
+        ("serving", "polled-1"),
+    ]

@@ -1,49 +1,78 @@
 """The client against recorded answers of SkyPilot 0.14.1; the contract test asks the same of a real server."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import httpx2
 import pytest
+from aiohttp import web
 
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.reconcile.world import ClusterState, JobState, RequestKind, RequestState
+from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.skypilot import JobState, RequestKind, RequestState, SkyPilotClusterState
+from deepseek_operator.skypilot import client as client_module
 from deepseek_operator.skypilot.client import SkyPilotClient
 from deepseek_operator.skypilot.errors import SkyPilotRejectedError, SkyPilotUnavailableError
 
 NAME = "r1-0a1b2c3d-beef-0"
 
 
+@dataclass
+class Seen:
+    """A request as it came in."""
+
+    path: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    content: bytes
+
+
+@dataclass
+class Refusal:
+    """How every request is answered for now."""
+
+    status: int
+    body: dict[str, Any]
+
+
 class Server:
-    """Answers one request id per POST, and its payload when asked."""
+    """Answers one request id per POST, and its payload when asked, over HTTP on loopback."""
 
     def __init__(self) -> None:
         self.payloads: dict[str, dict[str, Any]] = {}
         self.requests: list[dict[str, Any]] = []
-        self.seen: list[httpx2.Request] = []
-        self.refuse: httpx2.Response | None = None
+        self.seen: list[Seen] = []
+        self.refuse: Refusal | None = None
+        self.hangs = False
         self.log = ""
 
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        self.seen.append(request)
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
+        self.seen.append(Seen(request.path, request.headers, request.query, await request.read()))
+        if self.hangs:
+            await asyncio.sleep(60)
         if self.refuse is not None:
-            return self.refuse
-        match request.url.path:
+            return web.json_response(self.refuse.body, status=self.refuse.status)
+        match request.path:
             case "/api/get":
-                payload = self.payloads[request.url.params["request_id"]]
+                payload = self.payloads[request.query["request_id"]]
                 failed = payload["status"] != "SUCCEEDED"
-                return httpx2.Response(500 if failed else 200, json={"detail": payload} if failed else payload)
+                return web.json_response({"detail": payload} if failed else payload, status=500 if failed else 200)
             case "/api/status":
-                return httpx2.Response(200, json=self.requests)
+                return web.json_response(self.requests)
             case "/api/stream":
-                return httpx2.Response(200, text=self.log)
+                return web.Response(text=self.log)
             case path:
-                return httpx2.Response(200, json=None, headers={"X-Skypilot-Request-ID": path})
+                return web.json_response(None, headers={"X-Skypilot-Request-ID": path})
 
     def answers(self, path: str, value: Any) -> None:
+        """Let a POST succeed with a value."""
         self.payloads[path] = {"status": "SUCCEEDED", "return_value": json.dumps(value), "error": "null"}
 
     def fails(self, key: str, error_type: str, message: str) -> None:
+        """Let a request fail."""
         error = json.dumps({"object": "gASV…", "type": error_type, "message": message})
         self.payloads[key] = {"status": "FAILED", "return_value": "null", "error": error}
 
@@ -54,8 +83,21 @@ def server() -> Server:
 
 
 @pytest.fixture
-def client(server: Server) -> SkyPilotClient:
-    return SkyPilotClient("http://sky", user_id="d5ee9000", transport=httpx2.MockTransport(server))
+async def url(server: Server) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[SkyPilotClient]:
+    async with SkyPilotClient(url, user_id="d5ee9000") as client:
+        yield client
 
 
 async def test_rows_are_read_with_skypilots_own_words(server: Server, client: SkyPilotClient) -> None:
@@ -75,7 +117,7 @@ async def test_rows_are_read_with_skypilots_own_words(server: Server, client: Sk
         ],
     )
     row = (await client.clusters())[NAME]
-    assert (row.state, row.detail) == (ClusterState.INIT, "Instances launched on kubernetes")
+    assert (row.state, row.detail) == (SkyPilotClusterState.INIT, "Instances launched on kubernetes")
     assert (row.accelerators, row.nodes, row.on_kubernetes) == ("L4:1", 2, True)
 
 
@@ -190,10 +232,10 @@ async def test_every_request_carries_version_and_identity(server: Server, client
 
 
 async def test_a_refusal_is_told_from_an_absence(server: Server, client: SkyPilotClient) -> None:
-    server.refuse = httpx2.Response(400, json={"detail": {"type": "ValueError", "message": "Context nope not found"}})
+    server.refuse = Refusal(400, {"detail": {"type": "ValueError", "message": "Context nope not found"}})
     with pytest.raises(SkyPilotRejectedError, match="Context nope not found"):
         await client.launch(NAME, {}, {})
-    server.refuse = httpx2.Response(503, json={"detail": "shutting down"})
+    server.refuse = Refusal(503, {"detail": "shutting down"})
     with pytest.raises(SkyPilotUnavailableError, match="shutting down"):
         await client.launch(NAME, {}, {})
 
@@ -203,7 +245,7 @@ async def test_the_address_of_a_rented_head_node_is_asked_for_in_the_servers_own
 ) -> None:
     server.answers("/endpoints", {"8000": "http://203.0.113.7:8000"})
 
-    assert await client.endpoints(NAME, 8000) == "203.0.113.7:8000"
+    assert await client.endpoints(NAME, 8000) == Address("203.0.113.7", 8000)
     body = json.loads(server.seen[0].content)
     assert (body["cluster"], body["port"]) == (NAME, 8000)
     assert "cluster_name" not in body
@@ -211,7 +253,30 @@ async def test_the_address_of_a_rented_head_node_is_asked_for_in_the_servers_own
 
 async def test_a_server_of_another_version_is_unavailable_and_says_why(client: SkyPilotClient, server: Server) -> None:
     words = "\x1b[33mYour SkyPilot client version is too old:0.1\n\x1b[0mThe server is running on 0.14.1"
-    server.refuse = httpx2.Response(400, json={"error": "version_mismatch", "message": words})
+    server.refuse = Refusal(400, {"error": "version_mismatch", "message": words})
 
     with pytest.raises(SkyPilotUnavailableError, match=r"client version is too old:0\.1 The server is"):
         await client.clusters()
+
+
+async def test_a_server_that_is_not_there_has_heard_nothing(client: SkyPilotClient, unused_tcp_port: int) -> None:
+    async with SkyPilotClient(f"http://127.0.0.1:{unused_tcp_port}", user_id="d5ee9000") as nowhere:
+        with pytest.raises(SkyPilotUnavailableError, match="does not answer") as error:
+            await nowhere.down(NAME)
+    assert not error.value.maybe_heard
+
+
+async def test_a_server_that_does_not_answer_may_have_heard(
+    server: Server, client: SkyPilotClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "_SUBMIT_S", 0.1)
+    server.hangs = True
+    with pytest.raises(SkyPilotUnavailableError) as error:
+        await client.down(NAME)
+    assert error.value.maybe_heard
+
+
+async def test_something_else_at_its_address_is_no_skypilot(client: SkyPilotClient, server: Server) -> None:
+    server.refuse = Refusal(200, {"hello": "world"})
+    with pytest.raises(SkyPilotUnavailableError, match="is this a SkyPilot API server"):
+        await client.down(NAME)

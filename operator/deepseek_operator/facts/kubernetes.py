@@ -1,0 +1,72 @@
+"""What Kubernetes shows of a deployment besides the object itself."""
+
+from dataclasses import dataclass
+
+from deepseek_operator.facts.base import Address, Failure
+
+__all__ = ["Endpoints", "LaunchedService", "Pod", "PublishedService"]
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod of a replica on Kubernetes."""
+
+    name: str
+    cluster_name: str
+    cluster_name_on_cloud: str
+    head: bool
+    phase: str
+    ip: str | None = None
+    deleting: bool = False
+    trouble: Failure | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether its container runs."""
+        return self.phase == "Running" and not self.deleting
+
+
+@dataclass(frozen=True)
+class LaunchedService:
+    """A Service that SkyPilot created for a cluster."""
+
+    name: str
+    cluster_name: str
+    cluster_name_on_cloud: str
+
+
+@dataclass(frozen=True)
+class PublishedService:
+    """The deployment's own Service.
+
+    Attributes
+    ----------
+    foreign
+        A Service of this name exists and is not ours.
+    ports
+        Service ports, the wanted one first.
+    port_names
+        Name of each port, in the order of ``ports``.
+    """
+
+    foreign: bool = False
+    cluster_ip: str | None = None
+    external_host: str | None = None
+    ports: tuple[int, ...] = ()
+    port_names: tuple[str, ...] = ()
+    type: str | None = None
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """One EndpointSlice of the deployment's Service: the addresses that share one port of the engine.
+
+    Attributes
+    ----------
+    port_names
+        Names of the Service's ports that it serves.
+    """
+
+    name: str
+    addresses: tuple[Address, ...]
+    port_names: tuple[str, ...] = ()

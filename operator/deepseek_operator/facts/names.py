@@ -1,0 +1,113 @@
+"""Names derived from a deployment, so that no name has to be remembered to be found again.
+
+``<object name, cut>-<8 of the UID>-<8 of the revision>-<ordinal>``: an audit reads the object off a cluster's name, a
+re-created object never meets its ghost, and a crash between a launch and the status write is harmless.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+
+__all__ = [
+    "ClusterName",
+    "belongs_to",
+    "cluster_name",
+    "parse_cluster_name",
+    "revision_of",
+    "service_account_name",
+    "uid_prefix",
+]
+
+CLUSTER_NAME_MAX_LENGTH: Final = 33
+"""SkyPilot cuts and hashes longer names on Kubernetes (42 characters less ``-`` and 8 of the user's hash)."""
+
+_NAME: Final = re.compile(
+    r"^(?P<stem>[a-z][-a-z0-9]*)-(?P<uid>[0-9a-f]{8})-(?P<revision>(?:[0-9a-f]{8}|[0-9a-f]{4}))-(?P<ordinal>[0-9]{1,3})$"
+)
+
+_NOT_IN_REVISION: Final = {
+    "replicas": ...,
+    "suspend": ...,
+    "update_strategy": ...,
+    "resources": {"max_hourly_cost", "retry_until_up", "provision_timeout_seconds"},
+    "endpoint": {"type"},
+}
+"""Fields that change nothing about a running replica: changing them must not replace it."""
+
+
+@dataclass(frozen=True, order=True)
+class ClusterName:
+    """The name of one replica's SkyPilot cluster, taken apart.
+
+    Attributes
+    ----------
+    text
+        The name itself.
+    uid
+        First 8 hexadecimal digits of the deployment's UID.
+    revision
+        Revision of the spec that the replica runs: 8 hexadecimal digits, or 4 in names of versions up to 0.1.
+    """
+
+    text: str
+    uid: str = field(compare=False)
+    revision: str = field(compare=False)
+    ordinal: int = field(compare=False)
+
+    def __str__(self) -> str:
+        """Return the name as SkyPilot knows it."""
+        return self.text
+
+    def runs(self, revision: str) -> bool:
+        """Return whether the replica runs ``revision``. Short revisions of older operators match by their prefix."""
+        return revision.startswith(self.revision)
+
+
+def uid_prefix(uid: str) -> str:
+    """Return the 8 hexadecimal digits of ``uid`` that stand in names."""
+    return uid.replace("-", "")[:8].lower()
+
+
+def revision_of(spec: DeepSeekDeploymentSpec) -> str:
+    """Return the revision of ``spec``: 8 hexadecimal digits that change when running replicas have to be replaced.
+
+    Only what the user wrote counts: a new catalog or default image of a later operator replaces nobody's replicas.
+    """
+    excluded: dict[str, object] = {key: True if value is ... else value for key, value in _NOT_IN_REVISION.items()}
+    written = spec.model_dump(mode="json", exclude=excluded, exclude_defaults=True)  # type: ignore[arg-type]
+    # An object of which only excluded fields were set is one that was not set; an empty list (no GPUs) is not.
+    written = {key: value for key, value in written.items() if value != {}}
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def cluster_name(deployment: DeepSeekDeployment, revision: str, ordinal: int) -> ClusterName:
+    """Return the name of the SkyPilot cluster of one replica, at most 33 characters."""
+    uid = uid_prefix(deployment.metadata.uid)
+    suffix = f"-{uid}-{revision}-{ordinal}"
+    stem = deployment.metadata.name[: CLUSTER_NAME_MAX_LENGTH - len(suffix)].rstrip("-")
+    return ClusterName(stem + suffix, uid, revision, ordinal)
+
+
+@lru_cache(maxsize=65_536)
+def parse_cluster_name(name: str) -> ClusterName | None:
+    """Return ``name`` taken apart, or None if the operator did not make it."""
+    match = _NAME.match(name)
+    if match is None:
+        return None
+    return ClusterName(name, match["uid"], match["revision"], int(match["ordinal"]))
+
+
+def belongs_to(name: ClusterName, deployment: DeepSeekDeployment) -> bool:
+    """Return whether ``name`` was derived from ``deployment``; two UIDs may share the digits that stand in a name."""
+    return name == cluster_name(deployment, name.revision, name.ordinal)
+
+
+def service_account_name(deployment: DeepSeekDeployment) -> str:
+    """Return the name of the account, without any rights, under which the deployment's pods run."""
+    return f"{deployment.metadata.name}-engine"

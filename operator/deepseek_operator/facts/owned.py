@@ -1,0 +1,145 @@
+"""What Kubernetes shows of each deployment: pods, Services and slices, never older than what was seen before."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod, PublishedService
+
+__all__ = ["Owned", "OwnedFact", "OwnedObjects"]
+
+OwnedFact = Pod | LaunchedService | PublishedService | Endpoints
+
+
+@dataclass
+class Owned:
+    """The objects of one deployment, by object name."""
+
+    pods: dict[str, Pod] = field(default_factory=dict)
+    services: dict[str, LaunchedService] = field(default_factory=dict)
+    published: dict[str, PublishedService] = field(default_factory=dict)
+    endpoints: dict[str, Endpoints] = field(default_factory=dict)
+
+    def place(self, fact: OwnedFact) -> dict[str, Any]:
+        """Return the dictionary in which a fact belongs."""
+        if isinstance(fact, Pod):
+            return self.pods
+        if isinstance(fact, LaunchedService):
+            return self.services
+        return self.published if isinstance(fact, PublishedService) else self.endpoints
+
+    def places(self, kind: str) -> tuple[dict[str, Any], ...]:
+        """Return the dictionaries that hold objects of a kind."""
+        if kind == "pods":
+            return (self.pods,)
+        return (self.services, self.published) if kind == "services" else (self.endpoints,)
+
+
+class OwnedObjects:
+    """The objects of all deployments, by UID. Methods that change something say whose facts have changed."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Owned] = {}
+        self._versions: dict[tuple[str, str, str], int] = {}
+        self._hosts: dict[str, tuple[int, str, str]] = {}
+
+    def of(self, uid: str) -> Owned:
+        """Return the objects of one deployment."""
+        return self._of.get(uid) or Owned()
+
+    def newer(self, kind: str, body: Mapping[str, Any]) -> bool:
+        """Return whether ``body`` is newer than what is stored of it, and remember its version."""
+        metadata = body["metadata"]
+        place = (kind, metadata.get("namespace", ""), metadata["name"])
+        version = _version(metadata.get("resourceVersion", ""))
+        if version <= self._versions.get(place, -1):
+            return False
+        self._versions[place] = version
+        return True
+
+    def put(self, kind: str, uid: str, body: Mapping[str, Any], fact: OwnedFact) -> tuple[str, ...]:
+        """Store an object; return the UIDs of the deployments whose facts have changed."""
+        if not self.newer(kind, body):
+            return ()
+        displaced: tuple[str, ...] = ()
+        if isinstance(fact, Pod) and fact.running and fact.ip:
+            version = _version(body["metadata"]["resourceVersion"])
+            holder = self._hosts.get(fact.ip)
+            if holder is not None and holder[1:] != (uid, fact.name) and self._has(holder, fact.ip):
+                if version < holder[0]:
+                    return ()
+                # No two pods have one IP: the one that had it before is gone, though no watch said so.
+                del self.of(holder[1]).pods[holder[2]]
+                displaced = (holder[1],)
+            self._hosts[fact.ip] = (version, uid, fact.name)
+        place = self._of.setdefault(uid, Owned()).place(fact)
+        name = body["metadata"]["name"]
+        if place.get(name) == fact:
+            return displaced
+        place[name] = fact
+        return (uid, *displaced)
+
+    def _has(self, holder: tuple[int, str, str], ip: str) -> bool:
+        """Return whether a pod still has the IP that it had when it was seen to take it."""
+        pod = self.of(holder[1]).pods.get(holder[2])
+        return pod is not None and pod.running and pod.ip == ip
+
+    def drop(self, kind: str, uid: str, namespace: str, name: str) -> bool:
+        """Forget an object that is gone; return whether it was known."""
+        self.forget(kind, namespace, name)
+        owned = self._of.get(uid)
+        if owned is None:
+            return False
+        found = [place.pop(name) for place in owned.places(kind) if name in place]
+        if owned == Owned():
+            del self._of[uid]
+        return bool(found)
+
+    def drop_cluster(self, uid: str, name_on_cloud: str) -> bool:
+        """Forget the pods and Services of a cluster that were deleted by label; a watch may lose their deletion.
+
+        What lingers, because of a finalizer, comes back with its next event.
+        """
+        owned = self.of(uid)
+        places: tuple[dict[str, Any], ...] = (owned.pods, owned.services)
+        gone = [(place, name) for place in places for name in place if _on_cloud(place[name]) == name_on_cloud]
+        for place, name in gone:
+            del place[name]
+        return bool(gone)
+
+    def drop_all(self, uid: str) -> None:
+        """Forget the objects of a deployment that is gone."""
+        self._of.pop(uid, None)
+
+    def forget(self, kind: str, namespace: str, name: str) -> None:
+        """Forget which version of an object was seen last."""
+        self._versions.pop((kind, namespace, name), None)
+
+    def absent(self, kind: str, bodies: Iterable[Mapping[str, Any]], version: str) -> tuple[tuple[str, str], ...]:
+        """Return namespace and name of the objects that are known and that a full list does not show.
+
+        Parameters
+        ----------
+        version
+            Resource version of the list: what was made after it cannot be in it.
+        """
+        present = {(body["metadata"].get("namespace", ""), body["metadata"]["name"]) for body in bodies}
+        limit = _version(version)
+        return tuple(
+            (namespace, name)
+            for (known, namespace, name), seen in self._versions.items()
+            if known == kind and seen <= limit and (namespace, name) not in present
+        )
+
+    def owners(self, kind: str, name: str) -> tuple[str, ...]:
+        """Return the UIDs under which an object of this name is stored."""
+        return tuple(uid for uid, owned in self._of.items() if any(name in place for place in owned.places(kind)))
+
+
+def _on_cloud(fact: Pod | LaunchedService) -> str:
+    return fact.cluster_name_on_cloud
+
+
+def _version(text: str) -> int:
+    """Return a resource version as a number; Kubernetes guarantees that they can be compared since version 1.35."""
+    return int(text) if text.isdigit() else 0

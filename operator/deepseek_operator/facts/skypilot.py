@@ -1,0 +1,131 @@
+"""What a SkyPilot API server knows: clusters, requests, and how the last request for a cluster ended."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from deepseek_operator.facts.base import Failure
+
+__all__ = [
+    "Job",
+    "JobState",
+    "Outcome",
+    "RequestKind",
+    "RequestState",
+    "SkyPilotCluster",
+    "SkyPilotClusterState",
+    "SkyPilotRequest",
+]
+
+
+class SkyPilotClusterState(StrEnum):
+    """``status`` of a cluster in SkyPilot's table. UP says nothing about the engine."""
+
+    INIT = "INIT"
+    UP = "UP"
+    STOPPED = "STOPPED"
+    AUTOSTOPPING = "AUTOSTOPPING"
+    OTHER = "OTHER"
+
+
+@dataclass(frozen=True)
+class SkyPilotCluster:
+    """One cluster as SkyPilot knows it.
+
+    Attributes
+    ----------
+    name
+        Display name, the one that the operator chose.
+    detail
+        SkyPilot's own words on what it is doing (``init_status_reason`` or ``last_event``), cleaned.
+    hash
+        ``cluster_hash``: changes when a cluster of the same name is created again.
+    user
+        The 8 hexadecimal digits of the installation that launched it.
+    spot
+        Whether its machines are spot machines, which the provider may take back.
+    """
+
+    name: str
+    state: SkyPilotClusterState
+    detail: str = ""
+    cloud: str = ""
+    region: str = ""
+    accelerators: str = ""
+    nodes: int = 1
+    hash: str = ""
+    user: str = ""
+    spot: bool = False
+
+    @property
+    def on_kubernetes(self) -> bool:
+        """Whether its nodes are pods."""
+        return self.cloud.lower() == "kubernetes"
+
+
+class RequestKind(StrEnum):
+    """Kinds of requests that matter to a decision."""
+
+    LAUNCH = "launch"
+    EXEC = "exec"
+    DOWN = "down"
+
+
+class RequestState(StrEnum):
+    """State of a request that has not ended. PENDING: no worker yet. WAITING: parked by SkyPilot."""
+
+    PENDING = "PENDING"
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+
+
+@dataclass(frozen=True)
+class SkyPilotRequest:
+    """A request in flight at the SkyPilot server."""
+
+    id: str
+    kind: RequestKind
+    cluster_name: str
+    state: RequestState
+    created_at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the last launch, exec or teardown of a cluster name ended, as far as the server remembers.
+
+    Attributes
+    ----------
+    found
+        False for a teardown that found no cluster of this name: it has terminated nothing.
+    """
+
+    request_id: str
+    kind: RequestKind
+    finished_at: datetime
+    failure: Failure | None = None
+    found: bool = True
+
+
+class JobState(StrEnum):
+    """State of the newest job on a cluster: the engine's process on all nodes.
+
+    NONE: there is no job. UNREACHABLE: SkyPilot cannot ask the cluster.
+    """
+
+    NONE = "NONE"
+    ACTIVE = "ACTIVE"
+    ENDED = "ENDED"
+    DRIVER_LOST = "DRIVER_LOST"
+    UNREACHABLE = "UNREACHABLE"
+
+
+@dataclass(frozen=True)
+class Job:
+    """The newest job of a cluster, with the last lines of its log once it ended."""
+
+    id: int
+    state: JobState
+    status: str = ""
+    log_tail: str = ""

@@ -1,0 +1,359 @@
+"""The fact store: one place for everything that is known, and the only thing that a pass reads.
+
+- Feeds put facts; the store wakes the keys of the deployments that a changed fact concerns.
+- :meth:`Store.world` joins the facts of one deployment, synchronously and without I/O.
+- Nothing goes backwards: an object with an older resource version than the one stored is ignored, and so is a SkyPilot
+  snapshot that was asked for before our last request about a name (:meth:`Store.acted`).
+
+===================  ==================================  ===========================================
+facts                key -> value                        written by
+===================  ==================================  ===========================================
+deployments          key -> typed object                 feeds.kubernetes, and answers to our writes
+:mod:`.owned`        UID -> pods, Services, slices       feeds.kubernetes, and answers to our writes
+:mod:`.snapshots`    name -> cluster, requests           feeds.skypilot; runtime.act notes its requests
+answers              question -> answer                  feeds.questions
+probes               address -> probe                    feeds.probes
+===================  ==================================  ===========================================
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from deepseek_operator.api.spec import SecretKeyRef
+from deepseek_operator.api.status import DeepSeekDeploymentStatus
+from deepseek_operator.api.v1alpha1 import LABEL_UID, DeepSeekDeployment
+from deepseek_operator.facts.base import Address, Fact, Known, Probe, Unknown
+from deepseek_operator.facts.names import ClusterName, belongs_to, parse_cluster_name, uid_prefix
+from deepseek_operator.facts.owned import Owned, OwnedFact, OwnedObjects
+from deepseek_operator.facts.skypilot import SkyPilotCluster, SkyPilotRequest
+from deepseek_operator.facts.snapshots import Snapshots
+from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, ReplicaFacts, World
+
+__all__ = ["Key", "Store", "owner_uid"]
+
+Key = tuple[str, str]
+"""``(namespace, name)`` of a deployment."""
+
+SECRET_MAX_AGE_S: Final = 60.0
+"""Seconds for which the answer that a Secret exists is used."""
+
+
+class Store:
+    """Facts about all deployments.
+
+    Parameters
+    ----------
+    wake
+        Called with the key of a deployment about which something has changed.
+    """
+
+    def __init__(self, wake: Callable[[Key], None]) -> None:
+        self._wake = wake
+        self._objects: dict[Key, tuple[DeepSeekDeployment, str]] = {}
+        self._keys_by_uid: dict[str, Key] = {}
+        self._keys_by_prefix: dict[str, set[Key]] = {}
+        self._owned = OwnedObjects()
+        self._terminating: set[str] = set()
+        self._conflicts: set[Key] = set()
+        self._skypilot: Snapshots[Key] = Snapshots()
+        self._answers: dict[Question, Fact[Any]] = {}
+        self._questions: dict[str, set[Question]] = {}
+        self._secret_questions: dict[str, set[Question]] = {}
+        self._probes: dict[Address, Probe] = {}
+        self._watchers: dict[Address, set[Key]] = {}
+        self._targets: dict[Key, frozenset[Address]] = {}
+        self._unsaved: dict[Key, tuple[str, DeepSeekDeploymentStatus]] = {}
+
+    # --- Kubernetes --------------------------------------------------------------------------------------------------
+
+    def all_keys(self) -> tuple[Key, ...]:
+        """Return the keys of all deployments."""
+        return tuple(self._objects)
+
+    def put_deployment(self, body: Mapping[str, Any], *, wake: bool = True) -> None:
+        """Store a deployment as the API server sent it."""
+        if not self._owned.newer("deployments", body):
+            return
+        deployment, problem = DeepSeekDeployment.parse_leniently(dict(body))
+        key, uid = deployment.key, deployment.metadata.uid
+        before = self._objects.get(key)
+        if before is not None and before[0].metadata.uid != uid:
+            self._drop_index(key, before[0])
+        self._objects[key] = (deployment, problem)
+        self._keys_by_uid[uid] = key
+        self._keys_by_prefix.setdefault(uid_prefix(uid), set()).add(key)
+        if wake:
+            self._wake(key)
+
+    def drop_deployment(self, key: Key, uid: str = "") -> None:
+        """Forget a deployment that is gone, unless another one of its name has come since."""
+        known = self._objects.get(key)
+        if known is None or (uid and known[0].metadata.uid != uid):
+            return
+        self._drop_index(key, known[0])
+        del self._objects[key]
+        self._owned.forget("deployments", *key)
+        self._wake(key)
+
+    def put_owned(self, kind: str, uid: str, body: Mapping[str, Any], fact: OwnedFact, *, wake: bool = True) -> None:
+        """Store a pod, Service or EndpointSlice that carries the UID of a deployment."""
+        for changed in self._owned.put(kind, uid, body, fact):
+            if wake or changed != uid:
+                self._wake_uid(changed)
+
+    def drop_owned(self, kind: str, uid: str, namespace: str, name: str, *, wake: bool = True) -> None:
+        """Forget a pod, Service or EndpointSlice that is gone."""
+        if self._owned.drop(kind, uid, namespace, name) and wake:
+            self._wake_uid(uid)
+
+    def drop_cluster(self, uid: str, name_on_cloud: str) -> None:
+        """Forget the pods and Services of a cluster that were deleted by label."""
+        if self._owned.drop_cluster(uid, name_on_cloud):
+            self._wake_uid(uid)
+
+    def put_listing(self, kind: str, bodies: Iterable[Mapping[str, Any]], version: str) -> None:
+        """Drop what a full list no longer shows. A watch can lose a deletion."""
+        for namespace, name in self._owned.absent(kind, bodies, version):
+            if kind == "deployments":
+                self.drop_deployment((namespace, name))
+                continue
+            for uid in self._owned.owners(kind, name):
+                if self._keys_by_uid.get(uid, (namespace, ""))[0] == namespace:
+                    self.drop_owned(kind, uid, namespace, name)
+            self._owned.forget(kind, namespace, name)
+
+    def put_namespace(self, name: str, *, terminating: bool) -> None:
+        """Note whether a namespace is being deleted."""
+        if terminating == (name in self._terminating):
+            return
+        self._terminating.symmetric_difference_update({name})
+        for key in self._objects:
+            if key[0] == name:
+                self._wake(key)
+
+    def put_service_conflict(self, key: Key, *, conflict: bool) -> None:
+        """Note whether a Service of the deployment's name belongs to someone else."""
+        if conflict != (key in self._conflicts):
+            self._conflicts.symmetric_difference_update({key})
+            self._wake(key)
+
+    # --- SkyPilot ----------------------------------------------------------------------------------------------------
+
+    def ask_snapshot(self) -> int:
+        """Return a sequence number for a snapshot that is about to be asked for."""
+        return self._skypilot.ask()
+
+    def put_snapshot(
+        self,
+        sequence: int,
+        at: datetime,
+        clusters: Mapping[str, SkyPilotCluster],
+        requests: Mapping[str, tuple[SkyPilotRequest, ...]],
+    ) -> None:
+        """Store everything that SkyPilot knows at one moment."""
+        news = self._skypilot.put(sequence, at, clusters, requests)
+        for name in news.changed:
+            self._forget_answers(name)
+        keys = {key for name in news.changed | news.settled for key in self._keys_of(name)}
+        for key in self._objects if news.recovered else sorted(keys):
+            self._wake(key)
+
+    def put_skypilot_unknown(self, why: str, since: datetime) -> None:
+        """Note that SkyPilot cannot be asked; what was seen last is kept for display."""
+        if self._skypilot.put_unknown(why, since):
+            for key in self._objects:
+                self._wake(key)
+
+    def acted(self, key: Key, name: str, *, launch: bool) -> None:
+        """Note that a request about ``name`` was sent: only a snapshot asked for later can show its effect."""
+        self._skypilot.acted(key, name, launch=launch)
+        self._forget_answers(name)
+
+    def not_acted(self, name: str) -> None:
+        """Note that the last request about ``name`` certainly never reached the server."""
+        self._skypilot.not_acted(name)
+
+    def snapshot_pending(self) -> bool:
+        """Return whether a name waits for a snapshot newer than the last request about it."""
+        return self._skypilot.pending()
+
+    def launches(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the names of launches in flight, and those of them that have no worker yet."""
+        return self._skypilot.launches()
+
+    def names(self, key: Key) -> frozenset[str]:
+        """Return the names of a deployment that SkyPilot knows or was asked about."""
+        known = self._objects.get(key)
+        seen = self._seen_names(known[0]) if known is not None else ()
+        return frozenset({*map(str, seen), *self._skypilot.acted_names(key)})
+
+    def orphans(self, user: str) -> tuple[str, ...]:
+        """Return the clusters that ``user`` launched and no living object owns."""
+        ours = (name for name, cluster in self._skypilot.clusters().items() if cluster.user == user)
+        return tuple(sorted(name for name in ours if parse_cluster_name(name) and not self._keys_of(name)))
+
+    # --- statuses that are not stored yet ----------------------------------------------------------------------------
+
+    def put_unsaved(self, deployment: DeepSeekDeployment, status: DeepSeekDeploymentStatus) -> None:
+        """Keep a status that is to be written: what was done must not be forgotten if it cannot be."""
+        self._unsaved[deployment.key] = (deployment.metadata.uid, status)
+
+    def drop_unsaved(self, key: Key) -> None:
+        """Forget it: it is stored, or nothing in it is news."""
+        self._unsaved.pop(key, None)
+
+    def stored_status(self, key: Key) -> DeepSeekDeploymentStatus | None:
+        """Return the status as the API server has it; None if the deployment is gone."""
+        known = self._objects.get(key)
+        return known[0].status if known is not None else None
+
+    # --- questions and probes ----------------------------------------------------------------------------------------
+
+    def put_answer(self, question: Question, answer: Fact[Any]) -> None:
+        """Store the answer to a question. A failed question keeps the time since when it has been failing."""
+        before = self._answers.get(question)
+        if isinstance(answer, Unknown) and isinstance(before, Unknown) and before.since is not None:
+            answer = Unknown(answer.why, before.since)
+        self._answers[question] = answer
+        if question.kind is QuestionKind.SECRET:
+            self._secret_questions.setdefault(question.subject.split("/", 1)[0], set()).add(question)
+        else:
+            self._questions.setdefault(question.subject, set()).add(question)
+        for key in self._keys_of_question(question):
+            self._wake(key)
+
+    def watch(self, key: Key, addresses: Iterable[Address]) -> None:
+        """Wake ``key`` when the probe of one of these addresses changes, from now on."""
+        after, before = frozenset(addresses), self._targets.get(key, frozenset())
+        if after == before:
+            return
+        for address in before - after:
+            watchers = self._watchers.get(address, set())
+            watchers.discard(key)
+            if not watchers:
+                self._watchers.pop(address, None)
+        for address in after - before:
+            self._watchers.setdefault(address, set()).add(key)
+        if after:
+            self._targets[key] = after
+        else:
+            self._targets.pop(key, None)
+        if any(address in self._probes for address in after - before):
+            self._wake(key)  # probed for someone else already, so no first result will announce itself
+
+    def put_probe(self, address: Address, fact: Known[Probe] | None) -> None:
+        """Store the result of a probe; None when the address is no longer probed."""
+        if fact is None:
+            self._probes.pop(address, None)
+            return
+        self._probes[address] = fact.value
+        for key in sorted(self._watchers.get(address, ())):
+            self._wake(key)
+
+    # --- the join ----------------------------------------------------------------------------------------------------
+
+    def world(self, key: Key, now: datetime) -> World | None:
+        """Return everything that is known about a deployment; None if its object is gone."""
+        known = self._objects.get(key)
+        if known is None:
+            return None
+        deployment, problem = known
+        uid, status = self._unsaved.get(key, ("", deployment.status))
+        if uid == deployment.metadata.uid:
+            deployment = deployment.model_copy(update={"status": status})
+        owned = self._owned.of(deployment.metadata.uid)
+        return World(
+            now=now,
+            deployment=deployment,
+            unreadable=problem,
+            namespace_terminating=key[0] in self._terminating,
+            skypilot=self._skypilot.fact,
+            replicas={name: self._replica(name, owned) for name in self._names(deployment, key, owned)},
+            service=owned.published.get(key[1]),
+            service_conflict=key in self._conflicts,
+            endpoints=tuple(owned.endpoints[name] for name in sorted(owned.endpoints)),
+            secrets=self._secrets(key[0], now),
+            probes={
+                address: self._probes[address] for address in self._targets.get(key, ()) if address in self._probes
+            },
+        )
+
+    def _names(self, deployment: DeepSeekDeployment, key: Key, owned: Owned) -> list[ClusterName]:
+        found = {instance.name for instance in deployment.status.instances}
+        found.update(pod.cluster_name for pod in owned.pods.values())
+        found.update(service.cluster_name for service in owned.services.values())
+        found.update(self._skypilot.acted_names(key))
+        names = {name for text in found if (name := parse_cluster_name(text)) and belongs_to(name, deployment)}
+        return sorted(names | set(self._seen_names(deployment)))
+
+    def _replica(self, name: ClusterName, owned: Owned) -> ReplicaFacts:
+        text = str(name)
+        answers = {question.kind: self._answers[question] for question in self._questions.get(text, ())}
+        return ReplicaFacts(
+            name=name,
+            skypilot=self._skypilot.of(text),
+            last_seen=self._skypilot.last(text),
+            outcome=answers.get(QuestionKind.OUTCOME, NOT_ASKED),
+            job=answers.get(QuestionKind.JOB, NOT_ASKED),
+            endpoint=answers.get(QuestionKind.ENDPOINT, NOT_ASKED),
+            terminated=answers.get(QuestionKind.HISTORY, NOT_ASKED),
+            pods=tuple(pod for pod in owned.pods.values() if pod.cluster_name == text),
+            services=tuple(service for service in owned.services.values() if service.cluster_name == text),
+        )
+
+    def _secrets(self, namespace: str, now: datetime) -> Mapping[SecretKeyRef, Fact[str]]:
+        found: dict[SecretKeyRef, Fact[str]] = {}
+        for question in self._secret_questions.get(namespace, ()):
+            answer = self._answers[question]
+            fresh = isinstance(answer, Known) and (now - answer.at).total_seconds() < SECRET_MAX_AGE_S
+            _, name, secret_key = question.subject.split("/", 2)
+            found[SecretKeyRef(name=name, key=secret_key)] = answer if fresh else NOT_ASKED
+        return found
+
+    # --- indexes -----------------------------------------------------------------------------------------------------
+
+    def _keys_of_question(self, question: Question) -> tuple[Key, ...]:
+        if question.kind is QuestionKind.SECRET:
+            namespace = question.subject.split("/", 1)[0]
+            return tuple(key for key in self._objects if key[0] == namespace)
+        return self._keys_of(question.subject)
+
+    def _keys_of(self, name: str) -> tuple[Key, ...]:
+        parsed = parse_cluster_name(name)
+        if parsed is None:
+            return ()
+        candidates = self._keys_by_prefix.get(parsed.uid, ())
+        return tuple(key for key in candidates if belongs_to(parsed, self._objects[key][0]))
+
+    def _seen_names(self, deployment: DeepSeekDeployment) -> tuple[ClusterName, ...]:
+        names = self._skypilot.names(uid_prefix(deployment.metadata.uid))
+        return tuple(name for name in names if belongs_to(name, deployment))
+
+    def _wake_uid(self, uid: str) -> None:
+        if uid in self._keys_by_uid:
+            self._wake(self._keys_by_uid[uid])
+
+    def _drop_index(self, key: Key, deployment: DeepSeekDeployment) -> None:
+        uid = deployment.metadata.uid
+        self._keys_by_uid.pop(uid, None)
+        keys = self._keys_by_prefix.get(uid_prefix(uid), set())
+        keys.discard(key)
+        if not keys:
+            self._keys_by_prefix.pop(uid_prefix(uid), None)
+        for name in {*map(str, self._seen_names(deployment)), *self._skypilot.acted_names(key)}:
+            self._forget_answers(name)
+        self._skypilot.drop(key)
+        self._owned.drop_all(uid)
+        self._conflicts.discard(key)
+        self._unsaved.pop(key, None)
+        self.watch(key, ())
+
+    def _forget_answers(self, name: str) -> None:
+        for question in self._questions.pop(name, set()):
+            del self._answers[question]
+
+
+def owner_uid(body: Mapping[str, Any]) -> str:
+    """Return the UID of the deployment that an object was made for, from its label; empty if it has none."""
+    return str((body["metadata"].get("labels") or {}).get(LABEL_UID, ""))

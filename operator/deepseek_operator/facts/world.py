@@ -1,0 +1,114 @@
+"""The world of one deployment: everything that is known about it at one moment, joined from the facts of all feeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from deepseek_operator.api.spec import SecretKeyRef
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.facts.base import Address, Fact, Probe, Unknown
+from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod, PublishedService
+from deepseek_operator.facts.names import ClusterName
+from deepseek_operator.facts.skypilot import Job, Outcome, SkyPilotCluster, SkyPilotRequest
+
+__all__ = ["NOT_ASKED", "Question", "QuestionKind", "ReplicaFacts", "Seen", "World"]
+
+NOT_ASKED = Unknown("not asked yet")
+
+
+class QuestionKind(StrEnum):
+    """What can be asked about one thing, besides what the feeds report unasked."""
+
+    OUTCOME = "outcome"
+    """How the last request for a SkyPilot cluster ended."""
+    JOB = "job"
+    """What the newest job on a SkyPilot cluster does."""
+    ENDPOINT = "endpoint"
+    """Where a rented head node answers."""
+    HISTORY = "history"
+    """Whether SkyPilot remembers having terminated a cluster of this name."""
+    SECRET = "secret"
+    """Whether a Secret and its key exist."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question. ``subject`` is a cluster name, or ``NAMESPACE/NAME/KEY`` of a Secret."""
+
+    kind: QuestionKind
+    subject: str
+    port: int = 0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What SkyPilot's snapshot shows of one cluster name."""
+
+    cluster: SkyPilotCluster | None = None
+    requests: tuple[SkyPilotRequest, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReplicaFacts:
+    """What is known of one replica.
+
+    Attributes
+    ----------
+    skypilot
+        Unknown while SkyPilot cannot be asked, and between a request of ours and the first snapshot after it.
+    last_seen
+        What the last good snapshot showed, however old it is. For display only.
+    """
+
+    name: ClusterName
+    skypilot: Fact[Seen] = NOT_ASKED
+    last_seen: Seen = Seen()
+    outcome: Fact[Outcome | None] = NOT_ASKED
+    job: Fact[Job] = NOT_ASKED
+    endpoint: Fact[Address | None] = NOT_ASKED
+    terminated: Fact[bool] = NOT_ASKED
+    pods: tuple[Pod, ...] = ()
+    services: tuple[LaunchedService, ...] = ()
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that one decision is made from, besides the plan.
+
+    Attributes
+    ----------
+    unreadable
+        What is wrong with a spec that this version cannot read; empty if nothing is.
+    namespace_terminating
+        The namespace is being deleted, and the object will be.
+    skypilot
+        Whether SkyPilot can be asked. Known: the last snapshot succeeded.
+    replicas
+        Every name that the status, SkyPilot or Kubernetes knows.
+    service
+        None: there is no Service of ours.
+    service_conflict
+        A Service of the deployment's name exists and belongs to someone else.
+    secrets
+        Per reference: a sentence that says what is missing, or an empty string.
+    probes
+        Per address; an address that has not been asked yet is absent.
+    """
+
+    now: datetime
+    deployment: DeepSeekDeployment
+    unreadable: str = ""
+    namespace_terminating: bool = False
+    skypilot: Fact[None] = NOT_ASKED
+    replicas: Mapping[ClusterName, ReplicaFacts] = field(default_factory=dict)
+    service: PublishedService | None = None
+    service_conflict: bool = False
+    endpoints: tuple[Endpoints, ...] = ()
+    secrets: Mapping[SecretKeyRef, Fact[str]] = field(default_factory=dict)
+    probes: Mapping[Address, Probe] = field(default_factory=dict)
+
+    @property
+    def published(self) -> frozenset[Address]:
+        """Addresses to which the Service leads now."""
+        return frozenset(address for piece in self.endpoints for address in piece.addresses)

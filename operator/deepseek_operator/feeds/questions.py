@@ -1,0 +1,96 @@
+"""Feed of answers: what a decision asked for, asked in the background so that no pass waits for it."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from deepseek_operator.api.spec import SecretKeyRef
+from deepseek_operator.facts.base import Address, Known, Unknown
+from deepseek_operator.facts.skypilot import Job, JobState, Outcome
+from deepseek_operator.facts.store import Store
+from deepseek_operator.facts.world import Question, QuestionKind
+from deepseek_operator.kube.errors import KubeError
+from deepseek_operator.skypilot.errors import SkyPilotError
+
+__all__ = ["Questions"]
+
+AGAIN_S: Final = 5.0
+"""Seconds before the same question is asked again, whether it was answered or not."""
+AT_ONCE: Final = 16
+"""Questions that are under way at the same time. Each has the time-out of its client."""
+
+
+class _SkyPilot(Protocol):
+    async def last_outcome(self, cluster_name: str) -> Outcome | None: ...
+    async def job(self, cluster_name: str) -> Job: ...
+    async def job_log(self, cluster_name: str, job_id: int) -> str: ...
+    async def endpoints(self, cluster_name: str, port: int) -> Address | None: ...
+    async def terminated(self, cluster_name: str) -> bool: ...
+
+
+class _Kubernetes(Protocol):
+    async def missing_secret(self, namespace: str, reference: SecretKeyRef) -> str | None: ...
+
+
+class Questions:
+    """Asks, and puts the answers into the store. An error becomes Unknown, for that one question only."""
+
+    def __init__(
+        self, skypilot: _SkyPilot, kubernetes: _Kubernetes, store: Store, *, clock: Callable[[], datetime]
+    ) -> None:
+        self._skypilot, self._kubernetes, self._store, self._clock = skypilot, kubernetes, store, clock
+        self._asked: dict[Question, float] = {}
+        self._tasks: dict[Question, asyncio.Task[None]] = {}
+        self._gate = asyncio.Semaphore(AT_ONCE)
+
+    def ask(self, question: Question) -> None:
+        """Ask, unless the same question is under way or was asked a moment ago."""
+        now = asyncio.get_running_loop().time()
+        if question in self._tasks or now - self._asked.get(question, -AGAIN_S) < AGAIN_S:
+            return
+        self._asked[question] = now
+        task = asyncio.create_task(self._answer(question))
+        self._tasks[question] = task
+        task.add_done_callback(lambda _: self._tasks.pop(question, None))
+
+    def forget(self, name: str) -> None:
+        """Ask about a cluster again at once when the next decision wants to: something about it has changed."""
+        for question in [known for known in self._asked if known.subject == name]:
+            del self._asked[question]
+
+    def close(self) -> None:
+        """Give up what is under way."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    async def _answer(self, question: Question) -> None:
+        async with self._gate:
+            at = self._clock()
+            try:
+                value = await self._ask(question)
+            except (SkyPilotError, KubeError) as error:
+                self._store.put_answer(question, Unknown(str(error), at))
+            else:
+                self._store.put_answer(question, Known(value, at))
+
+    async def _ask(self, question: Question) -> Any:
+        subject = question.subject
+        match question.kind:
+            case QuestionKind.OUTCOME:
+                return await self._skypilot.last_outcome(subject)
+            case QuestionKind.JOB:
+                return await self._job(subject)
+            case QuestionKind.ENDPOINT:
+                return await self._skypilot.endpoints(subject, question.port)
+            case QuestionKind.HISTORY:
+                return await self._skypilot.terminated(subject)
+            case QuestionKind.SECRET:
+                namespace, name, key = subject.split("/", 2)
+                return await self._kubernetes.missing_secret(namespace, SecretKeyRef(name=name, key=key)) or ""
+
+    async def _job(self, name: str) -> Job:
+        job = await self._skypilot.job(name)
+        if job.state is not JobState.ENDED:
+            return job
+        return Job(job.id, job.state, job.status, await self._skypilot.job_log(name, job.id))

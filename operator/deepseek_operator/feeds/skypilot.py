@@ -1,0 +1,91 @@
+"""Feed of SkyPilot: one snapshot for all deployments, often while something moves and rarely while nothing does."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, Protocol
+
+import structlog
+
+from deepseek_operator.facts.store import Store
+from deepseek_operator.skypilot.client import Snapshot
+from deepseek_operator.skypilot.errors import SkyPilotError
+
+__all__ = ["SkyPilotFeed"]
+
+log = structlog.get_logger(__name__)
+
+BUSY_PERIOD_S: Final = 2.0
+IDLE_PERIOD_S: Final = 30.0
+SHORTEST_S: Final = 0.5
+"""Seconds between two snapshots, however much is in a hurry."""
+
+
+class _Client(Protocol):
+    async def snapshot(self) -> Snapshot: ...
+
+
+class SkyPilotFeed:
+    """Puts snapshots of the SkyPilot server into the store.
+
+    Parameters
+    ----------
+    busy
+        Whether anything moves that only a snapshot can show.
+    taken
+        Called after each snapshot.
+    """
+
+    def __init__(
+        self,
+        client: _Client,
+        store: Store,
+        *,
+        busy: Callable[[], bool],
+        taken: Callable[[], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._client, self._store = client, store
+        self._busy, self._taken, self._clock = busy, taken, clock
+        self._wanted = asyncio.Event()
+        self._reachable = False
+        self.calls = 0
+        """Calls to the SkyPilot server so far."""
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the last snapshot succeeded."""
+        return self._reachable
+
+    def hurry(self) -> None:
+        """Ask for a snapshot now: a request was sent, and its effect is waited for."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Take snapshots until cancelled."""
+        while True:
+            self._wanted.clear()
+            await self._take()
+            await asyncio.sleep(SHORTEST_S)
+            moving = self._busy() or self._store.snapshot_pending() or not self._reachable
+            period = BUSY_PERIOD_S if moving else IDLE_PERIOD_S * random.uniform(0.9, 1.1)
+            try:
+                await asyncio.wait_for(self._wanted.wait(), period - SHORTEST_S)
+            except TimeoutError:
+                continue
+
+    async def _take(self) -> None:
+        sequence, at = self._store.ask_snapshot(), self._clock()
+        self.calls += 2
+        try:
+            snapshot = await self._client.snapshot()
+        except SkyPilotError as error:
+            if self._reachable:
+                log.warning("skypilot_unavailable", error=str(error))
+            self._reachable = False
+            self._store.put_skypilot_unknown(str(error), at)
+            return
+        self._reachable = True
+        self._store.put_snapshot(sequence, at, snapshot.clusters, snapshot.requests)
+        self._taken()

@@ -1,0 +1,86 @@
+"""Reads of the Kubernetes API server. No pass makes any of them: they fill the fact store, or answer a question."""
+
+import base64
+from typing import Any, Final
+
+from deepseek_operator.api.spec import SecretKeyRef
+from deepseek_operator.kube.client import KubeClient
+from deepseek_operator.kube.errors import KubeDeniedError, KubeNotFoundError
+from deepseek_operator.kube.resources import (
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    NAMESPACES,
+    PODS,
+    SECRETS,
+    SELECTORS,
+    SERVICES,
+    Resource,
+)
+
+__all__ = ["KubeReader"]
+
+_PAGE: Final = 500
+_KINDS: Final[dict[str, Resource]] = {
+    "deployments": DEPLOYMENTS,
+    "pods": PODS,
+    "services": SERVICES,
+    "endpointslices": ENDPOINT_SLICES,
+}
+
+
+class KubeReader:
+    """Reads of the Kubernetes cluster that holds the deployments."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+
+    async def list_all(self, kind: str, namespaces: tuple[str, ...]) -> tuple[list[dict[str, Any]], str]:
+        """Return all objects of a kind and the resource version of the list.
+
+        Parameters
+        ----------
+        kind
+            ``deployments``, or ``pods``, ``services`` or ``endpointslices`` that were made for one.
+        namespaces
+            Empty for the whole cluster.
+        """
+        found: list[dict[str, Any]] = []
+        versions: list[str] = []
+        for namespace in namespaces or (None,):
+            query: dict[str, str | int] = {"limit": _PAGE}
+            if kind in SELECTORS:
+                query["labelSelector"] = SELECTORS[kind]
+            while True:
+                page = await self._client.request("GET", _KINDS[kind].path(namespace), query=query)
+                found += page.get("items") or []
+                if not (more := page["metadata"].get("continue")):
+                    break
+                query["continue"] = more
+            versions.append(str(page["metadata"].get("resourceVersion", "")))
+        return found, min(versions, key=lambda version: int(version) if version.isdigit() else 0)
+
+    async def namespace(self, name: str) -> dict[str, Any] | None:
+        """Return a namespace, or None if it is gone or may not be read."""
+        try:
+            return await self._client.request("GET", NAMESPACES.path(None, name))
+        except (KubeNotFoundError, KubeDeniedError):
+            return None
+
+    async def missing_secret(self, namespace: str, reference: SecretKeyRef) -> str | None:
+        """Return a sentence if a Secret or its key cannot be used. Its values are not kept."""
+        try:
+            secret = await self._client.request("GET", SECRETS.path(namespace, reference.name))
+        except KubeNotFoundError:
+            return f"Secret {reference.name} does not exist in namespace {namespace}"
+        except KubeDeniedError:
+            return f"the operator may not read Secret {reference.name} in namespace {namespace}"
+        data = secret.get("data") or {}
+        if reference.key not in data:
+            keys = ", ".join(sorted(data)) or "none"
+            return f"Secret {reference.name} has no key {reference.key} (it has: {keys})"
+        return None
+
+    async def secret_value(self, namespace: str, reference: SecretKeyRef) -> str:
+        """Return the value of a key of a Secret, for a machine that no kubelet serves."""
+        secret = await self._client.request("GET", SECRETS.path(namespace, reference.name))
+        return base64.b64decode((secret.get("data") or {})[reference.key]).decode()

@@ -1,0 +1,187 @@
+"""From a plan to what SkyPilot is asked to launch: the task, and the settings that a task may not hold.
+
+What SkyPilot 0.14.1 does with each key, and why it is set as it is, stands in docs/planning.md. In short: on Kubernetes
+no ``ports`` (its load balancer would send requests to workers), secrets by ``secretKeyRef`` (SkyPilot keeps task
+secrets in its request database), namespace through the request's own configuration (a task may not set it).
+"""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from deepseek_operator.api.places import Place
+from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, SecretKeyRef
+from deepseek_operator.api.v1alpha1 import GROUP
+from deepseek_operator.engines import get_engine
+from deepseek_operator.launch.pod import pod_config
+from deepseek_operator.launch.script import run_script
+from deepseek_operator.planning import Plan, Planned
+
+__all__ = ["Identity", "LaunchTask", "SecretValue", "build_task", "secret_variables"]
+
+_TAG_PREFIX = "deepseek-operator-"
+"""Prefix of cloud tags: GCP allows neither dots nor slashes in a label's key, and SkyPilot refuses the task then."""
+_TAG_LENGTH = 63
+
+
+@dataclass(frozen=True)
+class Identity:
+    """For whom a task is made."""
+
+    cluster_name: str
+    namespace: str
+    deployment_name: str
+    deployment_uid: str
+    revision: str
+    service_account: str
+    """Account of the pods; without rights, so that SkyPilot creates none."""
+    kubernetes_context: str | None = None
+    """Context for ``infra: kubernetes`` without one of its own; None leaves it to SkyPilot."""
+
+
+@dataclass(frozen=True)
+class SecretValue:
+    """A secret the client has to fill in before it sends the task: ``task["secrets"][variable]``."""
+
+    variable: str
+    secret: SecretKeyRef
+
+
+@dataclass(frozen=True)
+class LaunchTask:
+    """One launch request, secrets still to be filled in."""
+
+    task: dict[str, Any]
+    cluster_name: str
+    override_skypilot_config: dict[str, Any]
+    secrets: tuple[SecretValue, ...] = field(default=())
+    """Empty where only Kubernetes is used: there the kubelet reads them."""
+
+
+def build_task(planned: Planned, identity: Identity) -> LaunchTask:
+    """Return the launch request of one replica."""
+    spec, plan = planned.spec, planned.plan
+    places = planned.places
+    clouds = not places or not all(place.is_kubernetes for place in places)
+    kubernetes = not places or any(place.is_kubernetes for place in places)
+    secrets = secret_variables(planned)
+    task: dict[str, Any] = {
+        "name": identity.cluster_name,
+        "num_nodes": plan.nodes,
+        "resources": _resources(planned, identity),
+        "run": run_script(get_engine(plan.engine), plan.serve),
+    }
+    if plan.environment:
+        task["envs"] = dict(plan.environment)
+    if clouds and secrets:
+        task["secrets"] = dict.fromkeys(secrets)
+    override: dict[str, Any] = {}
+    if kubernetes:
+        task["config"] = {"kubernetes": _kubernetes_config(spec, identity, secrets)}
+        override["kubernetes"] = {"namespace": identity.namespace, "ports": "podip"}
+    return LaunchTask(
+        task=task,
+        cluster_name=identity.cluster_name,
+        override_skypilot_config=override,
+        secrets=tuple(SecretValue(name, ref) for name, ref in secrets.items()) if clouds else (),
+    )
+
+
+def secret_variables(planned: Planned) -> dict[str, SecretKeyRef]:
+    """Return the secret environment variables of a replica, each with the key of the Secret it comes from."""
+    spec = planned.spec
+    found: dict[str, SecretKeyRef] = {}
+    if spec.model.hugging_face_token_secret_ref is not None:
+        found["HF_TOKEN"] = spec.model.hugging_face_token_secret_ref
+    if spec.endpoint.api_key_secret_ref is not None:
+        found[get_engine(planned.engine).api_key_variable] = spec.endpoint.api_key_secret_ref
+    for variable in spec.engine.env:
+        if variable.value_from is not None:
+            found[variable.name] = variable.value_from.secret_key_ref
+    return found
+
+
+def _kubernetes_config(
+    spec: DeepSeekDeploymentSpec, identity: Identity, secrets: dict[str, SecretKeyRef]
+) -> dict[str, Any]:
+    labels = {f"{GROUP}/{key}": value for key, value in _identity(identity).items()}
+    return {
+        "remote_identity": identity.service_account,
+        "provision_timeout": spec.resources.provision_timeout_seconds,
+        "pod_config": pod_config(spec.pod_template, secrets),
+        # Put on pods and on SkyPilot's Services, so that both can be found when SkyPilot has forgotten them.
+        "custom_metadata": {"labels": labels},
+    }
+
+
+def _identity(identity: Identity) -> dict[str, str]:
+    name = identity.deployment_name[:_TAG_LENGTH].rstrip("-._")
+    return {"name": name, "uid": identity.deployment_uid, "revision": identity.revision}
+
+
+def _tags(identity: Identity) -> dict[str, str]:
+    tags = {f"{_TAG_PREFIX}{key}": value.replace(".", "-").lower() for key, value in _identity(identity).items()}
+    return tags | {f"{_TAG_PREFIX}namespace": identity.namespace}
+
+
+def _resources(planned: Planned, identity: Identity) -> dict[str, Any]:
+    """Return ``resources``: one block, or a list in the user's order of infra, GPUs and capacity."""
+    spec, plan = planned.spec, planned.plan
+    common = _common(spec, plan)
+    entries = [
+        copy.deepcopy({**place, **accelerator, **capacity})
+        for place in _places(planned, identity)
+        for capacity in _capacity(spec, place)
+        for accelerator in _accelerators(plan)
+    ]
+    if len(entries) == 1:
+        return {**common, **entries[0]}
+    # Places have an order, and spot comes before on-demand; which GPU it is, the optimizer decides.
+    ordered = len(spec.resources.infra) > 1 or spec.resources.capacity_type is CapacityType.SPOT_THEN_ON_DEMAND
+    return {**common, ("ordered" if ordered else "any_of"): entries}
+
+
+def _common(spec: DeepSeekDeploymentSpec, plan: Plan) -> dict[str, Any]:
+    resources: dict[str, Any] = {"image_id": f"docker:{plan.image}"}
+    cpus = spec.resources.cpus or (f"{plan.cpus}+" if plan.cpus else None)
+    memory = spec.resources.memory or (f"{plan.memory_gb}+" if plan.memory_gb else None)
+    if cpus is not None:
+        resources["cpus"] = cpus
+    if memory is not None:
+        resources["memory"] = memory
+    return resources
+
+
+def _places(planned: Planned, identity: Identity) -> list[dict[str, Any]]:
+    cloud = _cloud(planned.spec, planned.plan, identity)
+    return [_place(place, cloud, identity) for place in planned.places] or [cloud]
+
+
+def _place(place: Place, cloud: dict[str, Any], identity: Identity) -> dict[str, Any]:
+    if not place.is_kubernetes:
+        return {"infra": str(place), **cloud}
+    context = place.context or identity.kubernetes_context
+    return {"infra": f"k8s/{context}" if context else "k8s"}
+
+
+def _cloud(spec: DeepSeekDeploymentSpec, plan: Plan, identity: Identity) -> dict[str, Any]:
+    place: dict[str, Any] = {"ports": [plan.port], "labels": _tags(identity)}
+    disk = spec.resources.disk_size or plan.disk_gb
+    if disk is not None:
+        place["disk_size"] = disk
+    if plan.max_instance_hourly_cost is not None:
+        place["max_hourly_cost"] = float(plan.max_instance_hourly_cost)
+    return place
+
+
+def _capacity(spec: DeepSeekDeploymentSpec, place: dict[str, Any]) -> list[dict[str, Any]]:
+    kind = spec.resources.capacity_type
+    if kind is CapacityType.ON_DEMAND or str(place.get("infra", "")).startswith("k8s"):
+        return [{}]
+    if kind is CapacityType.SPOT:
+        return [{"use_spot": True}]
+    return [{"use_spot": True}, {"use_spot": False}]
+
+
+def _accelerators(plan: Plan) -> list[dict[str, Any]]:
+    return [{"accelerators": text} for text in plan.accelerators] or [{}]

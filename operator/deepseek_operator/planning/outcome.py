@@ -1,0 +1,206 @@
+"""What the planner says of a spec: it can be launched, or why not. There is nothing in between."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Final
+
+from deepseek_operator.api.places import Place
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec, EngineName, SecretKeyRef
+from deepseek_operator.api.status import PlanStatus, Verdict
+from deepseek_operator.catalog import Catalog
+from deepseek_operator.planning.errors import PlanInputError
+from deepseek_operator.planning.planner import plan
+from deepseek_operator.planning.result import Plan
+
+__all__ = ["Planned", "Planner", "Refused"]
+
+_REMEMBERED: Final = 4096
+"""Plans that are kept. Planning costs up to 10 ms where the planner chooses the GPUs."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A spec that can be launched, with everything that a launch needs.
+
+    Attributes
+    ----------
+    spec
+        The spec, with the operator's default places where the user named none.
+    """
+
+    spec: DeepSeekDeploymentSpec
+    plan: Plan
+
+    @property
+    def engine(self) -> EngineName:
+        """The engine that serves."""
+        return self.plan.engine
+
+    @property
+    def port(self) -> int:
+        """Port on which the engine listens."""
+        return self.plan.port
+
+    @property
+    def nodes(self) -> int:
+        """Nodes of one replica."""
+        return self.plan.nodes
+
+    @property
+    def health_path(self) -> str:
+        """HTTP path that answers 200 when the engine can serve."""
+        return self.plan.health_path
+
+    @property
+    def startup_seconds(self) -> int:
+        """How long the engine may take from the start of its job to its first answer."""
+        return self.plan.startup_seconds
+
+    @property
+    def graceful_stop_seconds(self) -> int:
+        """How long running requests get before a planned teardown."""
+        return self.plan.graceful_stop_seconds
+
+    @property
+    def hourly_cost(self) -> Decimal | None:
+        """US dollars an hour for one replica; None if unknown."""
+        return self.plan.hourly_cost
+
+    @property
+    def verdict(self) -> Verdict:
+        """How well the model fits; never ``DoesNotFit``."""
+        return self.plan.verdict
+
+    @property
+    def reason(self) -> str:
+        """The arithmetic behind the verdict."""
+        return self.plan.reason
+
+    @property
+    def retry(self) -> bool:
+        """Whether a launch that failed is repeated."""
+        return self.spec.resources.retry_until_up
+
+    @property
+    def provision_timeout_seconds(self) -> int:
+        """How long one launch waits for nodes."""
+        return self.spec.resources.provision_timeout_seconds
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """Where replicas may run, in order of preference."""
+        return tuple(Place.parse(text) for text in self.spec.resources.infra)
+
+    @cached_property
+    def secrets(self) -> tuple[SecretKeyRef, ...]:
+        """Every key of a Secret that a launch needs."""
+        spec = self.spec
+        references = [spec.model.hugging_face_token_secret_ref, spec.endpoint.api_key_secret_ref]
+        references += [variable.value_from.secret_key_ref for variable in spec.engine.env if variable.value_from]
+        return tuple(dict.fromkeys(reference for reference in references if reference is not None))
+
+    def to_status(self) -> PlanStatus:
+        """Return the plan as it stands in ``status.plan``."""
+        return self.plan.to_status()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A spec that cannot be launched.
+
+    Attributes
+    ----------
+    message
+        Names the field, its value, and what would work.
+    plan
+        What was planned nevertheless, for the status; None where nothing could be.
+    """
+
+    reason: Reason
+    message: str
+    plan: PlanStatus | None = None
+
+
+class Planner:
+    """Plans specs, each once.
+
+    Parameters
+    ----------
+    default_infra
+        Where replicas run whose spec names no place.
+    kubernetes_context
+        Context of the SkyPilot server in which replicas on Kubernetes run: the cluster of the deployments. None: the
+        server's own cluster.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        default_infra: tuple[str, ...] = ("kubernetes",),
+        kubernetes_context: str | None = None,
+    ) -> None:
+        self._catalog, self._default, self._context = catalog, default_infra, kubernetes_context
+        self._remembered: OrderedDict[str, Planned | Refused] = OrderedDict()
+        self.clouds: set[str] = set()
+        """Clouds that specs have named, whose prices are worth asking for."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """Models, GPUs and prices."""
+        return self._catalog
+
+    @catalog.setter
+    def catalog(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._remembered.clear()
+
+    def plan(self, spec: DeepSeekDeploymentSpec) -> Planned | Refused:
+        """Return what a spec comes to; the same object for the same spec and catalog."""
+        key = spec.model_dump_json(exclude_defaults=True)
+        known = self._remembered.get(key)
+        if known is None:
+            known = self._remembered[key] = self._plan(self._placed(spec))
+            if len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
+        return known
+
+    def _placed(self, spec: DeepSeekDeploymentSpec) -> DeepSeekDeploymentSpec:
+        if spec.resources.infra:
+            return spec
+        resources = spec.resources.model_copy(update={"infra": self._default})
+        return spec.model_copy(update={"resources": resources})
+
+    def _plan(self, spec: DeepSeekDeploymentSpec) -> Planned | Refused:
+        places = [Place.parse(text) for text in spec.resources.infra]
+        self.clouds |= {place.cloud for place in places if not place.is_kubernetes}
+        if (refusal := self._refuse_context(places)) is not None:
+            return refusal
+        try:
+            chosen = plan(spec, self._catalog)
+        except PlanInputError as error:
+            return Refused(Reason.INVALID_SPEC, str(error))
+        if chosen.needs_api_key and spec.endpoint.api_key_secret_ref is None:
+            message = (
+                "spec.endpoint.apiKeySecretRef must be set when resources.infra names a cloud "
+                f"({', '.join(spec.resources.infra)}): the port of a rented machine is open to the internet"
+            )
+            return Refused(Reason.INVALID_SPEC, message, chosen.to_status())
+        if not chosen.launchable:
+            return Refused(Reason.DOES_NOT_FIT, chosen.reason, chosen.to_status())
+        return Planned(spec, chosen)
+
+    def _refuse_context(self, places: list[Place]) -> Refused | None:
+        """Refuse another Kubernetes cluster: the operator cannot see its pods, and would take them for lost."""
+        for place in places:
+            if place.context is not None and place.context != self._context:
+                here = f" or kubernetes/{self._context}" if self._context else ""
+                return Refused(
+                    Reason.INVALID_SPEC,
+                    f"spec.resources.infra: {place}: the operator cannot see pods of another cluster; use "
+                    f"kubernetes{here}, and an operator of its own in that cluster",
+                )
+        return None

@@ -1,0 +1,162 @@
+"""Rules for a replica that is no longer wanted: drain it, tear it down, and be certain that nothing is left."""
+
+from dataclasses import replace
+from typing import Final
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Phase
+from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
+from deepseek_operator.facts.base import Failure, Known
+from deepseek_operator.facts.clock import elapsed
+from deepseek_operator.facts.skypilot import RequestKind
+from deepseek_operator.facts.world import Question, QuestionKind
+from deepseek_operator.reconcile.actions import Action, ClearRemains, TearDown
+from deepseek_operator.reconcile.replica.coming import Rule, names_on_cloud, waiting_requests
+from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count
+from deepseek_operator.reconcile.replica.view import Finding, Health, View
+
+__all__ = ["LEAVING", "draining", "gone"]
+
+DRAIN_MIN_S: Final = 5
+"""Seconds that every replica stays after it has left the Service: kube-proxy needs a moment on each node. The ledger
+keeps whole seconds, so one of them may be missing."""
+DRAIN_UNKNOWN_S: Final = 10
+"""Seconds that a replica stays whose engine does not say how many requests it has."""
+
+
+def gone(view: View) -> bool:
+    """Return whether it is certain that nothing of the replica is left.
+
+    "Unknown to SkyPilot" is not "gone": its database can be lost while pods or machines run.
+    """
+    return isinstance(view.facts.skypilot, Known) and not view.exists and not _unaccounted(view)
+
+
+def _unaccounted(view: View) -> bool:
+    """Return whether rented machines may run although SkyPilot does not know the cluster.
+
+    A successful teardown that is remembered, or SkyPilot's history of terminated clusters, accounts for them.
+    """
+    if not view.rented or view.cluster is not None or view.abandoned:
+        return False
+    outcome = view.facts.outcome.value if isinstance(view.facts.outcome, Known) else None
+    if outcome is not None and outcome.kind is RequestKind.DOWN and outcome.failure is None and outcome.found:
+        return False
+    if outcome is not None and outcome.kind is RequestKind.LAUNCH and outcome.failure is not None:
+        return False  # a launch that failed for good deletes what it made
+    return not (isinstance(view.facts.terminated, Known) and view.facts.terminated.value)
+
+
+def draining(view: View) -> bool:
+    """Return whether the replica still answers requests that were sent to it before it left the Service."""
+    if view.deleting or view.health is Health.SILENT or view.ledger.teardown_at is not None:
+        return False
+    if view.published:
+        return True
+    since = view.ledger.unpublished_since
+    seconds = elapsed(view.now, since)
+    if seconds < DRAIN_MIN_S:
+        return True
+    if view.running is None:
+        return seconds < DRAIN_UNKNOWN_S
+    return view.running > 0 and seconds < view.ledger.drain_seconds
+
+
+def _drain(view: View) -> Finding | None:
+    if not draining(view):
+        return None
+    count_of = f" ({view.running} left)" if view.running else ""
+    message = f"takes no new requests; its nodes are torn down when its running requests have ended{count_of}"
+    return _terminating(view, Reason.TERMINATING, message, next_look_s=1.0)
+
+
+def _skypilot_unknown(view: View) -> Finding | None:
+    if isinstance(view.facts.skypilot, Known):
+        return None
+    if view.facts.skypilot.since is None:
+        finding = _terminating(view, Reason.TERMINATING, "waiting for SkyPilot to show the teardown")
+        return replace(finding, passing=True)
+    return _terminating(view, Reason.SKYPILOT_UNAVAILABLE, view.facts.skypilot.why)
+
+
+def _being_torn_down(view: View) -> Finding | None:
+    if view.in_flight(RequestKind.DOWN) is None:
+        return None
+    return _terminating(view, Reason.TERMINATING, "SkyPilot tears its nodes down")
+
+
+def _may_still_be_heard(view: View) -> Finding | None:
+    if not view.ledger.unanswered or view.cluster or view.requests:
+        return None
+    kind = view.ledger.unanswered
+    message = f"SkyPilot did not answer a {kind} request and may still carry it out; waiting until that is certain"
+    return _terminating(view, Reason.TERMINATING, message)
+
+
+def _tear_down(view: View) -> Finding | None:
+    if view.cluster is None and not view.requests:
+        return None
+    remove = TearDown(view.name, waiting_requests(view))
+    if view.ledger.teardown_at is None:
+        return _terminating(view, Reason.TERMINATING, "asking SkyPilot to tear its nodes down", remove)
+    if not isinstance(view.facts.outcome, Known):
+        asks = (Question(QuestionKind.OUTCOME, str(view.name)),)
+        finding = _terminating(view, Reason.TERMINATING, "asking SkyPilot how the teardown ended", asks=asks)
+        return replace(finding, passing=True)
+    outcome = view.facts.outcome.value
+    identity, words = f"teardown/{view.ledger.teardown_at}", "SkyPilot still lists it after its teardown"
+    if outcome is not None and outcome.kind is RequestKind.DOWN and outcome.failure is not None:
+        identity, words = f"request/{outcome.request_id}", outcome.failure.message
+    failure = Failure(Reason.TEARDOWN_FAILED, f"SkyPilot could not tear the nodes down: {words}")
+    return count(view, view.ledger, identity, failure, remove, phase=Phase.TERMINATING)
+
+
+def _clear_remains(view: View) -> Finding | None:
+    if not (view.facts.pods or view.facts.services):
+        return None
+    names = [pod.name for pod in view.facts.pods] + [service.name for service in view.facts.services]
+    message = f"SkyPilot does not know {view.name}; deleting what is left of it: {', '.join(names[:6])}"
+    return _terminating(view, Reason.TERMINATING, message, ClearRemains(view.name, names_on_cloud(view)))
+
+
+def _account(view: View) -> Finding | None:
+    asks = tuple(
+        Question(kind, str(view.name))
+        for kind, fact in (
+            (QuestionKind.OUTCOME, view.facts.outcome),
+            (QuestionKind.HISTORY, view.facts.terminated),
+        )
+        if not isinstance(fact, Known)
+    )
+    if asks:
+        words = "asking SkyPilot whether its machines were terminated"
+        return replace(_terminating(view, Reason.TERMINATING, words, asks=asks), passing=True)
+    message = (
+        f"SkyPilot has lost its record of {view.name} on {view.infra} without terminating it, so machines may "
+        f"still run and cost money. Terminate the instances tagged skypilot-cluster-name={view.name}-*, then say so: "
+        f"kubectl annotate dsd NAME --overwrite {ANNOTATION_ABANDON}={view.name}"
+    )
+    return _terminating(view, Reason.MACHINES_UNACCOUNTED, message)
+
+
+LEAVING: Final[tuple[tuple[Rule, str], ...]] = (
+    (_drain, "Requests that run are finished first; that needs no SkyPilot."),
+    (_skypilot_unknown, "Without a snapshot newer than our last request, the rules below would read old facts."),
+    (_being_torn_down, "One teardown at a time is enough."),
+    (_may_still_be_heard, "What is not there yet may still come of a request that was sent."),
+    (_tear_down, "SkyPilot deletes what it knows, with everything around it."),
+    (_clear_remains, "What SkyPilot does not know is deleted by label."),
+    (_account, "What is left are machines that neither SkyPilot nor Kubernetes shows."),
+)
+"""Rules in order, each with why it stands where it stands."""
+
+
+def _terminating(
+    view: View,
+    reason: Reason,
+    message: str,
+    *actions: Action,
+    asks: tuple[Question, ...] = (),
+    next_look_s: float = BUSY_LOOK_S,
+) -> Finding:
+    return Finding(Phase.TERMINATING, reason, message, view.ledger, actions, asks, next_look_s)

@@ -1,0 +1,174 @@
+"""Arithmetic of the ledger: when each stage began, and how failures are counted.
+
+A failure has an identity (the request that failed, the moment at which the replica was lost), so that a pass that sees
+it again does not count it again. Each failure doubles the wait before the next attempt, from 10 s to 2 min. Ten minutes
+of readiness forget all earlier failures.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Ledger, Phase
+from deepseek_operator.facts.base import Failure, Known
+from deepseek_operator.facts.clock import elapsed, later, whole_second
+from deepseek_operator.facts.skypilot import RequestKind
+from deepseek_operator.planning import Planned
+from deepseek_operator.reconcile.actions import Action
+from deepseek_operator.reconcile.replica.view import KUBERNETES, Finding, Health, View
+
+__all__ = ["BUSY_LOOK_S", "UNANSWERED_S", "advance", "count", "launched", "sent", "update"]
+
+BACKOFF_FIRST_S: Final = 10
+BACKOFF_CAP_S: Final = 120
+CRASH_LOOP_ATTEMPTS: Final = 3
+STEADY_S: Final = 600
+"""Seconds of readiness after which earlier failures are forgotten."""
+BUSY_LOOK_S: Final = 5.0
+"""Seconds until the next look while something moves that no event announces."""
+UNANSWERED_S: Final = 120
+"""Seconds for which a request that ended without an answer may still be carried out."""
+
+
+def update(ledger: Ledger, **changes: object) -> Ledger:
+    """Return ``ledger`` with some fields changed; the same object if none differs."""
+    different = {key: value for key, value in changes.items() if getattr(ledger, key) != value}
+    return ledger.model_copy(update=different) if different else ledger
+
+
+def advance(view: View, *, wanted: bool) -> Ledger:
+    """Return the ledger after what is seen now, before any rule has spoken."""
+    ledger, now = view.ledger, whole_second(view.now)
+    if view.serving and view.health is Health.ANSWERS:
+        ledger = update(ledger, ready_since=ledger.ready_since or now, silent_since=None, starting_since=None)
+        ledger = update(ledger, final=False)
+        if wanted and isinstance(view.facts.skypilot, Known):
+            ledger = update(ledger, teardown_at=None)  # it failed or was taken back: nothing tears it down now
+    elif view.health is Health.SILENT and ledger.ready_since is not None:
+        if elapsed(view.now, ledger.ready_since) >= STEADY_S:
+            ledger = update(ledger, attempts=0, counted="", failure_reason="", failure_message="")
+        ledger = update(ledger, ready_since=None, silent_since=now, retry_after=None)
+    if view.address is not None:
+        ledger = update(ledger, address=str(view.address), port=ledger.port or view.address.port)
+    if view.infra is not None:
+        ledger = update(ledger, infra=view.infra)
+    if view.in_flight(RequestKind.DOWN) is not None:
+        # Also where the status that noted the request could not be written.
+        ledger = update(ledger, teardown_at=ledger.teardown_at or now)
+    if ledger.unanswered and _in_future(view.now, ledger.unanswered_at):
+        ledger = update(ledger, unanswered_at=now)  # the clock was set back: wait once more
+    if ledger.unanswered and _settled(view, ledger):
+        ledger = update(ledger, unanswered="", unanswered_at=None)
+    if wanted:
+        return update(ledger, leaving_since=None, unpublished_since=None)
+    unpublished = None if view.published else ledger.unpublished_since or now
+    return update(ledger, leaving_since=ledger.leaving_since or now, unpublished_since=unpublished)
+
+
+def _settled(view: View, ledger: Ledger) -> bool:
+    """Return whether a request without an answer has been seen, or is too old to be carried out any more."""
+    if elapsed(view.now, ledger.unanswered_at) > UNANSWERED_S:
+        return True
+    if ledger.unanswered == RequestKind.LAUNCH:
+        return view.in_flight(RequestKind.LAUNCH) is not None or view.cluster is not None
+    return view.in_flight(RequestKind(ledger.unanswered)) is not None
+
+
+def _in_future(now: datetime, moment: datetime | None) -> bool:
+    return moment is not None and moment - now > timedelta(seconds=UNANSWERED_S)
+
+
+def launched(ledger: Ledger, plan: Planned, now: datetime, *, again: bool = False) -> Ledger:
+    """Return the ledger after SkyPilot was asked to launch the replica, or (``again``) to start its engine again."""
+    return update(
+        ledger,
+        engine=plan.engine.value,
+        port=plan.port,
+        health_path=plan.health_path,
+        nodes=plan.nodes,
+        startup_seconds=plan.startup_seconds,
+        drain_seconds=plan.graceful_stop_seconds,
+        launched_at=ledger.launched_at if again else whole_second(now),
+        address=ledger.address if again else None,
+        infra=ledger.infra if again else _only_place(plan),
+        starting_since=None,
+        ready_since=None,
+        silent_since=None,
+        teardown_at=None,
+        retry_after=None,
+    )
+
+
+def _only_place(plan: Planned) -> str | None:
+    """Return ``kubernetes`` where nothing else is allowed; elsewhere SkyPilot chooses."""
+    here = bool(plan.places) and all(place.is_kubernetes for place in plan.places)
+    return KUBERNETES if here else None
+
+
+def sent(ledger: Ledger, kind: RequestKind, now: datetime) -> Ledger:
+    """Return the ledger after a request that ended without an answer: SkyPilot may still carry it out."""
+    return update(ledger, unanswered=kind.value, unanswered_at=whole_second(now))
+
+
+def count(
+    view: View,
+    ledger: Ledger,
+    identity: str,
+    failure: Failure,
+    recovery: Action,
+    *,
+    phase: Phase = Phase.FAILED,
+    at_once: bool = False,
+    launches: bool = False,
+    restarts: bool = False,
+    final: bool = False,
+) -> Finding:
+    """Count a failure once, and recover from it when its backoff is over.
+
+    Parameters
+    ----------
+    identity
+        Distinguishes this failure from the one counted before.
+    at_once
+        The recovery of the first failure in a row does not wait. For a teardown, which stops costs, none ever waits.
+    launches
+        ``recovery`` is a launch: it is withheld while the rollout has no room for it.
+    restarts
+        ``recovery`` starts the engine again, which is counted in ``restarts``.
+    final
+        The failure is not retried.
+    """
+    known = ledger.counted == identity
+    attempts = ledger.attempts if known else ledger.attempts + 1
+    retry_after = ledger.retry_after if known else None
+    if retry_after is None:
+        retry_after = whole_second(view.now) if at_once and attempts == 1 else later(view.now, _backoff_s(attempts))
+    # A clock that was set back must not turn a wait of seconds into one of hours.
+    retry_after = min(retry_after, later(view.now, BACKOFF_CAP_S))
+    if failure.reason is Reason.ENGINE_EXITED and attempts >= CRASH_LOOP_ATTEMPTS:
+        failure = Failure(Reason.ENGINE_CRASH_LOOP, failure.message)
+    counted = update(
+        ledger,
+        counted=identity,
+        attempts=attempts,
+        restarts=ledger.restarts + (1 if restarts and not known else 0),
+        failure_reason=str(failure.reason),
+        failure_message=failure.message[:2048],
+        retry_after=None if final else retry_after,
+        final=final,
+    )
+    wait_s = (retry_after - view.now).total_seconds()
+    due = not final and wait_s <= 0 and (view.may_launch or not launches)
+    return Finding(
+        phase=phase,
+        reason=failure.reason,
+        message=failure.message,
+        ledger=counted,
+        actions=(recovery,) if due else (),
+        next_look_s=None if final else max(wait_s, BUSY_LOOK_S if due else 0.5),
+        final=final,
+    )
+
+
+def _backoff_s(attempts: int) -> float:
+    return float(min(BACKOFF_FIRST_S * 2 ** min(attempts - 1, 10), BACKOFF_CAP_S))

@@ -1,0 +1,216 @@
+"""What the rules of one replica read and return."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Ledger, Phase
+from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
+from deepseek_operator.facts.base import Address, Failure, Known
+from deepseek_operator.facts.names import ClusterName
+from deepseek_operator.facts.skypilot import RequestKind, SkyPilotCluster, SkyPilotRequest
+from deepseek_operator.facts.world import Question, ReplicaFacts, World
+from deepseek_operator.planning import Planned
+from deepseek_operator.reconcile.actions import Action
+
+__all__ = ["KUBERNETES", "Finding", "Health", "View", "address_of", "look"]
+
+KUBERNETES = "kubernetes"
+
+
+class Health(StrEnum):
+    """Whether the engine of a replica answers."""
+
+    ANSWERS = "Answers"
+    SILENT = "Silent"
+    UNKNOWN = "Unknown"
+    """No probe has ended since this process started. Not a reason to take anything away."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One replica's part of the world.
+
+    Attributes
+    ----------
+    published
+        The Service leads to its address now.
+    running
+        Requests in its engine; None if unknown.
+    abandoned
+        Its user has said that machines of which nothing is known any more are gone.
+    plan
+        What a launch would use; None where nothing may be launched because there is no valid plan.
+    blocked
+        Why nothing may be launched now (a missing Secret, say).
+    may_launch
+        The rollout has room for it.
+    launches_waiting
+        Launches of other replicas wait for a free launch worker.
+    """
+
+    now: datetime
+    facts: ReplicaFacts
+    ledger: Ledger = field(default_factory=Ledger)
+    address: Address | None = None
+    health: Health = Health.SILENT
+    detail: str = ""
+    running: int | None = None
+    published: bool = False
+    deleting: bool = False
+    abandoned: bool = False
+    plan: Planned | None = None
+    blocked: Failure | None = None
+    may_launch: bool = True
+    launches_waiting: bool = False
+
+    @property
+    def name(self) -> ClusterName:
+        """Name of its SkyPilot cluster."""
+        return self.facts.name
+
+    @property
+    def cluster(self) -> SkyPilotCluster | None:
+        """The cluster in SkyPilot's table, as far as SkyPilot can be asked."""
+        return self.facts.skypilot.value.cluster if isinstance(self.facts.skypilot, Known) else None
+
+    @property
+    def requests(self) -> tuple[SkyPilotRequest, ...]:
+        """Requests in flight, as far as SkyPilot can be asked."""
+        return self.facts.skypilot.value.requests if isinstance(self.facts.skypilot, Known) else ()
+
+    def in_flight(self, *kinds: RequestKind) -> SkyPilotRequest | None:
+        """Return the oldest request of these kinds that has not ended."""
+        return next((request for request in self.requests if request.kind in kinds), None)
+
+    @property
+    def infra(self) -> str | None:
+        """Where it runs, once that is known."""
+        seen = self.facts.last_seen.cluster
+        if seen is not None and seen.cloud:
+            return seen.cloud.lower()
+        return KUBERNETES if self.facts.pods else self.ledger.infra
+
+    @property
+    def rented(self) -> bool:
+        """Whether it runs on machines outside the Kubernetes cluster."""
+        return self.infra not in (None, KUBERNETES)
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything of it is known to SkyPilot, seen in Kubernetes, or may still come of a request."""
+        seen = self.facts.last_seen
+        # While SkyPilot cannot be asked, a replica that was launched counts as there: its nodes may be on their way.
+        asked_for = self.ledger.launched_at is not None and self.ledger.teardown_at is None
+        in_skypilot = bool(seen.cluster or seen.requests) or asked_for
+        if isinstance(self.facts.skypilot, Known):
+            in_skypilot = bool(self.cluster or self.requests)
+        return bool(in_skypilot or self.facts.pods or self.facts.services or self.ledger.unanswered)
+
+    @property
+    def serving(self) -> bool:
+        """Whether the Service should lead to it.
+
+        While it is unknown whether it answers, the Service keeps what it has. A launch in flight means that the job
+        which answers may not be the one that stays, unless the replica has served already.
+        """
+        if self.in_flight(RequestKind.DOWN) or self.ledger.unanswered == RequestKind.DOWN:
+            return False
+        if self.ledger.teardown_at is not None and not isinstance(self.facts.skypilot, Known):
+            return False  # its teardown was requested, and what became of that is not known
+        if self.health is Health.UNKNOWN:
+            return self.published
+        if self.health is Health.SILENT:
+            return False
+        return self.ledger.ready_since is not None or self.in_flight(RequestKind.LAUNCH, RequestKind.EXEC) is None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule says of a replica.
+
+    Attributes
+    ----------
+    ledger
+        The replica's memory after this pass, before the effects of ``actions``.
+    asks
+        What the rule has to know before it can say more.
+    next_look_s
+        Seconds until the next look although nothing may have announced itself; None if only an event can change this.
+    passing
+        Nothing new is known, and will be in a moment: the status goes on saying what it says.
+    """
+
+    phase: Phase
+    reason: Reason | str
+    message: str
+    ledger: Ledger
+    actions: tuple[Action, ...] = ()
+    asks: tuple[Question, ...] = field(default=())
+    next_look_s: float | None = None
+    final: bool = False
+    passing: bool = False
+
+
+def address_of(
+    facts: ReplicaFacts, ledger: Ledger, port: int | None, published: frozenset[Address] = frozenset()
+) -> Address | None:
+    """Return where the engine listens.
+
+    On Kubernetes that is the head pod, on the port of its launch; where that is forgotten, on the one that the Service
+    leads to. A rented machine keeps the address that was seen last while nobody can be asked.
+    """
+    head = next((pod for pod in facts.pods if pod.head and pod.running), None)
+    if head is not None and ledger.port is None:
+        there = next((address for address in sorted(published) if address.host == head.ip), None)
+        if there is not None:
+            return there
+    if head is not None:
+        return Address(head.ip, port) if head.ip and port else None
+    seen = facts.last_seen.cluster
+    infra = seen.cloud.lower() if seen is not None and seen.cloud else ledger.infra
+    if facts.pods or infra in (None, KUBERNETES):
+        return None
+    if seen is None and _given_back(facts, ledger):
+        return None  # the provider may have given its address to somebody else
+    if isinstance(facts.endpoint, Known) and facts.endpoint.value is not None:
+        return facts.endpoint.value
+    return Address.parse(ledger.address or "")
+
+
+def _given_back(facts: ReplicaFacts, ledger: Ledger) -> bool:
+    """Return whether its machines were terminated, by us or by hand; not so where only the record of them is lost."""
+    outcome = facts.outcome.value if isinstance(facts.outcome, Known) else None
+    if outcome is not None and outcome.kind is RequestKind.DOWN and outcome.failure is None and outcome.found:
+        return True
+    return ledger.teardown_at is not None or (isinstance(facts.terminated, Known) and facts.terminated.value)
+
+
+def look(world: World, facts: ReplicaFacts, ledger: Ledger, plan: Planned | None, *, current: bool) -> View:
+    """Return the part of the world that concerns one replica.
+
+    Parameters
+    ----------
+    current
+        It runs the current revision, so the plan's port holds where the ledger knows none.
+    """
+    port = ledger.port or (plan.port if plan is not None and current else None)
+    address = address_of(facts, ledger, port, world.published)
+    probe = world.probes.get(address) if address is not None else None
+    health = Health.SILENT
+    if address is not None:
+        health = Health.UNKNOWN if probe is None else Health.ANSWERS if probe.healthy else Health.SILENT
+    return View(
+        now=world.now,
+        facts=facts,
+        ledger=ledger,
+        address=address,
+        health=health,
+        detail=probe.detail if probe is not None else "",
+        running=probe.running if probe is not None else None,
+        published=address is not None and address in world.published,
+        deleting=world.deployment.deleting,
+        abandoned=str(facts.name) in world.deployment.metadata.annotations.get(ANNOTATION_ABANDON, "").split(","),
+        plan=plan if current else None,
+    )

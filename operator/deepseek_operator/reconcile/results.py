@@ -1,0 +1,83 @@
+"""What became of the actions of a pass, written into the findings before the status is computed from them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Ledger, Phase
+from deepseek_operator.facts.clock import whole_second
+from deepseek_operator.facts.names import ClusterName
+from deepseek_operator.facts.skypilot import RequestKind
+from deepseek_operator.planning import Planned
+from deepseek_operator.reconcile.actions import Action, Launch, RunAgain, TearDown
+from deepseek_operator.reconcile.decide import Decision, Replica
+from deepseek_operator.reconcile.replica.ledger import launched, sent, update
+from deepseek_operator.reconcile.replica.view import Finding
+
+__all__ = ["Result", "ResultKind", "with_results"]
+
+_KINDS = {Launch: RequestKind.LAUNCH, RunAgain: RequestKind.EXEC, TearDown: RequestKind.DOWN}
+
+
+class ResultKind(StrEnum):
+    """How an action ended."""
+
+    DONE = "done"
+    """Done, or accepted by SkyPilot. A launch that SkyPilot refused for good is done, too: its outcome is known."""
+    QUEUED = "queued"
+    """Not sent: all launch workers of the SkyPilot server are busy."""
+    FAILED = "failed"
+    """Certainly not done."""
+    UNANSWERED = "unanswered"
+    """Sent, and no answer came: it may still be carried out."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one action on a replica ended."""
+
+    name: ClusterName
+    action: Action
+    kind: ResultKind
+    error: str = ""
+
+
+def with_results(decision: Decision, results: Iterable[Result], plan: Planned | None, now: datetime) -> Decision:
+    """Return the decision with findings and ledgers as they are after the actions."""
+    by_name = {result.name: result for result in results}
+    replicas = tuple(
+        _after(replica, by_name[replica.name], plan, now) if replica.name in by_name else replica
+        for replica in decision.replicas
+    )
+    return replace(decision, replicas=replicas)
+
+
+def _after(replica: Replica, result: Result, plan: Planned | None, now: datetime) -> Replica:
+    finding = replica.finding
+    if result.kind is ResultKind.QUEUED:
+        return replace(replica, finding=_not_done(finding, Reason.QUEUED, result.error))
+    if result.kind is ResultKind.FAILED:
+        kind = _KINDS.get(type(result.action))
+        words = f"the {kind} request failed: {result.error}" if kind else result.error
+        return replace(replica, finding=_not_done(finding, Reason.SKYPILOT_UNAVAILABLE, words, replica.finding.phase))
+    ledger = _ledger_after(finding.ledger, result.action, plan, now)
+    if result.kind is ResultKind.UNANSWERED:
+        ledger = sent(ledger, _KINDS[type(result.action)], now)
+    return replace(replica, finding=replace(finding, ledger=ledger))
+
+
+def _not_done(finding: Finding, reason: Reason, message: str, phase: Phase = Phase.PENDING) -> Finding:
+    """Say that nothing was sent. A failure that is waiting for its retry stays visible."""
+    if finding.phase is Phase.FAILED:
+        return finding
+    shown = Phase.TERMINATING if phase is Phase.TERMINATING else Phase.PENDING
+    return replace(finding, phase=shown, reason=reason, message=message)
+
+
+def _ledger_after(ledger: Ledger, action: Action, plan: Planned | None, now: datetime) -> Ledger:
+    if isinstance(action, Launch | RunAgain) and plan is not None:
+        return launched(ledger, plan, now, again=isinstance(action, RunAgain))
+    # A teardown, by SkyPilot or by label: from now on, its absence is no surprise.
+    return update(ledger, teardown_at=whole_second(now))

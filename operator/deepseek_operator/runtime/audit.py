@@ -1,0 +1,49 @@
+"""Audit of what SkyPilot holds for us: clusters under our names that no deployment owns."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from deepseek_operator.facts.store import Store
+from deepseek_operator.runtime import metrics
+
+__all__ = ["AuditLoop"]
+
+log = structlog.get_logger(__name__)
+
+PERIOD_S: Final = 60.0
+GRACE_S: Final = 600.0
+"""Seconds for which a cluster must have had no owner. A listing that is incomplete for a moment is no finding."""
+
+
+class AuditLoop:
+    """Reports orphaned clusters, as a metric and in the log. Deleting them is left to ``deepseek-operator audit``.
+
+    Parameters
+    ----------
+    user
+        The SkyPilot user id of this installation. What another one has launched is none of our business.
+    """
+
+    def __init__(self, store: Store, user: str) -> None:
+        self._store, self._user = store, user
+        self._first_seen: dict[str, float] = {}
+        self._reported: set[str] = set()
+
+    def look(self, now: float) -> tuple[str, ...]:
+        """Return the names that have had no owner for :data:`GRACE_S`; ``now`` is in seconds of any clock."""
+        orphans = self._store.orphans(self._user)
+        self._first_seen = {name: self._first_seen.get(name, now) for name in orphans}
+        return tuple(sorted(name for name, since in self._first_seen.items() if now - since >= GRACE_S))
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            found = self.look(loop.time())
+            metrics.ORPHANS.set(len(found))
+            for name in set(found) - self._reported:
+                log.warning("orphaned_cluster", cluster=name, action="run: deepseek-operator audit --delete")
+            self._reported = set(found)
+            await asyncio.sleep(PERIOD_S)

@@ -1,0 +1,179 @@
+"""The control loop put together: store, queue, feeds, reconciler and workers. It knows no framework."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+import structlog
+
+from deepseek_operator.facts.base import Address, Known, Probe, ProbeTarget
+from deepseek_operator.facts.store import Key, Store
+from deepseek_operator.feeds.kubernetes import KubernetesFeed
+from deepseek_operator.feeds.questions import Questions
+from deepseek_operator.feeds.skypilot import SkyPilotFeed
+from deepseek_operator.kube.errors import KubeError
+from deepseek_operator.planning import Planner
+from deepseek_operator.runtime import metrics
+from deepseek_operator.runtime.act import Actor
+from deepseek_operator.runtime.queue import WorkQueue
+from deepseek_operator.runtime.reconciler import Reconciler
+from deepseek_operator.runtime.slots import LaunchSlots
+
+__all__ = ["ControlLoop", "Outside", "ProberLike"]
+
+log = structlog.get_logger(__name__)
+
+PASS_LIMIT_S: Final = 60.0
+"""A pass is cancelled and retried after this time. Liveness fails when one has run three times as long."""
+
+
+class ProberLike(Protocol):
+    """Probes addresses; see :class:`deepseek_operator.feeds.probes.Prober`."""
+
+    def watch(self, key: Key, targets: dict[Address, ProbeTarget]) -> None: ...  # noqa: D102
+    async def run(self) -> None: ...  # noqa: D102
+
+
+@dataclass
+class Outside:
+    """Everything outside the process.
+
+    Attributes
+    ----------
+    prober
+        Makes a prober that reports to the given function.
+    """
+
+    skypilot: Any
+    reader: Any
+    writer: Any
+    prober: Callable[[Callable[[Address, Known[Probe] | None], None]], ProberLike]
+    clock: Callable[[], datetime]
+
+
+class ControlLoop:
+    """One control loop. Must be made inside the event loop that it lives in."""
+
+    def __init__(
+        self,
+        outside: Outside,
+        planner: Planner,
+        *,
+        namespaces: tuple[str, ...] = (),
+        workers: int = 8,
+        launch_slots: int = 8,
+        resync_period_s: float = 600.0,
+        kubernetes_context: str | None = None,
+    ) -> None:
+        self.queue = WorkQueue()
+        self.store = Store(self.queue.add)
+        self.kubernetes = KubernetesFeed(outside.reader, self.store, namespaces)
+        self.questions = Questions(outside.skypilot, outside.reader, self.store, clock=outside.clock)
+        self.prober = outside.prober(self.store.put_probe)
+        self.slots = LaunchSlots(self.store, launch_slots, self.queue.add)
+        self.skypilot = SkyPilotFeed(
+            outside.skypilot, self.store, busy=self._busy, taken=self.slots.release, clock=outside.clock
+        )
+        self.actor = Actor(
+            writer=outside.writer,
+            secrets=outside.reader,
+            skypilot=outside.skypilot,
+            store=self.store,
+            kubernetes=self.kubernetes,
+            questions=self.questions,
+            slots=self.slots,
+            hurry=self.skypilot.hurry,
+            clock=outside.clock,
+            kubernetes_context=kubernetes_context,
+        )
+        self.reconciler = Reconciler(
+            store=self.store,
+            planner=planner,
+            kubernetes=self.kubernetes,
+            questions=self.questions,
+            actor=self.actor,
+            slots=self.slots,
+            watch=self.prober.watch,
+            wake=self.queue.add,
+            wake_after=self.queue.add_after,
+            clock=outside.clock,
+            resync_period_s=resync_period_s,
+        )
+        self._workers = workers
+        self._started: dict[Key, float] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start the feeds, which only look."""
+        self._spawn(self.skypilot.run(), self.prober.run(), self.kubernetes.run())
+
+    def lead(self) -> None:
+        """Start the workers, which act. Only once Kubernetes has been seen whole."""
+        self._spawn(self._lead())
+
+    async def _lead(self) -> None:
+        await self.kubernetes.sync()
+        for key in self.store.all_keys():
+            self.queue.add(key)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.queue.run_timers())
+            for _ in range(self._workers):
+                group.create_task(self._work())
+
+    async def stop(self) -> None:
+        """Stop everything."""
+        self.questions.close()
+        self.actor.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def trouble(self) -> str:
+        """Return what is wrong with the loop itself; empty if nothing is."""
+        if dead := [task for task in self._tasks if task.done()]:
+            return f"{len(dead)} tasks of the operator have ended: {dead[0]}"
+        oldest = time.monotonic() - min(self._started.values(), default=time.monotonic())
+        return f"a pass has been running for {oldest:.0f} s" if oldest > 3 * PASS_LIMIT_S else ""
+
+    def _spawn(self, *loops: Coroutine[Any, Any, None]) -> None:
+        self._tasks += [asyncio.create_task(loop) for loop in loops]
+
+    def _busy(self) -> bool:
+        metrics.SKYPILOT_CALLS.set(self.skypilot.calls)
+        metrics.SKYPILOT_REACHABLE.set(self.skypilot.reachable)
+        metrics.UNSETTLED.set(len(self.reconciler.unsettled))
+        return bool(self.reconciler.unsettled)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.take()
+            self._started[key] = began = time.monotonic()
+            metrics.QUEUE_LENGTH.set(len(self.queue))
+            metrics.QUEUE_SECONDS.set(self.queue.oldest_s())
+            try:
+                async with asyncio.timeout(PASS_LIMIT_S):
+                    await self.reconciler.reconcile(key)
+            except Exception as error:
+                self._failed(key, error)
+            else:
+                metrics.PASSES.labels("ok").inc()
+                self.queue.done(key)
+            finally:
+                self._started.pop(key, None)
+                metrics.PASS_SECONDS.observe(time.monotonic() - began)
+
+    def _failed(self, key: Key, error: Exception) -> None:
+        metrics.PASSES.labels("error").inc()
+        delay = self.queue.failed(key)
+        expected = isinstance(error, KubeError | TimeoutError)
+        # What is expected to go wrong now and then is a line; anything else is a bug, and wants its traceback.
+        log.warning(
+            "pass_failed",
+            key="/".join(key),
+            error=f"{type(error).__name__}: {error}",
+            retry_in_s=delay,
+            exc_info=None if expected else error,
+        )

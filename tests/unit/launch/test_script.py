@@ -1,0 +1,134 @@
+"""The run script against bash itself: words arrive as they were written, and an engine that ends fails the job."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepseek_operator.engines import SGLANG, VLLM, Arguments, ServeOptions, Shell
+from deepseek_operator.launch.script import quote, run_script
+
+WORDS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=("Cs",))), max_size=5)
+PRINTER = f"{sys.executable} -c 'import json, sys; print(json.dumps(sys.argv[1:]))'"
+
+
+def bash(script: str, **env: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **env}
+    return subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
+
+
+@given(WORDS)
+@settings(max_examples=60, deadline=None)
+def test_bash_sees_every_word_exactly_as_it_was_written(words: list[str]) -> None:
+    done = bash(f"{PRINTER} {quote(words)}")
+    assert json.loads(done.stdout) == words
+
+
+def test_only_words_of_the_project_itself_are_expanded() -> None:
+    words = [Shell('"$RANK"'), "$RANK", "$(touch /tmp/never)", "`id`", "a;b", "x\ny"]
+    done = bash(f"{PRINTER} {quote(words)}", RANK="7")
+    assert json.loads(done.stdout) == ["7", *words[1:]]
+
+
+def fake_engine(tmp_path: Path, body: str) -> dict[str, str]:
+    """Put a ``vllm`` and a ``python3`` first on PATH that write their arguments and do as told."""
+    for name in ("vllm", "python3"):
+        program = tmp_path / name
+        program.write_text(
+            f"#!{sys.executable}\nimport json, os, sys, time, signal\n"
+            f"json.dump([sys.argv[1:], dict(os.environ)], open({str(tmp_path / 'seen')!r}, 'w'))\n{body}\n"
+        )
+        program.chmod(0o755)
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
+def seen(tmp_path: Path) -> tuple[list[str], dict[str, str]]:
+    argv, env = json.loads((tmp_path / "seen").read_text())
+    return argv, env
+
+
+def options(**changes: object) -> ServeOptions:
+    return ServeOptions(model="m", served_names=("m",), port=8000, **changes)  # type: ignore[arg-type]
+
+
+@given(model=st.text(st.characters(codec="ascii", exclude_characters="\0"), min_size=1, max_size=30), words=WORDS)
+@settings(max_examples=25, deadline=None)
+def test_no_model_name_or_argument_can_inject_into_the_script(
+    tmp_path_factory: pytest.TempPathFactory, model: str, words: list[str]
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("engine")
+    wanted = ServeOptions(model=model, served_names=(model,), port=1, user=Arguments(words=tuple(words)))
+    done = bash(run_script(VLLM, {1: wanted}), **fake_engine(tmp_path, ""))
+    argv, _ = seen(tmp_path)
+    assert argv[:2] == ["serve", model]
+    assert argv[len(argv) - len(words) :] == words
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, 1), (1, 1), (7, 7), (137, 137)])
+def test_an_engine_that_ends_fails_the_job_even_with_status_0(tmp_path: Path, code: int, expected: int) -> None:
+    done = bash(run_script(VLLM, {1: options()}), **fake_engine(tmp_path, f"sys.exit({code})"))
+    assert done.returncode == expected
+    assert f"engine ended with status {code} on node 0" in done.stderr
+
+
+def test_a_stop_reaches_the_engine_and_waits_for_it(tmp_path: Path) -> None:
+    body = (
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), open(sys.path[0] + '/stopped', 'w').close(), "
+        "os._exit(0)))\nopen(sys.path[0] + '/up', 'w').close()\ntime.sleep(60)"
+    )
+    env = {**os.environ, **fake_engine(tmp_path, body)}
+    process = subprocess.Popen(["bash", "-c", run_script(VLLM, {1: options()})], env=env, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "up").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 1
+    assert (tmp_path / "stopped").exists()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_nodes_learn_rank_head_and_own_address(tmp_path: Path, rank: int) -> None:
+    env = fake_engine(tmp_path, "")
+    script = run_script(VLLM, {8: options(nodes=2, tensor_parallel_size=8, pipeline_parallel_size=2)})
+    bash(script, **env, SKYPILOT_NODE_RANK=str(rank), SKYPILOT_NODE_IPS="10.0.0.1\n10.0.0.2")
+    argv, environment = seen(tmp_path)
+    assert argv[argv.index("--node-rank") + 1] == str(rank)
+    assert argv[argv.index("--master-addr") + 1] == "10.0.0.1"
+    assert ("--headless" in argv) is (rank == 1)
+    assert environment["VLLM_HOST_IP"] == f"10.0.0.{rank + 1}"
+
+
+def test_sglang_gets_its_key_from_the_environment_and_the_heads_address(tmp_path: Path) -> None:
+    env = fake_engine(tmp_path, "")
+    script = run_script(SGLANG, {8: options(nodes=2, tensor_parallel_size=16, api_key=True)})
+    bash(script, **env, SKYPILOT_NODE_RANK="1", SKYPILOT_NODE_IPS="10.0.0.1\n10.0.0.2", SGLANG_API_KEY="a key; $HOME")
+    argv, _ = seen(tmp_path)
+    assert argv[argv.index("--api-key") + 1] == "a key; $HOME"
+    assert argv[argv.index("--dist-init-addr") + 1] == "10.0.0.1:5000"
+    assert "a key" not in script
+
+
+@pytest.mark.parametrize(("gpus", "tp"), [("1", "1"), ("4", "4")])
+def test_each_number_of_gpus_gets_its_own_layout(tmp_path: Path, gpus: str, tp: str) -> None:
+    serve = {1: options(), 4: options(tensor_parallel_size=4)}
+    bash(run_script(VLLM, serve), **fake_engine(tmp_path, ""), SKYPILOT_NUM_GPUS_PER_NODE=gpus)
+    argv, _ = seen(tmp_path)
+    assert argv[argv.index("--tensor-parallel-size") + 1] == tp
+
+
+def test_a_number_of_gpus_without_a_plan_fails_at_once(tmp_path: Path) -> None:
+    serve = {1: options(), 4: options(tensor_parallel_size=4)}
+    done = bash(run_script(VLLM, serve), **fake_engine(tmp_path, ""), SKYPILOT_NUM_GPUS_PER_NODE="2")
+    assert done.returncode == 1
+    assert "no plan for 2 GPUs" in done.stderr
+    assert not (tmp_path / "seen").exists()

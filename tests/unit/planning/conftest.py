@@ -1,7 +1,0 @@
-"""``--regenerate-expected``: write the expected-output files anew instead of comparing with them."""
-
-import pytest
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--regenerate-expected", action="store_true", help="write tests/unit/planning/expected anew")

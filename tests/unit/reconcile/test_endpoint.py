@@ -1,0 +1,115 @@
+"""Where the Service leads: each engine with its own address and port, additions before removals."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deepseek_operator.facts.base import Address, Probe
+from deepseek_operator.facts.world import World
+from deepseek_operator.reconcile.actions import ApplyService, PublishEndpoints, UnpublishEndpoints
+from deepseek_operator.reconcile.endpoint import publish, reachability
+from tests.unit.reconcile import builders as b
+
+A, B, C = Address("10.0.0.1", 8000), Address("10.0.0.2", 8000), Address("10.0.0.3", 9000)
+DSD = b.deployment()
+PLAN = b.planned(DSD)
+OTHER_PORT = b.deployment(endpoint={"port": 9000})
+
+
+def leading_to(*addresses: Address, of: Any = DSD) -> World:
+    return b.world(of, endpoints=(b.endpoints(*addresses),) if addresses else ())
+
+
+def test_a_service_is_created_with_the_planned_port() -> None:
+    assert publish(b.world(DSD, service=None), PLAN, ()) == (ApplyService((8000,), "ClusterIP", create=True),)
+
+
+def test_a_settled_service_is_left_alone() -> None:
+    assert publish(leading_to(A, B), PLAN, (B, A)) == ()
+
+
+def test_a_replica_is_added_and_removed_in_one_slice() -> None:
+    assert publish(leading_to(A), PLAN, (A, B)) == (PublishEndpoints("r1-8000", (A, B), ("http",)),)
+    assert publish(leading_to(A, B), PLAN, (A,)) == (PublishEndpoints("r1-8000", (A,), ("http",)),)
+
+
+def test_when_nothing_serves_the_slice_goes() -> None:
+    assert publish(leading_to(A), PLAN, ()) == (UnpublishEndpoints("r1-8000"),)
+
+
+def test_another_port_leads_both_ports_to_the_replicas_that_serve() -> None:
+    """The old replica listens on 8000: the Service's new port must reach it there until new ones serve."""
+    assert publish(leading_to(A, of=OTHER_PORT), b.planned(OTHER_PORT), (A,)) == (
+        PublishEndpoints("r1-8000", (A,), ("http", "http-8000")),
+        ApplyService((9000, 8000), "ClusterIP"),
+    )
+
+
+def test_during_a_change_of_port_each_replica_is_published_with_its_own() -> None:
+    names = ("http", "http-8000")
+    world = b.world(OTHER_PORT, service=b.service(9000, 8000), endpoints=(b.endpoints(A, names=names),))
+    assert publish(world, b.planned(OTHER_PORT), (A, C)) == (PublishEndpoints("r1-9000", (C,), names),)
+
+
+def test_the_old_port_goes_with_the_last_replica_on_it() -> None:
+    names = ("http", "http-8000")
+    slices = (b.endpoints(A, names=names), b.endpoints(C, names=names))
+    world = b.world(OTHER_PORT, service=b.service(9000, 8000), endpoints=slices)
+    assert publish(world, b.planned(OTHER_PORT), (C,)) == (
+        PublishEndpoints("r1-9000", (C,), ("http",)),
+        UnpublishEndpoints("r1-8000"),
+        ApplyService((9000,), "ClusterIP"),
+    )
+
+
+def test_while_a_replica_drains_on_the_old_port_clients_of_that_port_reach_the_new_one() -> None:
+    names = ("http", "http-8000")
+    slices = (b.endpoints(A, names=names), b.endpoints(C, names=names))
+    world = b.world(OTHER_PORT, service=b.service(9000, 8000), endpoints=slices)
+    assert publish(world, b.planned(OTHER_PORT), (C,), draining=(A,)) == (UnpublishEndpoints("r1-8000"),)
+
+
+def test_without_a_plan_what_no_longer_serves_still_leaves() -> None:
+    assert publish(leading_to(A, B), None, (A,)) == (PublishEndpoints("r1-8000", (A,), ("http",)),)
+
+
+def test_a_slice_of_an_older_operator_is_replaced_after_the_new_one_is_there() -> None:
+    world = b.world(DSD, endpoints=(replace(b.endpoints(A), name="r1"),))
+    assert publish(world, PLAN, (A,)) == (PublishEndpoints("r1-8000", (A,), ("http",)), UnpublishEndpoints("r1"))
+
+
+@pytest.mark.parametrize("damaged", [b.service(9), b.service(8000, type="NodePort"), b.service(8000, 8443)])
+def test_a_service_that_someone_changed_is_restored(damaged: Any) -> None:
+    world = replace(leading_to(A), service=damaged)
+    assert ApplyService((8000,), "ClusterIP") in publish(world, PLAN, (A,))
+
+
+def test_a_deleted_object_leads_nowhere() -> None:
+    world = replace(leading_to(A), deployment=b.deployment(deleting=True))
+    assert publish(world, PLAN, ()) == (UnpublishEndpoints("r1-8000"),)
+
+
+def test_a_service_of_someone_else_gets_no_slices() -> None:
+    (action,) = publish(b.world(DSD, service=None, service_conflict=True), PLAN, (A,))
+    assert action == ApplyService((8000,), "ClusterIP", create=True)
+
+
+class TestReachability:
+    def test_an_answer_through_the_service_is_needed(self) -> None:
+        assert not reachability(leading_to(A), serving=True, was_ready=False).answers
+        world = replace(leading_to(A), probes=b.answering(b.SERVICE))
+        assert reachability(world, serving=True, was_ready=False).answers
+
+    def test_a_refusal_is_told(self) -> None:
+        world = replace(leading_to(A), probes={b.SERVICE: Probe(False, b.NOW, "connection refused")})
+        assert reachability(world, serving=True, was_ready=True).detail == "connection refused"
+        assert not reachability(world, serving=True, was_ready=True).answers
+
+    def test_what_was_ready_stays_so_until_a_probe_has_failed(self) -> None:
+        assert reachability(leading_to(A), serving=True, was_ready=True).answers
+        assert not reachability(b.world(DSD), serving=True, was_ready=True).answers
+
+    def test_without_a_serving_replica_nothing_answers(self) -> None:
+        world = replace(leading_to(A), probes=b.answering(b.SERVICE))
+        assert not reachability(world, serving=False, was_ready=True).answers

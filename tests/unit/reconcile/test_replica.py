@@ -1,0 +1,501 @@
+"""The rules for one replica, as a table: what is known, what is found, what is done."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Ledger, Phase
+from deepseek_operator.facts.base import Address, Failure, Known, Unknown
+from deepseek_operator.facts.kubernetes import Pod
+from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
+from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, ReplicaFacts
+from deepseek_operator.reconcile.actions import ClearRemains, Launch, RunAgain, TearDown
+from deepseek_operator.reconcile.replica.coming import COMING
+from deepseek_operator.reconcile.replica.leaving import LEAVING
+from tests.unit.reconcile import builders as b
+
+DSD = b.deployment()
+R1 = b.name(DSD)
+AT = Address(b.host(), b.PORT)
+LAUNCH, AGAIN, DOWN = Launch(R1), RunAgain(R1), TearDown(R1)
+CLEAR = ClearRemains(R1, (f"{R1}-d5ee9000",))
+NEW, LAUNCHED = Ledger(), b.ledger()
+STARTING = b.ledger(starting_since=b.ago(60))
+READY = b.ledger(ready_since=b.ago(60), address=str(AT))
+SILENT = b.ledger(silent_since=b.ago(20), address=str(AT))
+
+
+@dataclass
+class Case:
+    """One line of the table."""
+
+    says: str
+    known: ReplicaFacts
+    ledger: Ledger
+    phase: Phase
+    reason: Reason
+    does: tuple[Any, ...] = ()
+    message: str = ""
+    asks: tuple[QuestionKind, ...] = ()
+    world: dict[str, Any] = field(default_factory=dict)
+
+
+SPOT = b.row(R1, cloud="AWS", region="us-east-1", spot=True)
+RENTED = b.ledger(infra="aws", address="3.4.5.6:8000", ready_since=b.ago(60))
+RENTED_AT = Address("3.4.5.6", 8000)
+CASES = [
+    Case("a new replica is launched", b.facts(R1), NEW, Phase.LAUNCHING, Reason.LAUNCHING, (LAUNCH,)),
+    Case(
+        "a launch without a worker is queued",
+        b.facts(R1, skypilot=b.seen(b.request(R1, state="PENDING"))),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.QUEUED,
+    ),
+    Case(
+        "a launch under way is described in SkyPilot's words",
+        b.facts(R1, skypilot=b.seen(b.request(R1), b.row(R1, "INIT", detail="Instances launched"))),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+        message="Instances launched",
+    ),
+    Case(
+        "a pod that no node takes is reported while the launch still waits",
+        b.facts(
+            R1,
+            skypilot=b.seen(b.request(R1)),
+            pods=(b.pod(R1, phase="Pending", trouble=Failure(Reason.UNSCHEDULABLE, "0/1 nodes are available")),),
+        ),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.UNSCHEDULABLE,
+        message="0/1 nodes are available",
+    ),
+    Case(
+        "a launch that never ends is torn down",
+        b.facts(R1, skypilot=b.seen(b.request(R1, since=4000))),
+        LAUNCHED,
+        Phase.FAILED,
+        Reason.LAUNCH_TIMED_OUT,
+        (DOWN,),
+    ),
+    Case(
+        "before anything is repeated SkyPilot is asked how the last launch ended",
+        b.facts(R1, outcome=NOT_ASKED),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+        asks=(QuestionKind.OUTCOME,),
+    ),
+    Case(
+        "a failed launch waits before it is retried",
+        b.facts(R1, outcome=b.failed_launch()),
+        LAUNCHED,
+        Phase.FAILED,
+        Reason.UNSCHEDULABLE,
+    ),
+    Case(
+        "a failed launch is retried when its time has come",
+        b.facts(R1, outcome=b.failed_launch()),
+        b.ledger(counted="request/req-9", attempts=1, retry_after=b.ago(1)),
+        Phase.FAILED,
+        Reason.UNSCHEDULABLE,
+        (LAUNCH,),
+    ),
+    Case(
+        "a launch that the server has forgotten is launched again at once",
+        b.facts(R1),
+        LAUNCHED,
+        Phase.FAILED,
+        Reason.LAUNCH_INTERRUPTED,
+        (LAUNCH,),
+    ),
+    Case(
+        "a launch that may still be heard is not repeated",
+        b.facts(R1),
+        b.ledger(launched_at=b.ago(40), unanswered="launch", unanswered_at=b.ago(40)),
+        Phase.LAUNCHING,
+        Reason.SKYPILOT_UNAVAILABLE,
+    ),
+    Case(
+        "a launch that can no longer be heard is repeated",
+        b.facts(R1),
+        b.ledger(unanswered="launch", unanswered_at=b.ago(121)),
+        Phase.FAILED,
+        Reason.LAUNCH_INTERRUPTED,
+        (LAUNCH,),
+    ),
+    Case(
+        "INIT without a launch under way is torn down, for no launch is resumed",
+        b.facts(R1, skypilot=b.seen(b.row(R1, "INIT")), pods=(b.pod(R1),)),
+        LAUNCHED,
+        Phase.FAILED,
+        Reason.LAUNCH_INTERRUPTED,
+        (DOWN,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "UP after a failed launch is not believed: its nodes are torn down",
+        b.up(R1, outcome=b.failed_launch(Reason.LAUNCH_FAILED, "kubectl exec failed")),
+        LAUNCHED,
+        Phase.FAILED,
+        Reason.LAUNCH_FAILED,
+        (DOWN,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "UP without a job is launched again, which adopts the nodes",
+        b.up(R1, job=b.job(JobState.NONE)),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+        (LAUNCH,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "UP with a job that runs is an engine that starts",
+        b.up(R1),
+        LAUNCHED,
+        Phase.STARTING,
+        Reason.ENGINE_STARTING,
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "an old answer about a running job is asked for again",
+        b.up(R1, job=b.job(JobState.ACTIVE, age=16)),
+        STARTING,
+        Phase.STARTING,
+        Reason.ENGINE_STARTING,
+        asks=(QuestionKind.JOB,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "an engine that answers is ready",
+        b.up(R1),
+        STARTING,
+        Phase.READY,
+        Reason.READY,
+        world={"probes": b.answering(AT)},
+    ),
+    Case(
+        "an engine that answers is not ready while its launch has not ended",
+        replace(b.up(R1), skypilot=b.seen(b.row(R1), b.request(R1))),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+        world={"probes": b.answering(AT)},
+    ),
+    Case(
+        "a ready engine stays ready when a late launch turns up",
+        replace(b.up(R1), skypilot=b.seen(b.row(R1), b.request(R1))),
+        READY,
+        Phase.READY,
+        Reason.READY,
+        world={"probes": b.answering(AT)},
+    ),
+    Case(
+        "an engine that answers while SkyPilot is away stays ready",
+        b.facts(R1, skypilot=b.AWAY, pods=(b.pod(R1),)),
+        READY,
+        Phase.READY,
+        Reason.READY,
+        world={"probes": b.answering(AT), "skypilot": b.AWAY},
+    ),
+    Case(
+        "an engine that answers although SkyPilot has forgotten it is left alone",
+        b.facts(R1, pods=(b.pod(R1),)),
+        READY,
+        Phase.READY,
+        Reason.READY,
+        world={"probes": b.answering(AT)},
+    ),
+    Case(
+        "a published engine that was not asked since a restart stays ready",
+        b.up(R1),
+        READY,
+        Phase.READY,
+        Reason.READY,
+        world={"endpoints": (b.endpoints(AT),)},
+    ),
+    Case(
+        "pods that were not probed since a restart are not deleted, whatever SkyPilot has forgotten",
+        b.facts(R1, pods=(b.pod(R1),)),
+        STARTING,
+        Phase.STARTING,
+        Reason.ENGINE_STARTING,
+    ),
+    Case(
+        "a rented replica keeps its address while SkyPilot is away",
+        b.facts(R1, skypilot=b.AWAY),
+        RENTED,
+        Phase.READY,
+        Reason.READY,
+        world={"probes": b.answering(RENTED_AT), "skypilot": b.AWAY},
+    ),
+    Case(
+        "a rented replica that answers although SkyPilot lost its database is left alone",
+        b.facts(R1),
+        RENTED,
+        Phase.READY,
+        Reason.READY,
+        world={"probes": b.answering(RENTED_AT)},
+        asks=(QuestionKind.HISTORY,),
+    ),
+    Case(
+        "a rented replica that SkyPilot has terminated does not serve at an address that may be a stranger's",
+        b.facts(R1, terminated=Known(True, b.NOW), outcome=Known(None, b.NOW)),
+        RENTED,
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (LAUNCH,),
+        world={"probes": b.answering(RENTED_AT)},
+    ),
+    Case(
+        "nothing is launched while SkyPilot is away",
+        b.facts(R1, skypilot=b.AWAY),
+        NEW,
+        Phase.PENDING,
+        Reason.SKYPILOT_UNAVAILABLE,
+        message="does not answer",
+        world={"skypilot": b.AWAY},
+    ),
+    Case(
+        "right after a start nothing looks broken",
+        b.facts(R1, skypilot=NOT_ASKED),
+        NEW,
+        Phase.PENDING,
+        Reason.STARTING,
+        world={"skypilot": NOT_ASKED},
+    ),
+    Case(
+        "pods that SkyPilot does not know are deleted before anything is launched",
+        b.facts(R1, pods=(b.pod(R1),)),
+        READY,
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (CLEAR,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "a ready replica whose nodes vanished is launched again at once",
+        b.facts(R1),
+        READY,
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (LAUNCH,),
+    ),
+    Case(
+        "a ready replica that vanished is launched again even if launches are not to be retried",
+        b.facts(R1),
+        READY,
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (LAUNCH,),
+        world={"deployment": {"resources": {**b.CPU_SPEC["resources"], "retryUntilUp": False}}},
+    ),
+    Case(
+        "a replica whose pod is gone while SkyPilot says UP is torn down",
+        replace(b.up(R1), pods=()),
+        READY,
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (DOWN,),
+    ),
+    Case(
+        "a spot machine that was taken back is named as such",
+        b.facts(R1, skypilot=b.seen(SPOT), job=b.job(JobState.UNREACHABLE)),
+        RENTED,
+        Phase.FAILED,
+        Reason.PREEMPTED,
+        (DOWN,),
+        world={"probes": b.silent(RENTED_AT)},
+    ),
+    Case(
+        "an engine that exits waits before it runs again, and its last lines are shown",
+        b.up(R1, job=b.job(JobState.ENDED, log_tail="ValueError: no such model\n")),
+        STARTING,
+        Phase.FAILED,
+        Reason.ENGINE_EXITED,
+        message="ValueError: no such model",
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "an engine that exited runs again on the same nodes",
+        b.up(R1, job=b.job(JobState.ENDED)),
+        b.ledger(counted="job/g1/1", attempts=1, retry_after=b.ago(1)),
+        Phase.FAILED,
+        Reason.ENGINE_EXITED,
+        (AGAIN,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "the third exit in a row is a crash loop",
+        b.up(R1, job=b.job(JobState.ENDED, id=3)),
+        b.ledger(starting_since=b.ago(9), counted="job/g1/2", attempts=2),
+        Phase.FAILED,
+        Reason.ENGINE_CRASH_LOOP,
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "an exit after ten good minutes is the first again",
+        b.up(R1, job=b.job(JobState.ENDED, id=3)),
+        b.ledger(ready_since=b.ago(601), counted="job/g1/2", attempts=2),
+        Phase.FAILED,
+        Reason.ENGINE_EXITED,
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "nodes that SkyPilot cannot reach are torn down",
+        b.up(R1, job=b.job(JobState.UNREACHABLE)),
+        STARTING,
+        Phase.FAILED,
+        Reason.LAUNCH_INTERRUPTED,
+        (DOWN,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "an engine whose job driver died is launched again",
+        b.up(R1, job=b.job(JobState.DRIVER_LOST)),
+        STARTING,
+        Phase.FAILED,
+        Reason.ENGINE_EXITED,
+        (DOWN,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "an engine that stopped answering gets time",
+        b.up(R1),
+        READY,
+        Phase.STARTING,
+        Reason.ENGINE_UNRESPONSIVE,
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "a question that SkyPilot does not answer keeps nothing from being seen",
+        b.up(R1, job=Unknown("time-out", b.NOW)),
+        READY,
+        Phase.STARTING,
+        Reason.ENGINE_UNRESPONSIVE,
+        asks=(QuestionKind.JOB,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "an engine that stays silent is replaced",
+        b.up(R1),
+        b.ledger(silent_since=b.ago(181)),
+        Phase.FAILED,
+        Reason.ENGINE_UNRESPONSIVE,
+        (DOWN,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "an engine that never answers is launched again",
+        b.up(R1),
+        b.ledger(starting_since=b.ago(3601)),
+        Phase.FAILED,
+        Reason.ENGINE_START_TIMED_OUT,
+        (DOWN,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "a replica that is torn down to be launched again keeps showing why",
+        b.facts(R1, skypilot=b.seen(b.row(R1), b.request(R1, "down"))),
+        b.ledger(counted="lost/g1", failure_reason="InstanceLost", failure_message="1 pod is gone"),
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        message="1 pod is gone",
+    ),
+    Case(
+        "a replica torn down for its failure is launched again after its backoff",
+        b.facts(R1, outcome=Known(Outcome("req-3", RequestKind.DOWN, b.NOW), b.NOW)),
+        b.ledger(
+            counted="lost/g1",
+            failure_reason="InstanceLost",
+            attempts=1,
+            retry_after=b.ago(1),
+            teardown_at=b.ago(20),
+        ),
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (LAUNCH,),
+    ),
+    Case(
+        "a replica that was scaled away and is wanted again is launched like a new one",
+        b.facts(R1),
+        b.ledger(leaving_since=b.ago(60), teardown_at=b.ago(50)),
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+        (LAUNCH,),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.says for case in CASES])
+def test_a_wanted_replica(case: Case) -> None:
+    seen = dict(case.world)
+    of = b.deployment(**seen.pop("deployment", {}))
+    known, expected = case.known, case.does
+    if of is not DSD and b.name(of) != R1:
+        known = replace(known, name=b.name(of))
+        expected = tuple(replace(action, name=b.name(of)) for action in case.does)
+    remembered = of if case.ledger == NEW else b.remembering(of, {known.name: case.ledger})
+    decision, status = b.step(b.world(remembered, known, **seen))
+    (said,) = status.instances
+    assert (said.phase, said.reason) == (case.phase, case.reason)
+    assert tuple(action for _, action in decision.actions) == expected
+    assert tuple(question.kind for question in decision.asks) == case.asks
+    assert case.message in said.message
+
+
+def test_every_rule_says_why_it_stands_where_it_stands() -> None:
+    for rule, why in (*COMING, *LEAVING):
+        assert why.endswith("."), rule
+        assert len(why.split()) > 6, rule
+
+
+def test_a_failure_is_counted_once_however_often_it_is_seen() -> None:
+    of = b.remembering(DSD, {R1: LAUNCHED})
+    for _ in range(3):
+        _, status = b.step(b.world(of, b.facts(R1, outcome=b.failed_launch())))
+        assert status.instances[0].attempts == 1
+        of = of.model_copy(update={"status": status})
+
+
+def test_backoff_doubles_up_to_two_minutes() -> None:
+    waits = []
+    for attempts in range(8):
+        of = b.remembering(DSD, {R1: b.ledger(attempts=attempts, counted="x")})
+        decision, _ = b.step(b.world(of, b.facts(R1, outcome=b.failed_launch())))
+        waits.append(decision.next_look_s)
+    assert waits == [10, 20, 40, 80, 120, 120, 120, 120]
+
+
+def test_a_clock_that_was_set_back_does_not_stretch_a_backoff() -> None:
+    future = b.ago(-3600)
+    of = b.remembering(DSD, {R1: b.ledger(counted="request/req-9", attempts=1, retry_after=future)})
+    decision, _ = b.step(b.world(of, b.facts(R1, outcome=b.failed_launch())))
+    assert decision.next_look_s == 120
+
+
+def test_a_launch_that_must_not_be_repeated_is_stalled() -> None:
+    of = b.deployment(resources={**b.CPU_SPEC["resources"], "retryUntilUp": False})
+    cluster = b.name(of)
+    of = b.remembering(of, {cluster: LAUNCHED})
+    decision, status = b.step(b.world(of, b.facts(cluster, outcome=b.failed_launch())))
+    conditions = {c.type: (c.status, c.reason) for c in status.conditions}
+    assert conditions["Stalled"] == ("True", "Unschedulable")
+    assert decision.actions == ()
+    assert decision.next_look_s is None
+
+
+def test_a_replica_with_a_node_too_few_is_replaced() -> None:
+    one_of_two = b.facts(R1, skypilot=b.seen(b.row(R1, nodes=2)), pods=(b.pod(R1),))
+    worker_deleted = replace(one_of_two, pods=(b.pod(R1), Pod("w", str(R1), "x", False, "Running", None, True)))
+    for known in (one_of_two, worker_deleted):
+        of = b.remembering(DSD, {R1: READY})
+        decision, status = b.step(b.world(of, known, probes=b.silent(AT)))
+        assert (decision.actions, status.instances[0].reason) == (((R1, DOWN),), Reason.INSTANCE_LOST)
+        assert "1 of its 2 pods are gone" in status.instances[0].message

@@ -1,0 +1,100 @@
+"""SkyPilot's errors, as they were seen, and what a person is told."""
+
+import pytest
+
+from deepseek_operator.api.reasons import ADVICE, Reason
+from deepseek_operator.facts.text import cause, clean, tail
+from deepseek_operator.skypilot.failures import classify
+
+
+@pytest.mark.parametrize(
+    ("error_type", "message", "reason"),
+    [
+        (
+            "ResourcesUnavailableError",
+            "Failed to provision all possible launchable resources. Reason: Timed out while waiting for nodes "
+            "to start. Details: '0/3 nodes are available: 3 Insufficient nvidia.com/gpu.'",
+            Reason.UNSCHEDULABLE,
+        ),
+        (
+            "ResourcesUnavailableError",
+            "Kubernetes cluster does not contain any instances satisfying the request: 1x Kubernetes({'H200': 16})",
+            Reason.NO_MATCHING_RESOURCES,
+        ),
+        ("NoCloudAccessError", "Cloud access is not set up. Run: sky check", Reason.ACCESS_DENIED),
+        (
+            "ResourcesUnavailableError",
+            "Task requires aws which is not enabled. To enable access, change the task cloud requirement or run: "
+            "\x1b[1msky check aws\x1b[0m",
+            Reason.ACCESS_DENIED,
+        ),
+        (
+            "ResourcesUnavailableError",
+            "Failed to create container while launching the node. Error: ErrImagePull: failed to pull image",
+            Reason.IMAGE_PULL_FAILED,
+        ),
+        ("Exception", "KubernetesError: (403) Reason: Forbidden", Reason.ACCESS_DENIED),
+        ("ResourcesUnavailableError", "Failed to acquire resources in all zones in us-east-1", Reason.NO_CAPACITY),
+        ("SystemExit", "1", Reason.ACCESS_DENIED),
+        ("RuntimeError", "rsync is not installed", Reason.LAUNCH_FAILED),
+    ],
+)
+def test_an_error_has_a_reason_of_its_own(error_type: str, message: str, reason: Reason) -> None:
+    assert classify(error_type, message).reason is reason
+
+
+def test_the_gpu_that_is_not_offered_is_named() -> None:
+    message = (
+        "Kubernetes cluster does not contain any instances satisfying the request: 1x Kubernetes(cpus=0.5+, mem=2+, "
+        "{'L4': 1}).\nTo fix: relax or change the resource requirements.\n"
+    )
+    assert "{'L4': 1}" in classify("ResourcesUnavailableError", message).message
+
+
+def test_hints_for_skypilots_command_line_are_left_out() -> None:
+    message = "\x1b[31mNo room.\x1b[0m\nTo keep retrying until the cluster is up, use the `--retry-until-up` flag."
+    assert classify("RuntimeError", message).message == "RuntimeError: No room."
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "hf_abcdefghijklmnop",
+        "sk-abcdefghijklmnop",
+        "Bearer abcdefghijkl.mnop",
+        "--api-key=verysecret",
+        "token=abcdefgh",
+    ],
+)
+def test_secrets_are_never_shown(secret: str) -> None:
+    value = secret.split("=")[-1].split(" ")[-1]
+    assert value not in clean(f"failed with {secret} in it")
+    assert value not in tail(f"line\nfailed with {secret} in it")
+
+
+def test_a_log_keeps_its_end() -> None:
+    text = "\n".join(f"line {n}" for n in range(500))
+    assert tail(text, lines=3) == "line 497\nline 498\nline 499"
+
+
+def test_the_cause_is_the_first_error_and_not_the_last_line() -> None:
+    log = (
+        "(r1, pid=9) (Worker pid=7) ERROR 11-24 07:18:44 [multiproc_executor.py:953]     param = params_dict[name]\n"
+        "(r1, pid=9) (Worker pid=7) ERROR 11-24 07:18:44 [multiproc_executor.py:953] KeyError: 'layers.1.gate'\n"
+        "(r1, pid=9)     raise RuntimeError(\n"
+        "(r1, pid=9) RuntimeError: Engine core initialization failed. See root cause above.\n"
+        "ERROR: Job 9 failed with return code list: [1]\n"
+    )
+    assert cause(log).startswith("KeyError: 'layers.1.gate'; RuntimeError: Engine core initialization failed.")
+    assert "Job 9" not in cause(log)
+
+
+def test_a_refused_argument_is_a_cause_too() -> None:
+    assert cause("usage: vllm serve\n(r1, pid=9) vllm serve: error: unrecognized arguments: --x\n").startswith(
+        "vllm serve: error"
+    )
+
+
+def test_every_reason_says_what_it_means_and_what_to_do() -> None:
+    assert set(ADVICE) == set(Reason)
+    assert all(meaning.endswith(".") and action.endswith(".") for meaning, action in ADVICE.values())
