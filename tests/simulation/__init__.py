@@ -1,0 +1,7 @@
+"""The real control loop on a virtual clock, between a simulated Kubernetes and a simulated SkyPilot.
+
+Store, queue, feeds, decision, actor and adapters are the operator's own. Simulated are: time (:mod:`.clock`), the API
+server (:mod:`.kubernetes`), SkyPilot's server (:mod:`.skypilot`), nodes and engines (:mod:`.ground`), probes
+(:mod:`.prober`), and the people and accidents that change things (:mod:`.schedule`). :mod:`.invariants` holds the
+promises, :mod:`.run` plays one schedule, and ``python -m tests.simulation --help`` replays and shrinks a failing one.
+"""

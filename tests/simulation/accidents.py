@@ -1,0 +1,252 @@
+"""What people and accidents do, a method per kind of event: ``engine-hangs`` is ``_on_engine_hangs``."""
+
+from typing import Any, Final
+
+from deepseek_operator.api import v1alpha1 as api
+from deepseek_operator.facts.clock import format_time
+from tests.simulation.kubernetes import KINDS
+from tests.simulation.schedule import Event
+
+__all__ = ["NAMESPACE", "Accidents"]
+
+NAMESPACE: Final = "serving"
+
+
+class Accidents:
+    """Lets the events of a schedule happen.
+
+    Parameters
+    ----------
+    world
+        The simulation, see :class:`tests.simulation.run.Simulation`.
+    """
+
+    def __init__(self, world: Any) -> None:
+        self._world = world
+
+    def _edit(self, name: str, **spec: Any) -> None:
+        body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, name)
+        if body is None or body["metadata"].get("deletionTimestamp"):
+            return
+        head = {**body["metadata"], "generation": body["metadata"]["generation"] + 1}
+        after = {**body, "metadata": head, "spec": {**body["spec"], **spec}}
+        self._world.promises.wish(self._world.kubernetes.put(api.PLURAL, NAMESPACE, name, after))
+
+    def happen(self, event: Event) -> None:
+        self._world.trace(f"EVENT {event}")
+        getattr(self, f"_on_{event.kind.replace('-', '_')}")(event)
+
+    def _clusters(self, name: str) -> list[str]:
+        return sorted(cluster for cluster in self._world.ground.nodes if cluster.startswith(f"{name}-"))
+
+    def _some_cluster(self, event: Event) -> str | None:
+        clusters = self._clusters(event.target)
+        return clusters[int(event.value) % len(clusters)] if clusters else None
+
+    def _on_scale(self, event: Event) -> None:
+        self._edit(event.target, replicas=int(event.value))
+
+    def _on_edit(self, event: Event) -> None:
+        body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
+        if body is not None:
+            engine = {**body["spec"]["engine"], "args": [f"--max-num-seqs={int(event.value)}"]}
+            self._edit(event.target, engine=engine)
+
+    def _on_port(self, event: Event) -> None:
+        body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
+        if body is not None:
+            endpoint = body["spec"].get("endpoint") or {}
+            self._edit(event.target, endpoint={**endpoint, "port": 9000 if endpoint.get("port") != 9000 else 8000})
+
+    def _on_suspend(self, event: Event) -> None:
+        self._edit(event.target, suspend=True)
+
+    def _on_resume(self, event: Event) -> None:
+        self._edit(event.target, suspend=False)
+
+    def _on_no_surge(self, event: Event) -> None:
+        self._edit(event.target, updateStrategy={"maxSurge": "0", "maxUnavailable": "1"})
+
+    def _on_delete(self, event: Event) -> None:
+        self._world.kubernetes.delete(api.PLURAL, NAMESPACE, event.target)
+        body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
+        if body is not None:
+            self._world.promises.wish(body)
+
+    def _on_create(self, event: Event) -> None:
+        self._world.create(event.target, 1)
+
+    def _on_delete_service(self, event: Event) -> None:
+        self._world.kubernetes.remove("services", NAMESPACE, event.target)
+        self._world.ground_changed("")
+
+    def _on_delete_slice(self, event: Event) -> None:
+        for port in (8000, 9000):
+            self._world.kubernetes.remove("endpointslices", NAMESPACE, f"{event.target}-{port}")
+        self._world.ground_changed("")
+
+    def _on_edit_service(self, event: Event) -> None:
+        body = self._world.kubernetes.get("services", NAMESPACE, event.target)
+        if body is not None:
+            ports = [{"name": "web", "port": 80, "targetPort": 80}]
+            self._world.kubernetes.put(
+                "services", NAMESPACE, event.target, {**body, "spec": {**body["spec"], "ports": ports}}
+            )
+
+    def _on_engine_ends(self, event: Event) -> None:
+        if (cluster := self._some_cluster(event)) is not None:
+            self._world.skypilot.engine_ends(cluster)
+
+    def _set_hung(self, event: Event, *, hung: bool) -> None:
+        for cluster in self._clusters(event.target):
+            nodes = self._world.ground.nodes[cluster]
+            if nodes.engine is not None and nodes.engine.hung != hung:
+                self._world.ground.note_death(nodes)
+                nodes.engine.hung, nodes.engine.since = hung, self._world.loop.moment
+                self._world.ground.changed(nodes.host)
+                return
+
+    def _on_engine_hangs(self, event: Event) -> None:
+        self._set_hung(event, hung=True)
+
+    def _on_engine_recovers(self, event: Event) -> None:
+        self._set_hung(event, hung=False)
+
+    def _on_nodes_go(self, event: Event) -> None:
+        if (cluster := self._some_cluster(event)) is not None:
+            self._world.skypilot.nodes_go(cluster)
+
+    def _on_sky_down(self, event: Event) -> None:
+        for cluster in self._clusters(event.target)[:1]:
+            self._world.skypilot.nodes_go(cluster)
+            self._world.skypilot.rows.pop(cluster, None)
+            self._world.skypilot.history.add(cluster)
+
+    def _uid(self, name: str) -> str:
+        body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, name)
+        return str(body["metadata"]["uid"]) if body is not None else ""
+
+    def _on_stuck(self, event: Event) -> None:
+        self._world.skypilot.stuck.add(self._uid(event.target))
+
+    def _on_unstuck(self, event: Event) -> None:
+        self._world.skypilot.stuck.clear()
+
+    def _on_crashing(self, event: Event) -> None:
+        self._world.skypilot.crashing.add(self._uid(event.target))
+
+    def _on_not_crashing(self, event: Event) -> None:
+        self._world.skypilot.crashing.clear()
+
+    def _on_skypilot_refuses(self, event: Event) -> None:
+        self._world.set_mode("refuses", event.value)
+
+    def _on_skypilot_hangs(self, event: Event) -> None:
+        self._world.set_mode("hangs", event.value)
+
+    def _on_skypilot_restarts(self, event: Event) -> None:
+        self._world.skypilot.restart()
+        self._world.set_mode("refuses", event.value)
+
+    def _on_lose_database(self, event: Event) -> None:
+        self._world.skypilot.lose_database()
+        self._world.set_mode("refuses", event.value)
+
+    def _on_launch_fails(self, event: Event) -> None:
+        self._world.skypilot.launch_faults.append("clean")
+
+    def _on_launch_sticks(self, event: Event) -> None:
+        self._world.skypilot.launch_faults.append("stuck")
+
+    def _on_teardown_fails(self, event: Event) -> None:
+        self._world.skypilot.down_faults.append("500")
+
+    def _on_post_refused(self, event: Event) -> None:
+        self._world.add_post_fault("post-refused", 0.0)
+
+    def _on_post_late(self, event: Event) -> None:
+        self._world.add_post_fault("post-late", event.value)
+
+    def _on_answer_lost(self, event: Event) -> None:
+        self._world.add_post_fault("answer-lost", 0.0)
+
+    def _on_api_away(self, event: Event) -> None:
+        self._world.kubernetes.away = True
+        self._world.api_back_at = self._world.loop.time() + event.value
+        self._world.loop.call_at(self._world.api_back_at, self._api_returns)
+
+    def _api_returns(self) -> None:
+        self._world.kubernetes.away = self._world.loop.time() < self._world.api_back_at - 0.001
+
+    def _on_slices_refused(self, event: Event) -> None:
+        self._world.kubernetes.refused.add("endpointslices")
+        self._world.loop.call_later(event.value, self._world.kubernetes.refused.discard, "endpointslices")
+
+    def _on_status_refused(self, event: Event) -> None:
+        self._world.kubernetes.refused.add("status")
+        self._world.loop.call_later(event.value, self._world.kubernetes.refused.discard, "status")
+
+    def _on_watch_gap(self, event: Event) -> None:
+        self._world.gap_until = self._world.loop.time() + event.value
+        self._world.loop.call_later(event.value + 0.01, self._gap_ends)
+
+    def _gap_ends(self) -> None:
+        if self._world.process is None:
+            return
+        for (plural, _, _), body in list(self._world.kubernetes.objects.items()):
+            labelled = api.LABEL_UID in (body["metadata"].get("labels") or {})
+            if plural in (api.PLURAL, "namespaces") or (plural in KINDS and labelled):
+                self._world.process.event(KINDS[plural], None, body)
+
+    def _on_namespace_deleted(self, event: Event) -> None:
+        home = self._world.kubernetes.get("namespaces", "", NAMESPACE)
+        if home is None or self._world.terminating():
+            return
+        stamp = {"deletionTimestamp": format_time(self._world.loop.now())}
+        self._world.kubernetes.put("namespaces", "", NAMESPACE, {**home, "metadata": {**home["metadata"], **stamp}})
+        self._world.promises.terminating(NAMESPACE, since=self._world.loop.time())
+        self._world.loop.call_later(event.value, self._empty_namespace)
+
+    def _empty_namespace(self) -> None:
+        """Delete what is in the namespace, as its controller does."""
+        for plural, namespace, name in list(self._world.kubernetes.objects):
+            if namespace == NAMESPACE and plural != "secrets":
+                self._world.kubernetes.delete(plural, namespace, name)
+        for body in self._world.kubernetes.list(api.PLURAL):
+            self._world.promises.wish(body)
+        for cluster, nodes in list(self._world.ground.nodes.items()):
+            if nodes.on_kubernetes:
+                self._world.skypilot.nodes_go(cluster)
+        self._end_namespace()
+
+    def _end_namespace(self) -> None:
+        if self._world.kubernetes.list(api.PLURAL):
+            self._world.loop.call_later(5, self._end_namespace)
+            return
+        self._world.kubernetes.remove("namespaces", "", NAMESPACE)
+        self._world.promises.terminating(NAMESPACE, since=None)
+        self._world.kubernetes.put("namespaces", "", NAMESPACE, {"metadata": {"name": NAMESPACE, "uid": "n2"}})
+
+    def _on_kill(self, event: Event) -> None:
+        self._world.kill(event.value)
+
+    def _on_kill_in_calls(self, event: Event) -> None:
+        if self._world.process is not None:
+            self._world.process.kill_in = int(event.value)
+
+    def _on_plan_refused(self, event: Event) -> None:
+        self._world.planner.refusing = True
+        self.wake_all()
+
+    def _on_plan_accepted(self, event: Event) -> None:
+        self._world.planner.refusing = False
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        if self._world.process is not None:
+            for key in self._world.process.loop.store.all_keys():
+                self._world.process.loop.queue.add(key, urgent=False)
+
+    def _on_clock(self, event: Event) -> None:
+        self._world.loop.shift += event.value
+        self._world.promises.clock_moved_at = self._world.loop.time()

@@ -1,0 +1,112 @@
+"""What is really there, whatever anybody knows of it: nodes, and the engines on them."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from deepseek_operator.facts.base import Address
+
+__all__ = ["Engine", "Ground", "Nodes"]
+
+
+@dataclass
+class Engine:
+    """A process that serves a model.
+
+    Attributes
+    ----------
+    loaded
+        It has loaded its model.
+    since
+        When it began to answer, in seconds after the start.
+    hung
+        It has stopped answering although it runs.
+    """
+
+    address: Address
+    loaded: bool = False
+    since: float = 0.0
+    hung: bool = False
+
+    @property
+    def answers(self) -> bool:
+        """Whether a request would be answered."""
+        return self.loaded and not self.hung
+
+
+@dataclass
+class Nodes:
+    """The nodes of one SkyPilot cluster."""
+
+    cluster: str
+    uid: str
+    namespace: str
+    host: str
+    on_kubernetes: bool
+    engine: Engine | None = None
+    record_lost: bool = False
+
+
+@dataclass
+class Ground:
+    """All nodes.
+
+    Addresses of pods that went are given out again at once, which is the worst that a cluster can do. Those of rented
+    machines are not: until SkyPilot notices that a machine is gone, nothing tells its address from a stranger's.
+    """
+
+    nodes: dict[str, Nodes] = field(default_factory=dict)
+    died: dict[Address, float] = field(default_factory=dict)
+    """When an address stopped answering."""
+    changed: Callable[[str], None] = lambda host: None
+    _free: list[str] = field(default_factory=lambda: [f"10.0.0.{last}" for last in range(60, 1, -1)])
+    _rented: int = 0
+
+    def take_host(self, *, on_kubernetes: bool) -> str:
+        """Return a free address."""
+        if on_kubernetes:
+            return self._free.pop()
+        self._rented += 1
+        return f"54.0.0.{self._rented}"
+
+    def add(self, nodes: Nodes) -> None:
+        """Let nodes exist."""
+        self.nodes[nodes.cluster] = nodes
+
+    def remove(self, cluster: str) -> None:
+        """Let nodes be gone, with what runs on them."""
+        nodes = self.nodes.pop(cluster, None)
+        if nodes is not None:
+            self.note_death(nodes)
+            if nodes.on_kubernetes:
+                self._free.append(nodes.host)
+            self.changed(nodes.host)
+
+    def set_engine(self, cluster: str, engine: Engine | None) -> None:
+        """Replace the engine on some nodes."""
+        nodes = self.nodes.get(cluster)
+        if nodes is not None:
+            self.note_death(nodes)
+            nodes.engine = engine
+            self.changed(nodes.host)
+
+    def note_death(self, nodes: Nodes) -> None:
+        """Note that the engine on some nodes stops answering now, if it answers."""
+        if nodes.engine is not None and nodes.engine.answers:
+            self.died[nodes.engine.address] = asyncio.get_running_loop().time()
+
+    def at(self, address: Address) -> Nodes | None:
+        """Return the nodes whose engine listens at an address."""
+        for nodes in self.nodes.values():
+            if nodes.engine is not None and nodes.engine.address == address:
+                return nodes
+        return None
+
+    def answers(self, address: Address) -> bool:
+        """Return whether a request to an address is answered."""
+        nodes = self.at(address)
+        return nodes is not None and nodes.engine is not None and nodes.engine.answers
+
+    def of(self, uid: str) -> list[Nodes]:
+        """Return the nodes of one deployment."""
+        return [nodes for nodes in self.nodes.values() if nodes.uid == uid]

@@ -1,0 +1,220 @@
+"""An API server as far as the operator uses it: objects with resource versions, applies, merges, watches, deletion.
+
+It answers raw requests, so that the operator's own reader and writer are part of what is simulated.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from deepseek_operator.api import v1alpha1 as api
+from deepseek_operator.kube.client import APPLY
+from deepseek_operator.kube.errors import KubeConflictError, KubeDeniedError, KubeNotFoundError, KubeUnavailableError
+from deepseek_operator.kube.resources import MANAGED_BY
+
+__all__ = ["KINDS", "SimulatedKubernetes"]
+
+Body = dict[str, Any]
+Place = tuple[str, str, str]
+"""Plural, namespace, name."""
+
+_PATH: Final = re.compile(r"/apis?/.*?v1[a-z0-9]*(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?(?:/(status))?$")
+KINDS: Final = {
+    api.PLURAL: "deployments",
+    "pods": "pods",
+    "services": "services",
+    "endpointslices": "endpointslices",
+    "namespaces": "namespaces",
+}
+
+_MERGED: Final = ("annotations", "finalizers", "labels")
+
+
+class SimulatedKubernetes:
+    """The API server, its storage and its garbage collector.
+
+    Attributes
+    ----------
+    away
+        It refuses connections.
+    refused
+        Plurals (or ``status``) whose writes are refused, as by a webhook or a quota.
+    watchers
+        Called with kind, type and body of every change.
+    pod_removed
+        Called with a pod that is gone, whoever deleted it.
+    """
+
+    def __init__(self, now: Callable[[], str]) -> None:
+        self._now = now
+        self.objects: dict[Place, Body] = {}
+        self.version = 1
+        self.away = False
+        self.refused: set[str] = set()
+        self.watchers: list[Callable[[str, str, Body], None]] = []
+        self.pod_removed: Callable[[Body], None] = lambda body: None
+        self.writes: list[tuple[str, str]] = []
+        self.reads = 0
+
+    # --- what everybody else does ------------------------------------------------------------------------------------
+
+    def put(self, plural: str, namespace: str, name: str, body: Body) -> Body:
+        """Store an object; nothing happens if it is stored like this already."""
+        place = (plural, namespace, name)
+        before = self.objects.get(place)
+        head = {key: value for key, value in body["metadata"].items() if key != "resourceVersion"}
+        if before is not None:
+            same = {key: value for key, value in before["metadata"].items() if key != "resourceVersion"}
+            if same == head and {**before, "metadata": 0} == {**body, "metadata": 0}:
+                return before
+        self.version += 1
+        stored = {**body, "metadata": {**head, "resourceVersion": str(self.version)}}
+        self.objects[place] = stored
+        self._tell(plural, "MODIFIED" if before is not None else "ADDED", stored)
+        if plural == "services" and before is None:
+            self._mirror(stored)
+        return stored
+
+    def _mirror(self, service: Body) -> None:
+        """Make a slice for a Service with a selector and copy its labels, as the controller of Kubernetes does."""
+        metadata = service["metadata"]
+        if "selector" in service["spec"]:
+            labels = {**metadata["labels"], MANAGED_BY: "endpointslice-controller.k8s.io"}
+            owner = [{"uid": metadata["uid"]}]
+            head = {"name": f"{metadata['name']}-x7k2p", "namespace": metadata["namespace"], "labels": labels}
+            body = {"metadata": {**head, "ownerReferences": owner}, "endpoints": [], "ports": []}
+            self.put("endpointslices", metadata["namespace"], head["name"], body)
+
+    def remove(self, plural: str, namespace: str, name: str) -> None:
+        """Delete an object at once, and what it owns."""
+        body = self.objects.pop((plural, namespace, name), None)
+        if body is None:
+            return
+        self.version += 1
+        last = {**body, "metadata": {**body["metadata"], "resourceVersion": str(self.version)}}
+        self._tell(plural, "DELETED", last)
+        if plural == "pods":
+            self.pod_removed(body)
+        uid = body["metadata"].get("uid")
+        for owned in [place for place, found in self.objects.items() if uid and _owner(found) == uid]:
+            self.remove(*owned)
+
+    def delete(self, plural: str, namespace: str, name: str) -> None:
+        """Ask for deletion: an object with finalizers waits for them."""
+        body = self.objects.get((plural, namespace, name))
+        if body is None:
+            return
+        metadata = body["metadata"]
+        if not metadata.get("finalizers"):
+            self.remove(plural, namespace, name)
+        elif not metadata.get("deletionTimestamp"):
+            self.put(plural, namespace, name, {**body, "metadata": {**metadata, "deletionTimestamp": self._now()}})
+
+    def get(self, plural: str, namespace: str, name: str) -> Body | None:
+        """Return an object."""
+        return self.objects.get((plural, namespace, name))
+
+    def list(self, plural: str, namespace: str = "", selector: str = "") -> list[Body]:
+        """Return the objects of a kind, by ``key`` or ``key=value``, and a second pair of them after a comma."""
+        wanted = [pair.partition("=")[::2] for pair in selector.split(",") if pair]
+        found = []
+        for (one, where, _), body in self.objects.items():
+            if one != plural or (namespace and where != namespace):
+                continue
+            labels = body["metadata"].get("labels") or {}
+            if all(labels.get(key) == value if value else key in labels for key, value in wanted):
+                found.append(body)
+        return found
+
+    def _tell(self, plural: str, type_: str, body: Body) -> None:
+        kind = KINDS.get(plural)
+        if kind is None:
+            return
+        labels = body["metadata"].get("labels") or {}
+        if kind not in ("deployments", "namespaces") and api.LABEL_UID not in labels:
+            return
+        if kind == "endpointslices" and labels.get(MANAGED_BY) != api.GROUP:
+            return
+        for watcher in self.watchers:
+            watcher(kind, type_, body)
+
+    # --- what the operator's client does -----------------------------------------------------------------------------
+
+    def request(
+        self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, Any] | None, content_type: str
+    ) -> Body:
+        """Answer one request, or raise what the operator's client would."""
+        match = _PATH.match(path)
+        assert match is not None, path
+        namespace, plural, name, sub = (part or "" for part in match.groups())
+        if self.away:
+            raise KubeUnavailableError("the Kubernetes API server does not answer: connection refused")
+        if method == "GET":
+            self.reads += 1
+            return self._read(plural, namespace, name, dict(query or {}))
+        if {plural, sub} & self.refused:
+            raise KubeDeniedError(f"{plural} are refused by a webhook", 403)
+        self.writes.append((method, plural + ("/status" if sub else "")))
+        if method == "DELETE":
+            self._find(plural, namespace, name)
+            self.delete(plural, namespace, name)
+            return {}
+        assert body is not None
+        if method == "POST":
+            return self._create(plural, namespace, dict(body))
+        return self._patch(plural, namespace, name, sub, body, content_type)
+
+    def _read(self, plural: str, namespace: str, name: str, query: Body) -> Body:
+        if name:
+            return self._find(plural, namespace, name)
+        items = self.list(plural, namespace, query.get("labelSelector", ""))
+        return {"items": items, "metadata": {"resourceVersion": str(self.version)}}
+
+    def _create(self, plural: str, namespace: str, body: Body) -> Body:
+        home = self.get("namespaces", "", namespace)
+        if home is not None and home["metadata"].get("deletionTimestamp"):
+            raise KubeDeniedError(f"namespace {namespace} is being terminated", 403)
+        name = body["metadata"]["name"]
+        if plural == "events":
+            return body
+        if self.get(plural, namespace, name) is not None:
+            raise KubeConflictError(f"{plural} {name} already exists", 409)
+        if plural == "services":
+            body = {**body, "spec": {**body["spec"], "clusterIP": f"10.96.0.{len(self.writes) % 250 + 1}"}}
+        return self.put(plural, namespace, name, body)
+
+    def _patch(
+        self, plural: str, namespace: str, name: str, sub: str, body: Mapping[str, Any], content_type: str
+    ) -> Body:
+        wanted = body["metadata"]
+        if content_type == APPLY and not sub and self.get(plural, namespace, name) is None:
+            return self._create(plural, namespace, dict(body))
+        found = self._find(plural, namespace, name)
+        metadata = found["metadata"]
+        if wanted.get("uid", metadata.get("uid")) != metadata.get("uid"):
+            raise KubeConflictError("the UID in the precondition differs", 409)
+        if wanted.get("resourceVersion", metadata["resourceVersion"]) != metadata["resourceVersion"]:
+            raise KubeConflictError("the object has been modified", 409)
+        if sub == "status":
+            return self.put(plural, namespace, name, {**found, "status": body["status"]})
+        merged = {**metadata, **{key: value for key, value in wanted.items() if key in _MERGED}}
+        after = {**found, "metadata": merged}
+        if content_type == APPLY:
+            after |= {key: value for key, value in body.items() if key not in ("metadata", "spec")}
+        if "spec" in body:
+            after["spec"] = {**found.get("spec", {}), **body["spec"]}
+        if merged.get("deletionTimestamp") and not merged.get("finalizers"):
+            self.remove(plural, namespace, name)
+            return {}
+        return self.put(plural, namespace, name, after)
+
+    def _find(self, plural: str, namespace: str, name: str) -> Body:
+        found = self.get(plural, namespace, name)
+        if found is None:
+            raise KubeNotFoundError(f"{plural} {name} not found", 404)
+        return found
+
+
+def _owner(body: Body) -> str | None:
+    owners = body["metadata"].get("ownerReferences") or ()
+    return next((owner["uid"] for owner in owners), None)

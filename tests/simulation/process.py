@@ -1,0 +1,214 @@
+"""One operator process in a simulated world: the real control loop, and clients through which it can be killed."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.skypilot import Job, Outcome
+from deepseek_operator.kube.errors import KubeError
+from deepseek_operator.kube.reader import KubeReader
+from deepseek_operator.kube.write import KubeWriter
+from deepseek_operator.planning import Planner
+from deepseek_operator.runtime.loop import ControlLoop, Outside
+from deepseek_operator.skypilot.client import Snapshot
+from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
+from tests.simulation.prober import SimulatedProber
+
+__all__ = ["Process"]
+
+T = TypeVar("T")
+Body = dict[str, Any]
+
+
+class _Loop(ControlLoop):
+    """The control loop; what it would log as a bug is a broken promise here."""
+
+    report: Callable[[str], None]
+
+    def _failed(self, key: tuple[str, str], error: Exception) -> None:
+        if not isinstance(error, KubeError | TimeoutError):
+            self.report(f"{type(error).__name__}: {error}")
+        super()._failed(key, error)
+
+
+class Process:
+    """An operator from its start to its death.
+
+    Parameters
+    ----------
+    world
+        The simulation, see :class:`tests.simulation.run.Simulation`.
+
+    Attributes
+    ----------
+    kill_in
+        Steps of external calls until it is killed: each call has one before it is heard and one before it is answered.
+    """
+
+    def __init__(self, world: Any, planner: Planner) -> None:
+        self.world = world
+        self.dead = False
+        self.kill_in: int | None = None
+        self.prober: SimulatedProber | None = None
+        client: Any = _KubeClient(self)
+        self._due: dict[str, float] = {}
+        self.loop = _Loop(
+            Outside(
+                skypilot=_SkyPilotClient(self),
+                reader=KubeReader(client),
+                writer=KubeWriter(client, "operator"),
+                prober=self._make_prober,
+                clock=world.loop.now,
+            ),
+            planner,
+            workers=4,
+            launch_slots=4,
+        )
+        self.loop.report = lambda words: world.promises.broken("bug", words)
+
+    def start(self) -> None:
+        """Let it watch and act."""
+        self.world.kubernetes.watchers.append(self.event)
+        self.loop.start()
+        self.loop.lead()
+
+    def kill(self) -> None:
+        """End it as SIGKILL does: what it has sent stays sent, and it does nothing any more."""
+        self.dead = True
+        if self.prober is not None:
+            self.prober.closed = True
+        if self.event in self.world.kubernetes.watchers:
+            self.world.kubernetes.watchers.remove(self.event)
+        self.world.spawn(self.loop.stop())
+
+    def event(self, kind: str, type_: str | None, body: Body) -> None:
+        """Pass an event of a watch on, a little later, in the order of its kind."""
+        loop, dice = self.world.loop, self.world.dice
+        delay = dice.choice((0.002, 0.01, 0.05)) if dice.random() < 0.97 else dice.uniform(0.1, 3)
+        due = max(self._due.get(kind, 0.0), loop.time() + delay, self.world.api_back_at)
+        self._due[kind] = due
+        if loop.time() < self.world.gap_until and type_ is not None:
+            return  # lost; when the gap is over, everything is listed again, and nobody says what is gone
+        loop.call_at(due, self._deliver, kind, type_, body)
+
+    def _deliver(self, kind: str, type_: str | None, body: Body) -> None:
+        if not self.dead:
+            self.loop.kubernetes.event(kind, type_, body)
+
+    def _make_prober(self, report: Any) -> SimulatedProber:
+        self.prober = SimulatedProber(report, self.world.answers, self.world.loop, self.world.dice)
+        return self.prober
+
+    async def step(self, label: str) -> None:
+        """Let a moment pass in which the process may be killed."""
+        if self.kill_in is not None and not self.dead:
+            self.kill_in -= 1
+            if self.kill_in <= 0:
+                self.world.trace(f"killed at: {label}")
+                self.world.kill()
+        if self.dead:
+            await asyncio.get_running_loop().create_future()
+
+    async def call(self, label: str, effect: Callable[[], T], seconds: float = 0.02) -> T:
+        """Make one external call."""
+        await self.step(label)
+        await asyncio.sleep(self.world.dice.uniform(0.2, 1) * seconds)
+        if self.dead:
+            await self.step(label)
+        try:
+            return effect()
+        finally:
+            await self.step(f"{label} (answer)")
+
+
+class _KubeClient:
+    """Stands in for :class:`deepseek_operator.kube.client.KubeClient`."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str | int] | None = None,
+        content_type: str = "application/json",
+    ) -> Body:
+        world = self._process.world
+
+        def effect() -> Body:
+            if method == "GET":
+                return dict(world.kubernetes.request(method, path, body, query, content_type))
+            return dict(world.write(method, path, body, query, content_type))
+
+        return await self._process.call(f"{method} {path}", effect)
+
+
+class _SkyPilotClient:
+    """Stands in for :class:`deepseek_operator.skypilot.client.SkyPilotClient`."""
+
+    def __init__(self, process: Process) -> None:
+        self._process, self._world = process, process.world
+
+    async def snapshot(self) -> Snapshot:
+        return await self._ask("snapshot", self._world.skypilot.snapshot)
+
+    async def last_outcome(self, cluster_name: str) -> Outcome | None:
+        return await self._ask("outcome", lambda: self._world.skypilot.last_outcome(cluster_name))
+
+    async def job(self, cluster_name: str) -> Job:
+        return await self._ask("job", lambda: self._world.skypilot.job(cluster_name))
+
+    async def job_log(self, cluster_name: str, job_id: int) -> str:
+        return await self._ask("log", lambda: "RuntimeError: out of memory")
+
+    async def endpoints(self, cluster_name: str, port: int) -> Address | None:
+        return await self._ask("endpoints", lambda: self._world.skypilot.endpoints(cluster_name, port))
+
+    async def terminated(self, cluster_name: str) -> bool:
+        return await self._ask("history", lambda: self._world.skypilot.terminated(cluster_name))
+
+    async def launch(self, cluster_name: str, task: Body, config: Body) -> str:
+        return await self._post(f"launch {cluster_name}", lambda: self._world.skypilot.launch(cluster_name, task))
+
+    async def exec(self, cluster_name: str, task: Body, config: Body) -> str:
+        return await self._post(f"exec {cluster_name}", lambda: self._world.skypilot.exec(cluster_name, task))
+
+    async def down(self, cluster_name: str) -> str:
+        return await self._post(f"down {cluster_name}", lambda: self._world.skypilot.down(cluster_name))
+
+    async def cancel(self, request_ids: list[str]) -> None:
+        await self._ask(f"cancel {request_ids}", lambda: self._world.skypilot.cancel(request_ids))
+
+    async def _ask(self, label: str, effect: Callable[[], T]) -> T:
+        await self._up(10)
+        return await self._process.call(label, effect, 0.2)
+
+    async def _post(self, label: str, effect: Callable[[], str]) -> str:
+        world = self._world
+        await self._up(20)
+        fault, value = world.next_post_fault()
+        if fault == "post-refused":
+            await asyncio.sleep(0.1)
+            raise SkyPilotUnavailableError("/launch answered 503: all workers are busy")
+        world.trace(f"-> {label}{f' ({fault})' if fault else ''}")
+        if fault == "post-late" and not self._process.dead:
+            world.loop.call_later(value, world.heard_late, self._process, label, effect)
+            await asyncio.sleep(20)
+            raise SkyPilotUnavailableError("no answer", maybe_heard=True)
+        answer = await self._process.call(label, effect, 0.2)
+        if fault == "answer-lost":
+            raise SkyPilotUnavailableError("connection reset", maybe_heard=True)
+        return answer
+
+    async def _up(self, seconds: float) -> None:
+        mode = self._world.skypilot_mode()
+        if mode == "refuses":
+            await asyncio.sleep(0.05)
+            raise SkyPilotUnavailableError("the SkyPilot API server does not answer: connection refused")
+        if mode == "hangs":
+            await asyncio.sleep(seconds)
+            raise SkyPilotUnavailableError("the SkyPilot API server does not answer: timed out", maybe_heard=True)

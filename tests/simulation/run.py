@@ -1,0 +1,373 @@
+"""One schedule, played: two deployments, one operator at a time, and whatever the schedule does to them."""
+
+import asyncio
+import gc
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Final
+
+import structlog
+
+from deepseek_operator.api import v1alpha1 as api
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.catalog import load_catalog
+from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.clock import format_time
+from deepseek_operator.planning import Planned, Planner, Refused
+from deepseek_operator.runtime.queue import LONGEST_BACKOFF_S
+from tests.simulation.accidents import NAMESPACE, Accidents
+from tests.simulation.clock import VirtualLoop, run_virtually
+from tests.simulation.ground import Ground
+from tests.simulation.invariants import Promises, Violation
+from tests.simulation.kubernetes import SimulatedKubernetes
+from tests.simulation.process import Process
+from tests.simulation.schedule import Schedule
+from tests.simulation.skypilot import SimulatedSkyPilot
+
+__all__ = ["Played", "Simulation", "play"]
+
+Body = dict[str, Any]
+
+CONVERGE_S: Final = 4000.0
+"""Seconds after the last fault within which everything must be as the specs want it."""
+FAULTS_S: Final = 25.0
+"""Seconds for which faults go on after the last event."""
+QUIET_S: Final = 700.0
+"""Seconds for which a settled world is watched: longer than the resync period."""
+LOCAL: Final[Body] = {
+    "model": {"name": "tiny", "path": "/models/tiny"},
+    "engine": {"name": "VLLM", "image": "localhost/engine:1"},
+    "resources": {"accelerators": [], "cpus": "1+", "memory": "2+"},
+}
+RENTED: Final[Body] = {
+    "model": {"name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"},
+    "engine": {"name": "VLLM"},
+    "resources": {"accelerators": ["L4:1"], "infra": ["aws"]},
+    "endpoint": {"apiKeySecretRef": {"name": "key", "key": "token"}},
+}
+
+
+@dataclass(frozen=True)
+class Played:
+    """What came of a schedule."""
+
+    schedule: Schedule
+    violations: tuple[Violation, ...]
+    seconds: float
+    trace: tuple[str, ...] = ()
+
+
+def play(schedule: Schedule, *, traced: bool = False, dice: random.Random | None = None) -> Played:
+    """Play a schedule from start to convergence; the first broken promise ends it."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    loop = VirtualLoop()
+    random.seed(schedule.seed)
+    simulation = Simulation(schedule, loop, traced=traced, dice=dice or random.Random(schedule.seed * 7919 + 1))
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        seconds = run_virtually(simulation.run(), loop)
+    finally:
+        if collecting:
+            gc.enable()
+    return Played(schedule, tuple(simulation.promises.found), seconds, tuple(simulation.lines))
+
+
+@lru_cache
+def _catalog() -> Any:
+    return load_catalog()
+
+
+class _Planner(Planner):
+    """The planner, with prices that can rise above what everybody allows."""
+
+    refusing = False
+
+    def plan(self, spec: DeepSeekDeploymentSpec) -> Planned | Refused:
+        """Return the plan, or refuse it."""
+        if self.refusing:
+            return Refused(Reason.DOES_NOT_FIT, "the price has risen above spec.resources.maxHourlyCost")
+        return super().plan(spec)
+
+
+@lru_cache
+def _planner() -> _Planner:
+    return _Planner(_catalog())
+
+
+@dataclass
+class Simulation:
+    """The world of one schedule."""
+
+    schedule: Schedule
+    loop: VirtualLoop
+    dice: random.Random
+    traced: bool = False
+    lines: list[str] = field(default_factory=list)
+    gap_until: float = 0.0
+    api_back_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.ground = Ground(changed=self.ground_changed)
+        self.kubernetes = SimulatedKubernetes(lambda: format_time(self.loop.now()))
+        self.skypilot = SimulatedSkyPilot(self.dice, self.ground, self.kubernetes, self.loop.now)
+        self.promises = Promises(self.kubernetes, self.skypilot, self.ground, self.loop.time)
+        self.skypilot.on_launch = self.promises.on_request
+        self.planner = _planner()
+        self.planner.refusing = False
+        self.process: Process | None = None
+        self.accidents = Accidents(self)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._mode, self._mode_until = "up", 0.0
+        self._post_faults: list[tuple[str, float]] = []
+        self._late = 0
+        self._created = 0
+        self._calm = False
+        self._was_refused = False
+
+    # --- the run -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> float:
+        """Play everything; return how long it took on the virtual clock."""
+        await self._run()
+        return self.loop.moment
+
+    async def _run(self) -> None:
+        self.kubernetes.put("namespaces", "", NAMESPACE, {"metadata": {"name": NAMESPACE, "uid": "n"}})
+        secret = {"metadata": {"name": "key"}, "data": {"token": "eA=="}}
+        self.kubernetes.put("secrets", NAMESPACE, "key", secret)
+        for name, replicas in zip("ab", self.schedule.replicas, strict=True):
+            if replicas:
+                self.create(name, replicas)
+        self.start_operator()
+        for event in self.schedule.events:
+            self.loop.call_at(event.at, self.accidents.happen, event)
+        last = max((event.at for event in self.schedule.events), default=0.0)
+        if not await self._watch(last + FAULTS_S):
+            return
+        self._calm_down()
+        if not await self._watch(self.loop.time() + CONVERGE_S, until_converged=True):
+            return
+        if words := self.promises.unfinished():
+            self.promises.broken("not-converged", words)
+            return
+        await self._quiet()
+
+    async def _watch(self, until: float, *, until_converged: bool = False) -> bool:
+        """Let time pass; return False as soon as a promise is broken."""
+        second = 0
+        while self.loop.time() < until:
+            await asyncio.sleep(1)
+            second += 1
+            if not self._operating():
+                self.promises.acting = None
+            elif self.promises.acting is None:
+                self.promises.acting = self.loop.time() + (LONGEST_BACKOFF_S if self._was_refused else 0)
+                self._was_refused = False
+            self.promises.tick()
+            if self.promises.found:
+                return False
+            if until_converged and second % 5 == 0:
+                self._help()
+                if not self.promises.unfinished():
+                    return True
+        return True
+
+    def _operating(self) -> bool:
+        self._was_refused |= bool(self.kubernetes.refused) or self.kubernetes.away
+        return self.process is not None and not self.kubernetes.away and not self.kubernetes.refused
+
+    async def _quiet(self) -> None:
+        """Watch a settled world: nobody may write anything."""
+        await asyncio.sleep(150)  # the last probes may move a condition, and a request without an answer expires
+        writes, reads = len(self.kubernetes.writes), self.kubernetes.reads
+        await asyncio.sleep(QUIET_S)
+        if new := self.kubernetes.writes[writes:]:
+            self.promises.broken("P5-writes", str(new[:5]))
+        if self.kubernetes.reads - reads > 4:  # one list of each kind
+            self.promises.broken("P5-reads", str(self.kubernetes.reads - reads))
+        if words := self.promises.unfinished():
+            self.promises.broken("not-settled", words)
+
+    def _calm_down(self) -> None:
+        """End every fault, and let an operator run."""
+        self.trace("faults stop")
+        self._calm = True
+        self._post_faults.clear()
+        self.skypilot.launch_faults.clear()
+        self.skypilot.down_faults.clear()
+        self.skypilot.stuck.clear()
+        self.skypilot.crashing.clear()
+        self.kubernetes.refused.clear()
+        self.planner.refusing = False
+        self.accidents.wake_all()
+        self._mode = "up"
+        for nodes in self.ground.nodes.values():
+            if nodes.engine is not None and nodes.engine.hung:
+                nodes.engine.hung, nodes.engine.since = False, self.loop.moment
+                self.ground.changed(nodes.host)
+        if self.process is not None:
+            self.process.kill_in = None
+
+    def _help(self) -> None:
+        """Do what a status tells its user to do."""
+        for body in self.kubernetes.list(api.PLURAL):
+            instances = (body.get("status") or {}).get("instances") or ()
+            lost = [one["name"] for one in instances if one["reason"] == Reason.MACHINES_UNACCOUNTED]
+            for name in lost:
+                self.ground.remove(name)
+            if lost:
+                self._annotate(body, {api.ANNOTATION_ABANDON: ",".join(lost)})
+
+    def _annotate(self, body: Body, annotations: dict[str, str]) -> None:
+        metadata = body["metadata"]
+        after = {**body, "metadata": {**metadata, "annotations": annotations}}
+        self.kubernetes.put(api.PLURAL, NAMESPACE, metadata["name"], after)
+
+    # --- the operator ------------------------------------------------------------------------------------------------
+
+    def start_operator(self) -> None:
+        """Start a process, unless one runs."""
+        if self.process is None:
+            self.trace("operator starts")
+            self.process = Process(self, self.planner)
+            self.process.start()
+
+    def kill(self, seconds: float = 3.0) -> None:
+        """Kill the process; another one starts after a while."""
+        if self.process is None:
+            return
+        self.trace("operator is killed")
+        process, self.process = self.process, None
+        self.promises.acting = None
+        process.kill()
+        self.loop.call_later(seconds, self.start_operator)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run something beside everything else."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- what the process touches ------------------------------------------------------------------------------------
+
+    def answers(self, address: Address) -> bool:
+        """Return whether a request to an engine, or to a Service, is answered."""
+        if not address.host.startswith("10.96."):
+            return self.ground.answers(address)
+        for body in self.kubernetes.list("services", NAMESPACE, api.LABEL_UID):
+            if body["spec"].get("clusterIP") == address.host:
+                uid = body["metadata"]["labels"][api.LABEL_UID]
+                return any(self.ground.answers(one) for one in self.promises.published(uid))
+        return False
+
+    def write(self, method: str, path: str, body: Any, query: Any, content_type: str) -> Body:
+        """Let the operator write in Kubernetes, and check what comes of it."""
+        traffic = "endpointslices" in path or "services" in path
+        before = self.promises.reachable() if traffic else {}
+        objects = {body["metadata"]["uid"]: body for body in self.kubernetes.list(api.PLURAL)}
+        answer = self.kubernetes.request(method, path, body, query, content_type)
+        if traffic:
+            self._trace_traffic(before)
+            self.promises.on_write(before)
+            if self.process is not None and self.process.prober is not None:
+                self.process.prober.traffic_changed()
+        if path.endswith("/status"):
+            self.promises.on_status(answer)
+            if self.traced:
+                self.trace(_summary(answer))
+        elif api.PLURAL in path:
+            left = {found["metadata"]["uid"] for found in self.kubernetes.list(api.PLURAL)}
+            for gone in [found for uid, found in objects.items() if uid not in left]:
+                self.trace(f"{gone['metadata']['name']} is released")
+                self.promises.on_released(gone)
+        return answer
+
+    def _trace_traffic(self, before: dict[str, set[Address]]) -> None:
+        if not self.traced:
+            return
+        names = {body["metadata"]["uid"]: body["metadata"]["name"] for body in self.kubernetes.list(api.PLURAL)}
+        for uid, addresses in self.promises.reachable().items():
+            if addresses != before.get(uid, set()):
+                self.trace(f"Service {names[uid]} leads to {', '.join(map(str, sorted(addresses))) or 'nobody'}")
+
+    def skypilot_mode(self) -> str:
+        """Return whether SkyPilot answers: ``up``, ``refuses`` or ``hangs``."""
+        return self._mode if self.loop.time() < self._mode_until else "up"
+
+    def set_mode(self, mode: str, seconds: float) -> None:
+        """Let SkyPilot refuse or hang for a while."""
+        if not self._calm:
+            self._mode, self._mode_until = mode, self.loop.time() + seconds
+
+    def add_post_fault(self, kind: str, value: float) -> None:
+        """Let something happen to the next request to SkyPilot that has no fault yet."""
+        self._post_faults.append((kind, value))
+
+    def next_post_fault(self) -> tuple[str, float]:
+        """Return what becomes of the next request to SkyPilot."""
+        return self._post_faults.pop(0) if self._post_faults else ("", 0.0)
+
+    def heard_late(self, process: Process, label: str, effect: Callable[[], str]) -> None:
+        """Let SkyPilot hear a request that its sender has given up.
+
+        Not that of a process that has been killed since: between the death of an operator and such a request, nothing
+        remembers it. It takes a server that stalls for longer than the next operator needs to start.
+        """
+        if process.dead:
+            return
+        self.trace(f"heard late: {label}")
+        self.promises.late = True
+        effect()
+        self.promises.late = False
+
+    def trace(self, words: str) -> None:
+        """Write down what happens, if anybody wants to read it."""
+        if self.traced:
+            self.lines.append(f"{self.loop.time():8.1f}  {words}")
+
+    def ground_changed(self, host: str) -> None:
+        """Let the prober notice, as late as it would, that something at an address has changed."""
+        if self.process is not None and self.process.prober is not None:
+            self.process.prober.changed(host)
+
+    # --- what people and accidents do --------------------------------------------------------------------------------
+
+    def create(self, name: str, replicas: int) -> None:
+        """Create a deployment."""
+        if self.kubernetes.get(api.PLURAL, NAMESPACE, name) is not None or self.terminating():
+            return
+        self._created += 1
+        uid = f"{self._created:08x}-4e5f-6789-abcd-ef0123456789"
+        spec = {**(RENTED if name == "b" and self.schedule.rented else LOCAL), "replicas": replicas}
+        head = {"name": name, "namespace": NAMESPACE, "uid": uid, "generation": 1}
+        body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": head, "spec": spec}
+        self.promises.wish(self.kubernetes.put(api.PLURAL, NAMESPACE, name, body))
+
+    def terminating(self) -> bool:
+        """Return whether the namespace is being deleted."""
+        home = self.kubernetes.get("namespaces", "", NAMESPACE)
+        return home is not None and bool(home["metadata"].get("deletionTimestamp"))
+
+
+def _summary(body: Body) -> str:
+    status = body["status"]
+    ready: Body = next((one for one in status["conditions"] if one["type"] == "Ready"), {})
+    parts = [f"{one['name'].split('-', 2)[2]} {one['phase']}/{one['reason']}" for one in status.get("instances") or ()]
+    return f"status {body['metadata']['name']}: Ready={ready.get('status')} {ready.get('reason')}; {', '.join(parts)}"
+
+
+def shrink(schedule: Schedule, promise: str) -> Schedule:
+    """Return the schedule with as few events as still break the same promise."""
+    events = list(schedule.events)
+    index = 0
+    while index < len(events):
+        fewer = replace(schedule, events=tuple(events[:index] + events[index + 1 :]))
+        if any(violation.promise == promise for violation in play(fewer).violations):
+            del events[index]
+        else:
+            index += 1
+    return replace(schedule, events=tuple(events))

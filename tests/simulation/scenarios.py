@@ -1,0 +1,173 @@
+"""Schedules with names: each is a sequence of events that once broke a promise, or that a reader would ask about."""
+
+from typing import Final
+
+from tests.simulation.schedule import Event, Schedule
+
+__all__ = ["SCENARIOS", "schedule"]
+
+_SETTLED: Final = 60.0
+"""Seconds after which everything of the start serves, whatever the dice say."""
+
+
+def schedule(name: str, seed: int = 0) -> Schedule:
+    """Return a scenario by name, with the dice of a seed."""
+    replicas, rented, events = SCENARIOS[name]
+    moved = tuple(Event(_SETTLED + event.at, event.kind, event.target, event.value) for event in events)
+    return Schedule(seed, moved, replicas, rented)
+
+
+SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
+    "nothing happens": ((2, 1), True, ()),
+    "restart of a settled operator": ((2, 2), True, (Event(0, "kill", value=2),)),
+    "restart in mid-rollout": (
+        (2, 2),
+        False,
+        (Event(0, "edit", "a", 2), Event(0.6, "edit", "b", 2), Event(3, "kill", value=1)),
+    ),
+    "restart in mid-rollout without surge": (
+        (2, 2),
+        False,
+        (Event(0, "no-surge", "a"), Event(0.2, "edit", "a", 2), Event(4, "kill", value=1)),
+    ),
+    "a rolling update of two replicas": ((2, 2), True, (Event(0, "edit", "a", 2), Event(0, "edit", "b", 2))),
+    "an update is taken back before it ends": (
+        (2, 2),
+        True,
+        (Event(0, "edit", "a", 2), Event(0, "edit", "b", 2), Event(8, "edit", "a", 1), Event(8, "edit", "b", 1)),
+    ),
+    "an update whose engine ends at once": (
+        (2, 1),
+        False,
+        (Event(0, "crashing", "a"), Event(0.1, "edit", "a", 2), Event(200, "edit", "a", 1)),
+    ),
+    "a teardown fails once while the engine answers": (
+        (2, 2),
+        True,
+        (Event(0, "teardown-fails"), Event(0, "teardown-fails"), Event(1, "scale", "a", 1), Event(1, "scale", "b", 1)),
+    ),
+    "SkyPilot is away while machines are rented": ((2, 2), True, (Event(0, "skypilot-refuses", value=60),)),
+    "SkyPilot is away in mid-rollout": (
+        (2, 2),
+        True,
+        (Event(0, "edit", "b", 2), Event(4, "skypilot-refuses", value=45)),
+    ),
+    "operator and SkyPilot restart in mid-rollout": (
+        (2, 2),
+        True,
+        (
+            Event(0, "edit", "a", 2),
+            Event(0, "edit", "b", 2),
+            Event(4, "skypilot-restarts", value=12),
+            Event(4, "kill", value=1),
+        ),
+    ),
+    "the database is lost with the operator": (
+        (2, 2),
+        False,
+        (Event(0, "lose-database", value=5), Event(1, "kill", value=2), Event(60, "kill", value=2)),
+    ),
+    "suspended while the plan fails": (
+        (1, 2),
+        True,
+        (Event(0, "plan-refused"), Event(5, "suspend", "b"), Event(60, "plan-accepted")),
+    ),
+    "scaled to zero while the plan fails": ((2, 2), True, (Event(0, "plan-refused"), Event(5, "scale", "b", 0))),
+    "an engine ends while the plan fails": ((1, 2), True, (Event(0, "plan-refused"), Event(5, "engine-ends", "b"))),
+    "SkyPilot hangs while a replica dies": (
+        (2, 2),
+        False,
+        (Event(0, "skypilot-hangs", value=60), Event(5, "nodes-go", "a")),
+    ),
+    "a launch is refused while another replica is dead": (
+        (2, 2),
+        False,
+        (*(Event(0, "post-refused") for _ in range(5)), Event(1, "nodes-go", "a"), Event(20, "engine-ends", "a", 1)),
+    ),
+    "slices cannot be written while it scales down": (
+        (2, 2),
+        True,
+        (Event(0, "slices-refused", value=60), Event(1, "scale", "a", 1), Event(1, "scale", "b", 1)),
+    ),
+    "another port": ((2, 2), True, (Event(0, "port", "a"), Event(0, "port", "b"))),
+    "another port and back again": (
+        (2, 2),
+        True,
+        (Event(0, "port", "a"), Event(0, "port", "b"), Event(9, "port", "a"), Event(15, "port", "b")),
+    ),
+    "a launch is heard after the client gave up": (
+        (1, 1),
+        True,
+        (
+            Event(0, "post-late", value=40),
+            Event(0, "post-late", value=40),
+            Event(1, "edit", "a", 2),
+            Event(1, "edit", "b", 2),
+        ),
+    ),
+    "a launch is heard after its deployment was deleted": (
+        (1, 1),
+        True,
+        (
+            Event(0, "post-late", value=40),
+            Event(0, "post-late", value=40),
+            Event(1, "edit", "a", 2),
+            Event(1, "edit", "b", 2),
+            Event(24, "delete", "a"),
+            Event(24, "delete", "b"),
+        ),
+    ),
+    "a teardown is heard after it was taken back": (
+        (2, 1),
+        False,
+        (Event(0, "suspend", "a"), Event(2, "post-late", value=30), Event(12, "resume", "a")),
+    ),
+    "the database is lost and the rented deployment deleted": (
+        (1, 2),
+        True,
+        (Event(0, "lose-database", value=3), Event(20, "delete", "b")),
+    ),
+    "a preemption during a rolling update": (
+        (2, 2),
+        True,
+        (Event(0, "edit", "a", 2), Event(0, "edit", "b", 2), Event(5, "nodes-go", "a"), Event(5, "nodes-go", "b")),
+    ),
+    "every engine hangs": ((2, 1), True, (Event(0, "engine-hangs", "a"), Event(0, "engine-hangs", "b"))),
+    "three crashes in a row": (
+        (1, 1),
+        False,
+        (Event(0, "engine-ends", "a"), Event(60, "engine-ends", "a"), Event(150, "engine-ends", "a")),
+    ),
+    "the clock is set back in a drain": ((2, 1), False, (Event(0, "scale", "a", 1), Event(1, "clock", value=-3600))),
+    "deleted and created again at once": ((1, 1), True, (Event(0, "delete", "a"), Event(0.5, "create", "a"))),
+    "deleted in mid-launch": ((1, 1), True, (Event(-58, "delete", "a"), Event(-58, "delete", "b"))),
+    "deleted while SkyPilot is away": (
+        (1, 1),
+        True,
+        (Event(0, "skypilot-refuses", value=60), Event(5, "delete", "a"), Event(5, "delete", "b")),
+    ),
+    "its namespace is deleted while it serves": ((1, 2), False, (Event(0, "namespace-deleted", value=12),)),
+    "its namespace is deleted while machines are rented": ((1, 2), True, (Event(0, "namespace-deleted", value=12),)),
+    "somebody deletes the Service": ((1, 1), True, (Event(0, "delete-service", "a"), Event(0, "delete-service", "b"))),
+    "somebody deletes the slices": ((1, 1), True, (Event(0, "delete-slice", "a"), Event(0, "delete-slice", "b"))),
+    "somebody edits the Service": ((1, 1), True, (Event(0, "edit-service", "a"), Event(0, "edit-service", "b"))),
+    "somebody runs sky down": ((2, 2), True, (Event(0, "sky-down", "a"), Event(0, "sky-down", "b"))),
+    "edited fifty times in a second": (
+        (1, 1),
+        False,
+        tuple(Event(step / 50, "edit", "a", 1 + step % 3) for step in range(50)),
+    ),
+    "the API server is away while an engine ends": (
+        (2, 2),
+        False,
+        (Event(0, "api-away", value=20), Event(5, "engine-ends", "a")),
+    ),
+    "a watch loses a deletion": ((2, 1), False, (Event(0, "watch-gap", value=30), Event(5, "nodes-go", "a"))),
+    "the status cannot be written while a replica is replaced": (
+        (2, 2),
+        True,
+        (Event(0, "status-refused", value=50), Event(5, "nodes-go", "a"), Event(5, "nodes-go", "b")),
+    ),
+    "pods find no node": ((1, 1), False, (Event(-59, "stuck", "a"), Event(60, "unstuck", "a"))),
+}
+"""Replicas of the two deployments, whether the second is rented, and events in seconds after everything serves."""

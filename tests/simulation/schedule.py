@@ -1,0 +1,129 @@
+"""What people and accidents do to a simulated world: events at moments, drawn from a seed or written down."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["KINDS", "Event", "Schedule", "draw"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens.
+
+    Attributes
+    ----------
+    at
+        Seconds after the start.
+    kind
+        One of :data:`KINDS`.
+    target
+        Name of a deployment, or empty.
+    value
+        How much, how long, or which.
+    """
+
+    at: float
+    kind: str
+    target: str = ""
+    value: float = 0.0
+
+    def __str__(self) -> str:
+        """Return it as Python, to be pasted into a scenario."""
+        return f"Event({self.at:.1f}, {self.kind!r}, {self.target!r}, {self.value:g})"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One run: what exists at the start, and what happens."""
+
+    seed: int
+    events: tuple[Event, ...]
+    replicas: tuple[int, int] = (1, 1)
+    rented: bool = False
+    """The second deployment runs on a cloud."""
+
+
+_EDITS: Final = {
+    "scale": 4,
+    "edit": 5,
+    "port": 2,
+    "suspend": 2,
+    "resume": 2,
+    "delete": 2,
+    "create": 2,
+    "no-surge": 1,
+    "delete-service": 1,
+    "delete-slice": 1,
+    "edit-service": 1,
+}
+_NODES: Final = {
+    "engine-ends": 3,
+    "engine-hangs": 2,
+    "engine-recovers": 2,
+    "nodes-go": 4,
+    "sky-down": 1,
+    "stuck": 1,
+    "unstuck": 1,
+    "crashing": 1,
+    "not-crashing": 1,
+}
+_SKYPILOT: Final = {
+    "skypilot-refuses": 3,
+    "skypilot-hangs": 2,
+    "skypilot-restarts": 3,
+    "lose-database": 1,
+    "launch-fails": 3,
+    "launch-sticks": 2,
+    "teardown-fails": 3,
+    "post-refused": 3,
+    "post-late": 2,
+    "answer-lost": 2,
+}
+_KUBERNETES: Final = {
+    "api-away": 2,
+    "slices-refused": 2,
+    "status-refused": 1,
+    "watch-gap": 2,
+    "namespace-deleted": 1,
+}
+_OPERATOR: Final = {"kill": 6, "kill-in-calls": 10, "plan-refused": 2, "plan-accepted": 3, "clock": 1}
+KINDS: Final = {**_EDITS, **_NODES, **_SKYPILOT, **_KUBERNETES, **_OPERATOR}
+"""Every kind of event, with how often it is drawn."""
+
+_VALUES: Final[dict[str, tuple[float, float]]] = {
+    "edit": (1, 3),
+    "skypilot-refuses": (1, 60),
+    "skypilot-hangs": (5, 60),
+    "skypilot-restarts": (0, 15),
+    "lose-database": (0, 10),
+    "post-late": (5, 60),
+    "api-away": (1, 30),
+    "slices-refused": (5, 60),
+    "status-refused": (5, 60),
+    "watch-gap": (5, 40),
+    "namespace-deleted": (5, 15),
+    "kill": (0.5, 15),
+    "kill-in-calls": (1, 12),
+    "clock": (-3600, 3600),
+}
+_WHOLE: Final = frozenset({"edit", "kill-in-calls"})
+
+
+def draw(seed: int, *, kinds: Sequence[str] = tuple(KINDS)) -> Schedule:
+    """Return the schedule of a seed: three to eight events, close enough together to meet each other's effects."""
+    dice = random.Random(seed)
+    weights = [KINDS[kind] for kind in kinds]
+    moment, events = dice.uniform(0, 40), []
+    for _ in range(dice.randint(3, 8)):
+        kind = dice.choices(kinds, weights)[0]
+        low, high = _VALUES.get(kind, (0, 0))
+        value = dice.uniform(low, high)
+        if kind == "scale":
+            value = dice.choice((0, 1, 2, 2, 3))
+        events.append(
+            Event(round(moment, 1), kind, dice.choice("ab"), round(value) if kind in _WHOLE else round(value, 1))
+        )
+        moment += dice.choice((0.2, 1, 3, 10, 30)) * dice.uniform(0.5, 1.5)
+    return Schedule(seed, tuple(events), (dice.randint(1, 2), dice.randint(1, 2)), rented=dice.random() < 0.4)

@@ -1,0 +1,41 @@
+"""Stories as films: what a user sees and what the operator does, frame by frame.
+
+``pytest tests/simulation/test_films.py --regenerate-expected`` writes them again; read the diff before committing.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.film import film
+from tests.simulation.schedule import Event
+
+FOLDER = Path(__file__).parent / "films"
+
+FILMS: dict[str, tuple[int, bool, tuple[Event, ...]]] = {
+    "create-and-delete": (1, False, (Event(40, "delete", "a"),)),
+    "rolling-update": (2, False, (Event(40, "edit", "a", 2),)),
+    "rolling-update-without-surge": (2, False, (Event(40, "no-surge", "a"), Event(41, "edit", "a", 2))),
+    "rolling-update-taken-back": (2, False, (Event(40, "edit", "a", 2), Event(75, "edit", "a", 1))),
+    "another-port": (2, False, (Event(40, "port", "a"),)),
+    "scale-down-and-up": (2, False, (Event(40, "scale", "a", 1), Event(70, "scale", "a", 2))),
+    "engine-ends": (2, False, (Event(40, "engine-ends", "a"),)),
+    "engine-hangs": (1, False, (Event(40, "engine-hangs", "a"), Event(230, "resume", "a"))),
+    "nodes-lost-during-a-rolling-update": (2, False, (Event(40, "edit", "a", 2), Event(46, "nodes-go", "a", 1))),
+    "operator-restarts-during-a-rolling-update": (2, False, (Event(40, "edit", "a", 2), Event(46, "kill", "a", 3))),
+    "skypilot-restarts-during-a-launch": (1, False, (Event(3, "skypilot-restarts", "a", 5),)),
+    "launch-fails-twice": (1, False, (Event(0.01, "launch-fails", "a"), Event(0.02, "launch-fails", "a"))),
+    "teardown-fails-once": (2, False, (Event(40, "teardown-fails", "a"), Event(41, "scale", "a", 1))),
+    "suspend-and-resume": (1, False, (Event(40, "suspend", "a"), Event(70, "resume", "a"))),
+}
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_the_film_is_the_expected_one(name: str, request: pytest.FixtureRequest) -> None:
+    replicas, rented, events = FILMS[name]
+    shown = film(events, replicas=replicas, rented=rented)
+    expected = FOLDER / f"{name}.txt"
+    if request.config.getoption("--regenerate-expected", default=False):
+        FOLDER.mkdir(exist_ok=True)
+        expected.write_text(shown, encoding="utf-8")
+    assert shown == expected.read_text(encoding="utf-8")

@@ -1,0 +1,182 @@
+"""The prober on a virtual clock, with connections that answer as they are told."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from deepseek_operator.facts.base import Address, Known, Probe, ProbeTarget
+from deepseek_operator.feeds.http_probe import Answer, ProbeError
+from deepseek_operator.feeds.probes import Prober
+from tests.simulation.clock import run_virtually
+
+KEY = ("serving", "r1")
+AT = Address("10.0.0.1", 8000)
+HUNG_S = 4.0
+
+
+class Engines:
+    """What answers at which address: ``up``, ``down``, ``hung``, or the body of its metrics."""
+
+    def __init__(self) -> None:
+        self.how: dict[Address, str] = {}
+        self.metrics = b""
+        self.asked: list[tuple[float, Address, str]] = []
+        self.told: list[tuple[float, Address, Probe | None]] = []
+
+    def prober(self) -> Prober:
+        return Prober(self.report, lambda address, keep_alive: _Connection(self, address))
+
+    def report(self, address: Address, fact: Known[Probe] | None) -> None:
+        self.told.append((asyncio.get_running_loop().time(), address, fact.value if fact is not None else None))
+
+    def last(self, address: Address = AT) -> Probe | None:
+        return next((probe for _, told, probe in reversed(self.told) if told == address), None)
+
+    async def until(self, healthy: bool) -> float:
+        began = asyncio.get_running_loop().time()
+        while (probe := self.last()) is None or probe.healthy != healthy:
+            await asyncio.sleep(0.01)
+        return asyncio.get_running_loop().time() - began
+
+
+class _Connection:
+    def __init__(self, engines: Engines, address: Address) -> None:
+        self.engines, self.address = engines, address
+
+    async def get(self, path: str) -> Answer:
+        self.engines.asked.append((asyncio.get_running_loop().time(), self.address, path))
+        how = self.engines.how.get(self.address, "down")
+        await asyncio.sleep(HUNG_S if how == "hung" else 0.005)
+        if how == "hung":
+            raise ProbeError("no answer within 4 s")
+        if how == "down":
+            raise ProbeError("connection refused")
+        return Answer(200, self.engines.metrics if path == "/metrics" else b"")
+
+    def close(self) -> None: ...
+
+
+def play(story: Callable[[Engines, Prober], Coroutine[Any, Any, None]]) -> Engines:
+    async def run() -> Engines:
+        engines = Engines()
+        prober = engines.prober()
+        task = asyncio.create_task(prober.run())
+        await story(engines, prober)
+        task.cancel()
+        return engines
+
+    return run_virtually(run())
+
+
+def test_an_engine_that_answers_is_healthy_within_a_second() -> None:
+    async def story(engines: Engines, prober: Prober) -> None:
+        prober.watch(KEY, {AT: ProbeTarget()})
+        await asyncio.sleep(5)
+        assert engines.last() is not None
+        assert not engines.last().healthy  # type: ignore[union-attr]
+        engines.how[AT] = "up"
+        assert await engines.until(True) < 1.2
+
+    play(story)
+
+
+def test_a_dead_engine_is_known_within_three_seconds_and_one_miss_is_not_enough() -> None:
+    async def story(engines: Engines, prober: Prober) -> None:
+        engines.how[AT] = "up"
+        prober.watch(KEY, {AT: ProbeTarget()})
+        await engines.until(True)
+        engines.how[AT] = "down"
+        assert await engines.until(False) < 3
+        engines.how[AT] = "up"
+        await engines.until(True)
+        asked = len(engines.asked)
+        engines.how[AT] = "down"
+        while len(engines.asked) == asked:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        engines.how[AT] = "up"
+        await asyncio.sleep(10)
+        assert engines.last().healthy  # type: ignore[union-attr]
+
+    play(story)
+
+
+def test_a_hung_engine_is_known_within_ten_seconds() -> None:
+    async def story(engines: Engines, prober: Prober) -> None:
+        engines.how[AT] = "up"
+        prober.watch(KEY, {AT: ProbeTarget()})
+        await engines.until(True)
+        engines.how[AT] = "hung"
+        assert await engines.until(False) < 10
+
+    play(story)
+
+
+def test_what_answered_before_this_process_started_is_not_given_up_at_the_first_miss() -> None:
+    async def story(engines: Engines, prober: Prober) -> None:
+        prober.watch(KEY, {AT: ProbeTarget(trusted=True)})
+        await asyncio.sleep(0.3)
+        assert engines.last() is None
+        await asyncio.sleep(1)
+        assert not engines.last().healthy  # type: ignore[union-attr]
+
+    play(story)
+
+
+def test_hundreds_of_silent_addresses_do_not_delay_a_healthy_one() -> None:
+    async def story(engines: Engines, prober: Prober) -> None:
+        silent = {Address(f"10.1.{high}.{low}", 8000): ProbeTarget() for high in range(3) for low in range(100)}
+        engines.how |= {AT: "up", **dict.fromkeys(silent, "hung")}
+        prober.watch(("serving", "lost"), silent)
+        prober.watch(KEY, {AT: ProbeTarget()})
+        await asyncio.sleep(60)
+        moments = [moment for moment, address, _ in engines.asked if address == AT]
+        assert max(after - before for before, after in itertools.pairwise(moments)) < 1.2
+
+    play(story)
+
+
+def test_only_changes_are_reported() -> None:
+    async def story(engines: Engines, prober: Prober) -> None:
+        engines.how[AT] = "up"
+        prober.watch(KEY, {AT: ProbeTarget()})
+        await asyncio.sleep(100)
+
+    engines = play(story)
+    assert len(engines.asked) > 80
+    assert len(engines.told) == 1
+
+
+def test_running_requests_are_read_from_the_metrics_of_a_replica_that_drains() -> None:
+    async def story(engines: Engines, prober: Prober) -> None:
+        engines.how[AT] = "up"
+        engines.metrics = (
+            b'# HELP vllm:num_requests_running x\nvllm:num_requests_running{model_name="m"} 2.0\n'
+            b'vllm:num_requests_running_total{model_name="m"} 9.0\nvllm:num_requests_waiting{model_name="m"} 1.0\n'
+        )
+        prober.watch(KEY, {AT: ProbeTarget()})
+        await engines.until(True)
+        assert engines.last().running is None  # type: ignore[union-attr]
+        prober.watch(KEY, {AT: ProbeTarget(running=("vllm:num_requests_running", "vllm:num_requests_waiting"))})
+        await asyncio.sleep(0.1)
+        assert engines.last().running == 3  # type: ignore[union-attr]
+
+    play(story)
+
+
+def test_an_address_that_nobody_watches_any_more_is_forgotten() -> None:
+    async def story(engines: Engines, prober: Prober) -> None:
+        engines.how[AT] = "up"
+        prober.watch(KEY, {AT: ProbeTarget()})
+        prober.watch(("serving", "other"), {AT: ProbeTarget()})
+        await engines.until(True)
+        prober.watch(KEY, {})
+        assert engines.last() is not None
+        prober.watch(("serving", "other"), {})
+        assert engines.told[-1][2] is None
+        asked = len(engines.asked)
+        await asyncio.sleep(10)
+        assert len(engines.asked) == asked
+
+    play(story)

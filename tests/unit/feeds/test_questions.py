@@ -1,0 +1,126 @@
+"""Questions: asked in the background, one at a time each, and an error is Unknown for that one question only."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from deepseek_operator.api.spec import SecretKeyRef
+from deepseek_operator.facts.base import Address, Known, Unknown
+from deepseek_operator.facts.skypilot import Job, JobState, Outcome
+from deepseek_operator.facts.store import Store
+from deepseek_operator.facts.world import Question, QuestionKind
+from deepseek_operator.feeds.questions import Questions
+from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
+from tests.simulation.clock import run_virtually
+from tests.unit.reconcile import builders as b
+
+NAME = str(b.name(b.deployment()))
+OUTCOME, JOB = Question(QuestionKind.OUTCOME, NAME), Question(QuestionKind.JOB, NAME)
+
+
+class Answers:
+    """SkyPilot and Kubernetes, as far as they are asked questions."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.1
+        self.error: Exception | None = None
+        self.calls: list[str] = []
+
+    async def _answer(self, what: str, value: Any) -> Any:
+        self.calls.append(what)
+        await asyncio.sleep(self.seconds)
+        if self.error is not None:
+            raise self.error
+        return value
+
+    async def last_outcome(self, cluster_name: str) -> Outcome | None:
+        return await self._answer("outcome", None)  # type: ignore[no-any-return]
+
+    async def job(self, cluster_name: str) -> Job:
+        return await self._answer("job", Job(3, JobState.ENDED, "FAILED"))  # type: ignore[no-any-return]
+
+    async def job_log(self, cluster_name: str, job_id: int) -> str:
+        return await self._answer(f"log {job_id}", "boom")  # type: ignore[no-any-return]
+
+    async def endpoints(self, cluster_name: str, port: int) -> Address | None:
+        return await self._answer("endpoints", None)  # type: ignore[no-any-return]
+
+    async def terminated(self, cluster_name: str) -> bool:
+        return await self._answer("terminated", True)  # type: ignore[no-any-return]
+
+    async def missing_secret(self, namespace: str, reference: SecretKeyRef) -> str | None:
+        return await self._answer("secret", None)  # type: ignore[no-any-return]
+
+
+def play(story: Callable[[Answers, Questions, list[tuple[Question, Any]]], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        told: list[tuple[Question, Any]] = []
+        store = Store(lambda key: None)
+        store.put_answer = lambda question, answer: told.append((question, answer))  # type: ignore[method-assign]
+        answers = Answers()
+        await story(answers, Questions(answers, answers, store, clock=lambda: b.NOW), told)
+
+    run_virtually(run())
+
+
+def test_an_answer_says_when_it_was_asked_for() -> None:
+    async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
+        questions.ask(OUTCOME)
+        await asyncio.sleep(1)
+        assert told == [(OUTCOME, Known(None, b.NOW))]
+
+    play(story)
+
+
+def test_the_end_of_a_job_comes_with_its_log() -> None:
+    async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
+        questions.ask(JOB)
+        await asyncio.sleep(1)
+        assert told == [(JOB, Known(Job(3, JobState.ENDED, "FAILED", "boom"), b.NOW))]
+
+    play(story)
+
+
+def test_an_error_is_unknown_for_that_question_only() -> None:
+    async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
+        answers.error = SkyPilotUnavailableError("timed out")
+        questions.ask(OUTCOME)
+        await asyncio.sleep(1)
+        answers.error = None
+        questions.ask(JOB)
+        await asyncio.sleep(1)
+        assert told[0] == (OUTCOME, Unknown("timed out", b.NOW))
+        assert isinstance(told[1][1], Known)
+
+    play(story)
+
+
+def test_a_question_is_not_asked_again_at_once_unless_something_has_changed() -> None:
+    async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
+        for _ in range(10):
+            questions.ask(OUTCOME)
+            await asyncio.sleep(0.2)
+        assert answers.calls == ["outcome"]
+        await asyncio.sleep(5)
+        questions.ask(OUTCOME)
+        await asyncio.sleep(0.2)
+        assert answers.calls == ["outcome"] * 2
+        questions.forget(NAME)
+        questions.ask(OUTCOME)
+        await asyncio.sleep(0.2)
+        assert answers.calls == ["outcome"] * 3
+
+    play(story)
+
+
+def test_a_question_that_hangs_holds_up_no_other() -> None:
+    async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
+        answers.seconds = 1000
+        questions.ask(OUTCOME)
+        await asyncio.sleep(1)
+        answers.seconds = 0.1
+        questions.ask(JOB)
+        await asyncio.sleep(1)
+        assert [question for question, _ in told] == [JOB]
+
+    play(story)

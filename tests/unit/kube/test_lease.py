@@ -1,0 +1,173 @@
+"""Leader election on a virtual clock, against a simulated API server."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import Any, cast
+
+from deepseek_operator.facts.clock import format_time
+from deepseek_operator.kube.client import KubeClient
+from deepseek_operator.kube.errors import KubeDeniedError
+from deepseek_operator.kube.lease import LeaderElection
+from tests.simulation.clock import VirtualLoop, run_virtually
+from tests.simulation.kubernetes import SimulatedKubernetes
+
+
+class Client:
+    """The raw client over a simulated API server; it can be cut off, or denied some paths."""
+
+    def __init__(self, server: SimulatedKubernetes) -> None:
+        self.server, self.denied = server, ""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        await asyncio.sleep(0.01)
+        if self.denied and path.endswith(self.denied):
+            raise KubeDeniedError("forbidden", 403)
+        return self.server.request(method, path, body, query, content_type)
+
+
+class Replica:
+    """One process that competes."""
+
+    def __init__(
+        self, server: SimulatedKubernetes, identity: str, name: str = "operator", scope: tuple[str, ...] = ()
+    ) -> None:
+        self.client, self.leads, self.lost_at = Client(server), False, 0.0
+        self.election = LeaderElection(
+            cast(KubeClient, self.client), name, "system", identity=identity, scope=scope, clock=now
+        )
+
+    def start(self) -> "asyncio.Task[None]":
+        return asyncio.create_task(self.election.run(self.started, self.lost))
+
+    def started(self) -> None:
+        self.leads = True
+
+    def lost(self) -> None:
+        self.leads, self.lost_at = False, asyncio.get_running_loop().time()
+
+
+def now() -> datetime:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    return loop.now()
+
+
+def play(story: Callable[[SimulatedKubernetes], Coroutine[Any, Any, None]]) -> None:
+    run_virtually(story(SimulatedKubernetes(lambda: format_time(now()))))
+
+
+def test_of_two_replicas_one_leads() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "first"), Replica(server, "second")
+        first.start(), second.start()
+        await asyncio.sleep(120)
+        assert first.leads != second.leads
+
+    play(story)
+
+
+def test_a_leader_that_ends_hands_over_within_three_seconds() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "first"), Replica(server, "second")
+        task = first.start()
+        await asyncio.sleep(1)
+        second.start()
+        await asyncio.sleep(10)
+        assert (first.leads, second.leads) == (True, False)
+        task.cancel()
+        await asyncio.sleep(3)
+        assert second.leads
+
+    play(story)
+
+
+def test_a_leader_that_dies_is_replaced_within_twenty_seconds() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "first"), Replica(server, "second")
+        first.start()
+        await asyncio.sleep(1)
+        second.start()
+        await asyncio.sleep(10)
+        first.client.server = SimulatedKubernetes(lambda: "")  # what it writes reaches nobody
+        await asyncio.sleep(20)
+        assert second.leads
+
+    play(story)
+
+
+def test_a_leader_that_is_cut_off_gives_up_before_another_one_can_lead() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "first"), Replica(server, "second")
+        first.start()
+        await asyncio.sleep(1)
+        second.start()
+        await asyncio.sleep(10)
+        first.client.denied = "leases/operator"
+        while not second.leads:
+            await asyncio.sleep(0.1)
+        assert not first.leads
+        assert first.lost_at < asyncio.get_running_loop().time() - 2
+
+    play(story)
+
+
+def test_a_moment_without_the_api_server_costs_nobody_the_lead() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first = Replica(server, "first")
+        first.start()
+        await asyncio.sleep(10)
+        server.away = True
+        await asyncio.sleep(6)
+        server.away = False
+        await asyncio.sleep(10)
+        assert first.leads
+
+    play(story)
+
+
+def test_a_second_release_over_the_same_namespaces_waits() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        everywhere, here = Replica(server, "one"), Replica(server, "two", "other", ("team-a",))
+        task = everywhere.start()
+        await asyncio.sleep(5)
+        here.start()
+        await asyncio.sleep(30)
+        assert (everywhere.leads, here.leads) == (True, False)
+        task.cancel()
+        await asyncio.sleep(5)
+        assert here.leads
+
+    play(story)
+
+
+def test_releases_over_different_namespaces_lead_side_by_side() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        one, other = Replica(server, "one", "one", ("team-a",)), Replica(server, "other", "other", ("team-b",))
+        one.start(), other.start()
+        await asyncio.sleep(10)
+        assert (one.leads, other.leads) == (True, True)
+
+    play(story)
+
+
+def test_who_cannot_see_the_other_leases_does_not_lead() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first = Replica(server, "first")
+        first.client.denied = "leases"
+        first.start()
+        await asyncio.sleep(30)
+        assert not first.leads
+        first.client.denied = ""
+        await asyncio.sleep(5)
+        assert first.leads
+
+    play(story)
