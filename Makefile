@@ -10,7 +10,7 @@ RUN := $(UV) run --frozen --no-sync
 CLUSTER := $(RUN) python -m tests.cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint unit contract integration e2e test on-the-cluster demo run bench-launch bench crds images cluster-up clean-cluster clean
+.PHONY: help install lint unit simulation mutants contract integration e2e traffic test on-the-cluster demo run bench-launch bench crds images cluster-up clean-cluster clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -30,11 +30,17 @@ lint: install ## ruff, mypy, import-linter
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
-	$(RUN) mypy --package tests.cluster --package tests.system
+	$(RUN) mypy --package tests.cluster --package tests.system --package tests.simulation --package tests.mutants
 	$(RUN) lint-imports
 
 unit: install ## Tests without a cluster, under a minute
 	$(RUN) pytest tests/unit
+
+simulation: install ## The control loop on a virtual clock: scenarios, films, 3,000 random schedules
+	$(RUN) pytest tests/simulation
+
+mutants: install ## Every guard of the control loop removed in turn: which test notices? (40 min)
+	$(RUN) python -m tests.mutants
 
 cluster-up: install ## Test cluster with the images loaded
 	$(CLUSTER) up
@@ -46,16 +52,19 @@ integration: cluster-up ## Real API server, real operator process, faked SkyPilo
 	$(RUN) pytest tests/integration
 
 e2e: cluster-up ## Real everything: chart, SkyPilot, vLLM on CPU
-	$(RUN) pytest tests/e2e --timeout=900
+	$(RUN) pytest tests/e2e --ignore=tests/e2e/test_traffic.py --timeout=900
 
-test: lint unit ## Every test, then everything taken down
+traffic: cluster-up ## A steady client through a rolling update, a scale-down, another port and a crash (20 min)
+	$(RUN) pytest tests/e2e/test_traffic.py --timeout=3000 -s
+
+test: lint unit simulation ## Every test, then everything taken down
 	@bash hack/with-cluster.sh $(MAKE) --no-print-directory on-the-cluster
 
 # One process each: the operators of the suites must not meet.
 on-the-cluster: install
 	$(RUN) pytest tests/integration
 	$(RUN) pytest tests/contract --timeout=900
-	$(RUN) pytest tests/e2e --timeout=900 --durations=0
+	$(RUN) pytest tests/e2e --ignore=tests/e2e/test_traffic.py --timeout=900 --durations=0
 
 demo: install ## One model from YAML to tokens, on this machine
 	@$(RUN) python -m tests.system.demo

@@ -1,0 +1,333 @@
+"""What a user reads: conditions, costs, times and Events, each as a table of small worlds."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Condition, DeepSeekDeploymentStatus, Instance, Ledger, Phase
+from deepseek_operator.facts.base import Address, Known
+from deepseek_operator.facts.names import ClusterName
+from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
+from deepseek_operator.facts.world import World
+from deepseek_operator.planning import Planned, Refused
+from deepseek_operator.reconcile.events import EventNote, notes
+from tests.unit.reconcile import builders as b
+
+AT = Address(b.host(), b.PORT)
+TWO = b.deployment(replicas=2)
+FIRST, SECOND = b.name(TWO, 0), b.name(TWO, 1)
+NO_PLAN = Refused(Reason.DOES_NOT_FIT, "needs 654 GiB; 8xL4 offer 162 GiB")
+
+
+def condition(status: DeepSeekDeploymentStatus, kind: str = "Ready") -> tuple[str, str, str]:
+    found = next(one for one in status.conditions if one.type == kind)
+    return found.status, str(found.reason), found.message
+
+
+def after(world: World, plan: Planned | Refused | None = None) -> DeepSeekDeploymentStatus:
+    return b.step(world, plan)[1]
+
+
+def fed_back(world: World, status: DeepSeekDeploymentStatus, *, seconds: float = 0) -> World:
+    deployment = world.deployment.model_copy(update={"status": status})
+    return replace(world, deployment=deployment, now=world.now + timedelta(seconds=seconds))
+
+
+@dataclass(frozen=True)
+class Case:
+    says: str
+    world: World
+    kind: str
+    expected: tuple[str, str]
+    words: str = ""
+    plan: Any = None
+
+
+def dead(world: World, address: Address = AT) -> World:
+    return replace(world, probes={**world.probes, **b.silent(address)})
+
+
+BOTH = b.serving(TWO, FIRST, SECOND)
+ONE_OLD = b.serving(TWO, b.older(TWO, 0), SECOND)
+LAUNCHING = b.world(b.deployment(), b.facts(b.name(b.deployment()), skypilot=b.seen(b.request(b.name(b.deployment())))))
+TERMINATING = b.facts(FIRST, skypilot=b.seen(b.row(FIRST), b.request(FIRST, "down")))
+SUSPENDED = b.deployment(suspend=True)
+FINAL = b.deployment(resources={"accelerators": [], "cpus": "1+", "memory": "2+", "retryUntilUp": False})
+
+CASES = [
+    Case("one replica needs no counting", b.serving(b.deployment()), "Ready", ("True", "Ready"), "the model answers"),
+    Case("several replicas are counted", BOTH, "Ready", ("True", "Ready"), "2 of 2 replicas answer"),
+    Case(
+        "the worst replica speaks for all, by name",
+        dead(BOTH),
+        "Ready",
+        ("False", "EngineUnresponsive"),
+        f"1 of 2 replicas answer; {FIRST}: ",
+    ),
+    Case("suspended with nothing left", b.world(SUSPENDED), "Ready", ("False", "Suspended"), "nothing is rented"),
+    Case(
+        "suspended and still tearing down",
+        b.world(SUSPENDED, replace(TERMINATING, name=b.name(SUSPENDED))),
+        "Ready",
+        ("False", "Suspended"),
+        "all nodes are being torn down",
+    ),
+    Case(
+        "suspended and tearing down is under way",
+        b.world(SUSPENDED, replace(TERMINATING, name=b.name(SUSPENDED))),
+        "Reconciling",
+        ("True", "Terminating"),
+    ),
+    Case("suspended with nothing left is settled", b.world(SUSPENDED), "Reconciling", ("False", "Suspended")),
+    Case(
+        "no replicas wanted",
+        b.world(b.deployment(replicas=0)),
+        "Ready",
+        ("False", "ScaledToZero"),
+        "spec.replicas is 0",
+    ),
+    Case("no replicas wanted is settled", b.world(b.deployment(replicas=0)), "Reconciling", ("False", "ScaledToZero")),
+    Case(
+        "a deleted object says what holds it",
+        b.world(b.deployment(deleting=True), replace(TERMINATING, name=b.name(b.deployment()))),
+        "Ready",
+        ("False", "Terminating"),
+        "SkyPilot tears its nodes down",
+    ),
+    Case("a launch is under way", LAUNCHING, "Reconciling", ("True", "Launching")),
+    Case("everything serves", b.serving(b.deployment()), "Reconciling", ("False", "Ready"), "nothing is left to do"),
+    Case(
+        "an older replica serves and is counted as ready, not as updated",
+        ONE_OLD,
+        "Reconciling",
+        ("True", "RollingOut"),
+        "1 of 2 replicas run the current spec",
+    ),
+    Case("a plan that fails stalls", b.serving(b.deployment()), "Stalled", ("True", "DoesNotFit"), "654 GiB", NO_PLAN),
+    Case(
+        "a deleted object does not stall for its plan",
+        b.world(b.deployment(deleting=True), replace(TERMINATING, name=b.name(b.deployment()))),
+        "Stalled",
+        ("False", "Planned"),
+        "",
+        NO_PLAN,
+    ),
+    Case(
+        "a stalled object does not reconcile",
+        b.world(b.deployment()),
+        "Reconciling",
+        ("False", "DoesNotFit"),
+        "",
+        NO_PLAN,
+    ),
+    Case("a plan that fails", b.world(b.deployment()), "Planned", ("False", "DoesNotFit"), "654 GiB", NO_PLAN),
+    Case("a plan that holds gives its reason", b.world(b.deployment()), "Planned", ("True", "Planned"), "/models/tiny"),
+    Case(
+        "a failed launch without retries is final",
+        b.world(b.remembering(FINAL, {b.name(FINAL): b.ledger()}), b.facts(b.name(FINAL), outcome=b.failed_launch())),
+        "Stalled",
+        ("True", "Unschedulable"),
+        "resources.retryUntilUp is false",
+    ),
+    Case("nothing needs help", b.serving(b.deployment()), "Stalled", ("False", "Planned"), "without your help"),
+    Case("nothing answers", LAUNCHING, "EndpointPublished", ("False", "NoReadyReplicas"), "no replica answers"),
+    Case(
+        "the Service does not answer",
+        replace(b.serving(b.deployment()), probes={AT: b.answering(AT)[AT], **b.silent(b.SERVICE)}),
+        "EndpointPublished",
+        ("False", "EndpointUnreachable"),
+        "connection refused",
+    ),
+    Case("the Service answers", b.serving(b.deployment()), "EndpointPublished", ("True", "EndpointPublished")),
+    Case(
+        "a Service of someone else is in the way",
+        b.world(b.deployment(), service=None, service_conflict=True),
+        "EndpointPublished",
+        ("False", "ServiceConflict"),
+        "Service r1",
+    ),
+    Case(
+        "a failure says when it is tried again",
+        b.world(
+            b.remembering(b.deployment(), {b.name(b.deployment()): b.ledger()}),
+            b.facts(b.name(b.deployment()), outcome=b.failed_launch()),
+        ),
+        "Ready",
+        ("False", "Unschedulable"),
+        "(attempt 1 failed; next at 2026-11-24T12:00:10Z)",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.says for case in CASES])
+def test_a_condition(case: Case) -> None:
+    status, reason, message = condition(after(case.world, case.plan), case.kind)
+    assert (status, reason) == case.expected
+    assert case.words in message
+
+
+def test_one_replica_is_neither_counted_nor_named() -> None:
+    assert condition(after(LAUNCHING)) == ("False", "Launching", "SkyPilot is looking for nodes")
+
+
+def test_a_service_that_does_not_answer_says_how() -> None:
+    world = replace(b.serving(b.deployment()), probes={AT: b.answering(AT)[AT], **b.silent(b.SERVICE)})
+    assert condition(after(world)) == ("False", "PublishingEndpoint", "connection refused")
+    assert condition(after(world), "EndpointPublished")[2] == "connection refused"
+
+
+class TestTimes:
+    def test_since_and_transition_times_stay_while_nothing_changes(self) -> None:
+        first = after(dead(BOTH))
+        later = after(fed_back(dead(BOTH), first, seconds=30))
+        assert [one.since for one in later.instances] == [one.since for one in first.instances]
+        assert [c.last_transition_time for c in later.conditions] == [c.last_transition_time for c in first.conditions]
+
+    def test_they_move_with_what_changes_and_only_with_that(self) -> None:
+        first = after(BOTH)
+        later = after(fed_back(dead(BOTH), first, seconds=30))
+        assert later.instances[0].since == "2026-11-24T12:00:30Z"
+        assert later.instances[1].since == first.instances[1].since
+        times = {c.type: c.last_transition_time for c in later.conditions}
+        assert times["Ready"] == times["Reconciling"] == "2026-11-24T12:00:30Z"
+        assert times["Planned"] == "2026-11-24T12:00:00Z"
+
+    def test_another_reason_of_the_same_phase_is_news(self) -> None:
+        world = dead(b.serving(b.deployment()))
+        first = after(world)
+        assert first.instances[0].reason == "EngineUnresponsive"
+        ended = b.up(b.name(b.deployment()), job=b.job(JobState.ENDED))
+        later = after(fed_back(replace(world, replicas={ended.name: ended}), first, seconds=7))
+        assert (later.instances[0].reason, later.instances[0].since) == ("EngineExited", "2026-11-24T12:00:07Z")
+
+
+class TestNumbers:
+    def test_ready_and_updated_replicas(self) -> None:
+        status = after(dead(ONE_OLD, Address(b.host(1), b.PORT)))
+        assert (status.replicas, status.ready_replicas, status.updated_replicas) == (3, 1, 2)
+
+    def test_nodes_of_the_cluster_cost_nothing(self) -> None:
+        status = after(BOTH)
+        assert [one.hourly_cost for one in status.instances] == ["0.00", "0.00"]
+        assert status.cost is not None
+        assert status.cost.hourly == "0.00"
+
+    def test_rented_nodes_cost_what_the_plan_says_and_older_ones_what_they_did(self) -> None:
+        of = b.deployment(
+            model={"name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"},
+            engine={"name": "VLLM"},
+            resources={"accelerators": ["L4:1"], "infra": ["aws"]},
+            endpoint={"apiKeySecretRef": {"name": "key", "key": "token"}},
+        )
+        plan = b.planned(of)
+        assert plan.hourly_cost is not None
+        new, old = b.name(of), b.older(of, 1)
+        ledgers = {
+            new: b.ledger(infra="aws"),
+            old: b.ledger(infra="aws", ready_since=b.ago(9), address="54.0.0.1:8000"),
+        }
+        of = b.remembering(of, ledgers)
+        instances = tuple(one.model_copy(update={"hourly_cost": "9.00"}) for one in of.status.instances)
+        of = of.model_copy(update={"status": of.status.model_copy(update={"instances": instances})})
+        rented = {"cloud": "AWS", "region": "us-east-1", "accelerators": "L4:1"}
+        facts = [
+            b.facts(name, skypilot=b.seen(b.row(name, **rented)), job=b.job(JobState.ACTIVE)) for name in (new, old)
+        ]
+        world = b.world(of, *facts, probes=b.answering(Address("54.0.0.1", 8000)))
+        costs = {one.name: one.hourly_cost for one in after(world).instances}
+        assert costs == {str(new): f"{plan.hourly_cost:.2f}", str(old): "9.00"}
+        total = after(world).cost
+        assert total is not None
+        assert Decimal(total.hourly) == Decimal(f"{plan.hourly_cost:.2f}") + 9
+
+    def test_where_it_runs_is_kept_while_skypilot_does_not_show_it(self) -> None:
+        shown = b.up(FIRST)
+        row = b.row(FIRST, region="us-east-1", accelerators="L4:1")
+        world = replace(
+            BOTH, replicas={**BOTH.replicas, FIRST: replace(shown, skypilot=b.seen(row), last_seen=b.seen(row).value)}
+        )
+        first = after(world)
+        assert (first.instances[0].region, first.instances[0].accelerators) == ("us-east-1", "L4:1")
+        hidden = replace(
+            world, replicas={**BOTH.replicas, FIRST: b.facts(FIRST, skypilot=b.AWAY, pods=(b.pod(FIRST),))}
+        )
+        later = after(fed_back(hidden, first))
+        assert (later.instances[0].region, later.instances[0].accelerators) == ("us-east-1", "L4:1")
+
+    def test_a_replica_that_answers_waits_for_no_retry(self) -> None:
+        of = b.remembering(
+            b.deployment(), {b.name(b.deployment()): b.ledger(ready_since=b.ago(9), retry_after=b.ago(99))}
+        )
+        assert after(replace(b.serving(b.deployment()), deployment=of)).instances[0].retry_after is None
+
+
+def instance(name: ClusterName, phase: Phase, reason: Reason, message: str = "words", **ledger: Any) -> Instance:
+    kept = Ledger(**ledger)
+    return Instance(
+        name=str(name), revision=name.revision, phase=phase, reason=str(reason), message=message, ledger=kept
+    )
+
+
+def status_of(*instances: Instance, **conditions: tuple[str, Reason]) -> DeepSeekDeploymentStatus:
+    found = tuple(
+        Condition(
+            type=kind, status=status, reason=str(reason), message=f"{kind} words",
+            observed_generation=1, last_transition_time="2026-11-24T12:00:00Z",
+        )
+        for kind, (status, reason) in conditions.items()
+    )  # fmt: skip
+    return DeepSeekDeploymentStatus(instances=instances, conditions=found)
+
+
+EMPTY = status_of()
+LAUNCH = status_of(instance(FIRST, Phase.LAUNCHING, Reason.LAUNCHING))
+FAILED = status_of(instance(FIRST, Phase.FAILED, Reason.NO_CAPACITY, counted="request/1"))
+FAILED_AGAIN = status_of(instance(FIRST, Phase.FAILED, Reason.NO_CAPACITY, counted="request/2"))
+SERVES = status_of(instance(FIRST, Phase.READY, Reason.READY), Ready=("True", Reason.READY))
+SILENT = status_of(
+    instance(FIRST, Phase.STARTING, Reason.ENGINE_UNRESPONSIVE), Ready=("False", Reason.ENGINE_UNRESPONSIVE)
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after_", "expected"),
+    [
+        (EMPTY, status_of(instance(FIRST, Phase.PENDING, Reason.STARTING)), []),
+        (EMPTY, LAUNCH, [("Normal", "Launching")]),
+        (LAUNCH, LAUNCH, []),
+        (LAUNCH, status_of(instance(FIRST, Phase.LAUNCHING, Reason.LAUNCHING, "other words")), []),
+        (LAUNCH, FAILED, [("Warning", "NoCapacity")]),
+        (FAILED, FAILED, []),
+        (FAILED, FAILED_AGAIN, [("Warning", "NoCapacity")]),
+        (LAUNCH, SERVES, [("Normal", "Ready")]),
+        (FAILED, SERVES, [("Normal", "Ready"), ("Normal", "Ready")]),
+        (SERVES, SILENT, [("Warning", "EngineUnresponsive")]),
+        (SERVES, EMPTY, [("Normal", "TornDown")]),
+        (EMPTY, status_of(Stalled=("True", Reason.DOES_NOT_FIT)), [("Warning", "DoesNotFit")]),
+        (EMPTY, status_of(Stalled=("False", Reason.PLANNED)), []),
+        (EMPTY, status_of(Ready=("False", Reason.PLANNING)), []),
+        (
+            status_of(Stalled=("True", Reason.DOES_NOT_FIT)),
+            status_of(Stalled=("True", Reason.INVALID_SPEC)),
+            [("Warning", "InvalidSpec")],
+        ),
+    ],
+)
+def test_events_tell_what_has_happened(
+    before: DeepSeekDeploymentStatus, after_: DeepSeekDeploymentStatus, expected: list[tuple[str, str]]
+) -> None:
+    assert [(note.type, note.reason) for note in notes(before, after_)] == expected
+
+
+def test_an_event_names_the_replica() -> None:
+    assert notes(EMPTY, LAUNCH) == (EventNote("Normal", "Launching", f"{FIRST}: words"),)
+
+
+def test_a_teardown_that_succeeded_is_no_failure_of_the_launch_before() -> None:
+    done = Known(Outcome("req-3", RequestKind.DOWN, b.NOW), b.NOW)
+    of = b.remembering(b.deployment(), {b.name(b.deployment()): b.ledger(teardown_at=b.ago(9))})
+    assert after(b.world(of, b.facts(b.name(of), outcome=done))).instances[0].reason == "Launching"
