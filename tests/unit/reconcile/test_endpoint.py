@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 
 from deepseek_operator.facts.base import Address, Probe
+from deepseek_operator.facts.kubernetes import PublishedService
 from deepseek_operator.facts.world import World
 from deepseek_operator.reconcile.actions import ApplyService, PublishEndpoints, UnpublishEndpoints
-from deepseek_operator.reconcile.endpoint import publish, reachability
+from deepseek_operator.reconcile.endpoint import (
+    about_to_be_asked,
+    endpoint_status,
+    publish,
+    reachability,
+    service_address,
+)
 from tests.unit.reconcile import builders as b
 
 A, B, C = Address("10.0.0.1", 8000), Address("10.0.0.2", 8000), Address("10.0.0.3", 9000)
@@ -113,3 +120,50 @@ class TestReachability:
     def test_without_a_serving_replica_nothing_answers(self) -> None:
         world = replace(leading_to(A), probes=b.answering(b.SERVICE))
         assert not reachability(world, serving=False, was_ready=True).answers
+
+
+class TestTheServiceItself:
+    def test_without_a_plan_and_without_a_service_nothing_is_made(self) -> None:
+        assert publish(b.world(DSD, service=None), None, (A,)) == ()
+
+    def test_a_deleted_objects_slices_go_and_its_service_is_left_to_the_garbage_collector(self) -> None:
+        world = b.world(b.deployment(deleting=True), endpoints=(b.endpoints(A),), service=None)
+        assert publish(world, PLAN, (A,)) == (UnpublishEndpoints("r1-8000"),)
+
+    @pytest.mark.parametrize("ip", [None, "", "None"])
+    def test_a_service_without_an_ip_cannot_be_probed(self, ip: str | None) -> None:
+        world = b.world(DSD, service=replace(b.service(), cluster_ip=ip))
+        assert service_address(world) is None
+        assert reachability(world, serving=True, was_ready=True).detail == "the Service has no cluster IP yet"
+
+    def test_a_service_that_is_not_there_yet(self) -> None:
+        world = b.world(DSD, service=None)
+        assert reachability(world, serving=True, was_ready=False).detail == "the Service is being created"
+        assert endpoint_status(world) is None
+
+    def test_the_service_of_someone_else_is_no_endpoint(self) -> None:
+        world = b.world(DSD, service=PublishedService(foreign=True, cluster_ip="10.96.9.9", ports=(8000,)))
+        assert (service_address(world), endpoint_status(world)) == (None, None)
+
+    def test_a_service_without_ports_is_no_endpoint(self) -> None:
+        world = b.world(DSD, service=replace(b.service(), ports=()))
+        assert (service_address(world), endpoint_status(world)) == (None, None)
+
+    def test_addresses_inside_and_outside(self) -> None:
+        inside = endpoint_status(b.world(DSD))
+        assert inside is not None
+        assert (inside.url, inside.internal_url) == (None, "http://r1.serving.svc:8000/v1")
+        outside = endpoint_status(b.world(DSD, service=replace(b.service(), external_host="lb.example")))
+        assert outside is not None
+        assert outside.url == "http://lb.example:8000/v1"
+
+    def test_it_is_about_to_be_asked_until_its_first_probe(self) -> None:
+        world = leading_to(A)
+        assert about_to_be_asked(world, serving=True)
+        assert not about_to_be_asked(world, serving=False)
+        assert not about_to_be_asked(replace(world, service=None), serving=True)
+        assert not about_to_be_asked(replace(world, probes=b.answering(b.SERVICE)), serving=True)
+
+    def test_names_of_ports_are_restored(self) -> None:
+        damaged = replace(b.service(), port_names=("web",))
+        assert publish(b.world(DSD, service=damaged), PLAN, ()) == (ApplyService((8000,), "ClusterIP"),)

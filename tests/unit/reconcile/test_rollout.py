@@ -1,6 +1,7 @@
 """Which replicas come, stay and go: examples as a table, and the two invariants as properties."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from deepseek_operator.api.spec import UpdateStrategy
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.reconcile.rollout import Existing, Rollout, limits, plan_rollout
+from tests.unit.reconcile import builders as b
 
 NEW, OLD = "22222222", "11111111"
 
@@ -171,3 +173,54 @@ def test_a_rollout_always_ends(situation: tuple) -> None:
         ready = frozenset((*(n for n in result.keep), *result.serve, *added))
     assert len(existing) == replicas
     assert all(name.revision == NEW for name in existing)
+
+
+class TestGuards:
+    """What keeps an older replica until its successor is really there."""
+
+    OF = b.deployment(replicas=2)
+    NEW = (b.name(OF, 0), b.name(OF, 1))
+    OLD = (b.older(OF, 0), b.older(OF, 1))
+
+    def old(self, ordinal: int, **known: Any) -> Existing:
+        return Existing(self.OLD[ordinal], current=False, **{"serving": True, **known})
+
+    def new(self, ordinal: int, **known: Any) -> Existing:
+        return Existing(self.NEW[ordinal], current=True, **{"serving": True, **known})
+
+    def plan(self, *existing: Existing, surge: int = 1, unavailable: int = 0, may_add: bool = True) -> Rollout:
+        return plan_rollout(replicas=2, surge=surge, unavailable=unavailable, existing=existing, may_add=may_add)
+
+    def test_a_new_replica_that_is_not_published_replaces_no_older_one(self) -> None:
+        found = self.plan(self.old(0), self.old(1), self.new(0, published=False))
+        assert (found.serve, found.retire) == (self.OLD, ())
+
+    def test_a_new_replica_that_does_not_serve_replaces_no_older_one(self) -> None:
+        found = self.plan(self.old(0), self.old(1), self.new(0, serving=False))
+        assert (found.serve, found.retire) == (self.OLD, ())
+
+    def test_without_surge_one_older_replica_makes_room(self) -> None:
+        found = self.plan(self.old(0), self.old(1), surge=0, unavailable=1)
+        assert (found.serve, found.retire, found.add) == (self.OLD[:1], self.OLD[1:], ())
+
+    def test_with_room_none_has_to(self) -> None:
+        assert self.plan(self.old(0), self.old(1), surge=1, unavailable=1).retire == ()
+
+    def test_nor_while_another_one_is_going_already(self) -> None:
+        found = self.plan(self.old(0), self.old(1, serving=False, leaving=True), surge=0, unavailable=1)
+        assert found.serve == self.OLD[:1]
+
+    def test_nor_when_nothing_is_missing(self) -> None:
+        found = self.plan(self.old(0), self.new(0), self.new(1, serving=False), surge=1, unavailable=1)
+        assert found.serve == self.OLD[:1]
+
+    def test_without_a_plan_one_that_may_come_back_is_kept(self) -> None:
+        found = self.plan(self.old(0, serving=False, recovering=True), may_add=False)
+        assert (found.serve, found.retire) == (self.OLD[:1], ())
+        assert self.plan(self.old(0, serving=False), may_add=False).retire == self.OLD[:1]
+
+    def test_of_equal_ones_the_dearest_goes_and_an_unknown_price_counts_as_none(self) -> None:
+        dear = self.new(0, hourly_cost=Decimal(9))
+        cheap = Existing(b.name(self.OF, 2), current=True, serving=True, hourly_cost=Decimal(1))
+        found = self.plan(dear, self.new(1), cheap)
+        assert found.retire == (self.NEW[0],)

@@ -1,0 +1,78 @@
+"""What became of an action is in the finding and the ledger before the status is written."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Phase
+from deepseek_operator.facts.base import Failure
+from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
+from deepseek_operator.reconcile.decide import Decision, Replica
+from deepseek_operator.reconcile.replica.view import Finding, View
+from deepseek_operator.reconcile.results import Result, ResultKind, with_results
+from tests.unit.reconcile import builders as b
+
+DSD = b.deployment()
+R1 = b.name(DSD)
+PLAN = b.planned(DSD)
+LATER = b.NOW + timedelta(seconds=3)
+
+
+def after(action: Action, kind: ResultKind, *, phase: Phase = Phase.LAUNCHING, plan: Any = PLAN) -> Finding:
+    finding = Finding(phase, Reason.LAUNCHING, "words", b.ledger(infra="aws", address="54.0.0.1:8000"), (action,))
+    replica = Replica(R1, True, View(b.NOW, b.facts(R1)), finding)
+    decision = Decision(replicas=(replica,), actions=((R1, action),))
+    (found,) = with_results(decision, [Result(R1, action, kind, "why")], plan, LATER).replicas
+    return found.finding
+
+
+def test_a_launch_that_was_accepted_begins_a_new_life() -> None:
+    ledger = after(Launch(R1), ResultKind.DONE).ledger
+    assert (ledger.launched_at, ledger.infra, ledger.address) == (LATER, "kubernetes", None)
+    assert ledger.unanswered == ""
+
+
+def test_an_engine_that_was_started_again_keeps_its_nodes() -> None:
+    ledger = after(RunAgain(R1), ResultKind.DONE).ledger
+    assert (ledger.launched_at, ledger.infra, ledger.address) == (b.ago(600), "aws", "54.0.0.1:8000")
+
+
+@pytest.mark.parametrize("action", [TearDown(R1), ClearRemains(R1, ("x",))])
+def test_after_a_teardown_its_absence_is_no_surprise(action: Action) -> None:
+    ledger = after(action, ResultKind.DONE).ledger
+    assert (ledger.teardown_at, ledger.launched_at) == (LATER, b.ago(600))
+
+
+@pytest.mark.parametrize(("action", "kind"), [(Launch(R1), "launch"), (RunAgain(R1), "exec"), (TearDown(R1), "down")])
+def test_a_request_without_an_answer_may_still_be_carried_out(action: Action, kind: str) -> None:
+    ledger = after(action, ResultKind.UNANSWERED).ledger
+    assert (ledger.unanswered, ledger.unanswered_at) == (kind, LATER)
+
+
+def test_a_launch_that_waits_for_a_slot_is_queued_and_nothing_is_remembered() -> None:
+    finding = after(Launch(R1), ResultKind.QUEUED)
+    assert (finding.phase, finding.reason, finding.message) == (Phase.PENDING, Reason.QUEUED, "why")
+    assert finding.ledger.launched_at == b.ago(600)
+
+
+def test_a_request_that_failed_says_which_and_nothing_is_remembered() -> None:
+    finding = after(TearDown(R1), ResultKind.FAILED, phase=Phase.TERMINATING)
+    assert (finding.phase, finding.reason) == (Phase.TERMINATING, Reason.SKYPILOT_UNAVAILABLE)
+    assert finding.message == "the down request failed: why"
+    assert finding.ledger.teardown_at is None
+    assert after(Launch(R1), ResultKind.FAILED).phase is Phase.PENDING
+    assert after(ClearRemains(R1, ()), ResultKind.FAILED).message == "why"
+
+
+def test_a_failure_that_waits_for_its_retry_stays_visible() -> None:
+    finding = after(Launch(R1), ResultKind.FAILED, phase=Phase.FAILED)
+    assert (finding.phase, finding.reason, finding.message) == (Phase.FAILED, Reason.LAUNCHING, "words")
+
+
+def test_other_replicas_are_left_as_they_are() -> None:
+    finding = Finding(Phase.PENDING, Reason.SERVICE_CONFLICT, "words", b.ledger())
+    replica = Replica(R1, True, View(b.NOW, b.facts(R1), blocked=Failure(Reason.SERVICE_CONFLICT, "x")), finding)
+    decision = Decision(replicas=(replica,))
+    assert with_results(decision, [Result(b.name(DSD, 1), Launch(R1), ResultKind.DONE)], PLAN, LATER) == decision
