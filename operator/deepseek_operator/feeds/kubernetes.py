@@ -23,7 +23,6 @@ RETRY_S: Final = 2.0
 
 class _Reader(Protocol):
     async def list_all(self, kind: str, namespaces: tuple[str, ...]) -> tuple[list[dict[str, Any]], str]: ...
-    async def namespace(self, name: str) -> dict[str, Any] | None: ...
 
 
 class KubernetesFeed:

@@ -9,7 +9,6 @@ from deepseek_operator.kube.errors import KubeDeniedError, KubeNotFoundError
 from deepseek_operator.kube.resources import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
-    NAMESPACES,
     PODS,
     SECRETS,
     SELECTORS,
@@ -59,13 +58,6 @@ class KubeReader:
             versions.append(str(page["metadata"].get("resourceVersion", "")))
         return found, min(versions, key=lambda version: int(version) if version.isdigit() else 0)
 
-    async def namespace(self, name: str) -> dict[str, Any] | None:
-        """Return a namespace, or None if it is gone or may not be read."""
-        try:
-            return await self._client.request("GET", NAMESPACES.path(None, name))
-        except (KubeNotFoundError, KubeDeniedError):
-            return None
-
     async def missing_secret(self, namespace: str, reference: SecretKeyRef) -> str | None:
         """Return a sentence if a Secret or its key cannot be used. Its values are not kept."""
         try:
@@ -81,6 +73,15 @@ class KubeReader:
         return None
 
     async def secret_value(self, namespace: str, reference: SecretKeyRef) -> str:
-        """Return the value of a key of a Secret, for a machine that no kubelet serves."""
+        """Return the value of a key of a Secret, for a machine that no kubelet serves.
+
+        Raises
+        ------
+        KubeNotFoundError
+            The Secret or its key is gone, although it was there when the launch was decided.
+        """
         secret = await self._client.request("GET", SECRETS.path(namespace, reference.name))
-        return base64.b64decode((secret.get("data") or {})[reference.key]).decode()
+        data = secret.get("data") or {}
+        if reference.key not in data:
+            raise KubeNotFoundError(f"Secret {reference.name} has no key {reference.key} any more")
+        return base64.b64decode(data[reference.key]).decode()

@@ -12,7 +12,6 @@ __all__ = [
     "FIELD_MANAGER",
     "LEASES",
     "MANAGED_BY",
-    "NAMESPACES",
     "PODS",
     "SECRETS",
     "SELECTORS",
@@ -43,7 +42,6 @@ PODS: Final = Resource("/api/v1", "pods")
 SERVICES: Final = Resource("/api/v1", "services")
 SERVICE_ACCOUNTS: Final = Resource("/api/v1", "serviceaccounts")
 SECRETS: Final = Resource("/api/v1", "secrets")
-NAMESPACES: Final = Resource("/api/v1", "namespaces")
 ENDPOINT_SLICES: Final = Resource("/apis/discovery.k8s.io/v1", "endpointslices")
 EVENTS: Final = Resource("/apis/events.k8s.io/v1", "events")
 LEASES: Final = Resource("/apis/coordination.k8s.io/v1", "leases")

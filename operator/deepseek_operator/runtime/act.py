@@ -114,7 +114,7 @@ class Actor:
     kubernetes_context: str | None = None
 
     def __post_init__(self) -> None:
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[Result]] = set()
         self._accounts: set[str] = set()
 
     def close(self) -> None:
@@ -176,13 +176,9 @@ class Actor:
         done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
         if done:
             return task.result()
-        background = asyncio.create_task(self._finish(task))
-        self._background.add(background)
-        background.add_done_callback(self._background.discard)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
         return Result(name, action, ResultKind.UNANSWERED, f"no answer within {PATIENCE_S:g} s")
-
-    async def _finish(self, task: "asyncio.Task[Result]") -> None:
-        await task
 
     async def _clear(self, world: World, name: ClusterName, action: ClearRemains) -> Result:
         metadata = world.deployment.metadata

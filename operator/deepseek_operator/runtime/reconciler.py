@@ -20,7 +20,7 @@ from deepseek_operator.reconcile.actions import AddFinalizer
 from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.endpoint import about_to_be_asked
 from deepseek_operator.reconcile.events import EventNote, notes
-from deepseek_operator.reconcile.results import with_results
+from deepseek_operator.reconcile.results import Result, with_results
 from deepseek_operator.reconcile.status import compute_status, dump_status, without_words
 from deepseek_operator.runtime.act import Actor
 from deepseek_operator.runtime.slots import LaunchSlots
@@ -83,14 +83,16 @@ class Reconciler:
         for question in decision.asks:
             self.questions.ask(question)
 
-        errors = await self._publish(world, decision)
+        errors: list[BaseException] = [*await self._publish(world, decision)]
         if decision.finalizer is not None:
             await self.actor.finalizer(world, decision.finalizer)
         planned = plan if isinstance(plan, Planned) else None
-        results = await asyncio.gather(
-            *(self.actor.act(world, planned, name, action) for name, action in decision.actions)
+        ended = await asyncio.gather(
+            *(self.actor.act(world, planned, name, action) for name, action in decision.actions), return_exceptions=True
         )
-        decision = with_results(decision, results, planned, self.clock())
+        # What went wrong with one replica must not make the operator forget what was done for another.
+        decision = with_results(decision, [one for one in ended if isinstance(one, Result)], planned, self.clock())
+        errors += [one for one in ended if isinstance(one, BaseException)]
         if decision.released:
             await self._announce_abandoned(world, decision)
             return
