@@ -21,6 +21,7 @@ from typing import Any, Final, Self, TypeVar
 import yaml
 from aiohttp import web
 
+from tests.fakes.listener import Listener
 from tests.fakes.nodes import Engines, Pods, Wanted
 from tests.fakes.payloads import ENDED, Cluster, Failed, Request
 
@@ -31,6 +32,7 @@ _TASK_KEYS: Final = frozenset(
     {"name", "num_nodes", "resources", "run", "setup", "envs", "secrets", "config", "workdir", "file_mounts"}
 )
 _OLDEST_API_VERSION: Final = 24
+_REQUESTS_KEPT: Final = 5000
 _DAEMON: Final = Request("skypilot-status-refresh-daemon", "sky.status-refresh", None, status="RUNNING")
 
 
@@ -80,6 +82,8 @@ class FakeSkyPilot:
         Deployments whose engines run and never answer.
     populations
         Names of the clusters that existed, noted at each change.
+    engines
+        What answers for the engines; a listener for all of them where there are many.
     """
 
     pods: Pods | None = None
@@ -95,6 +99,7 @@ class FakeSkyPilot:
     requests: dict[str, Request] = field(default_factory=dict)
     slow_engines: set[str] = field(default_factory=set)
     populations: list[frozenset[str]] = field(default_factory=list)
+    engines: Engines | Listener = field(default_factory=Engines)
     _faults: list[tuple[str, _Fault]] = field(default_factory=list)
     _crashes: dict[str, _Crash] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -105,7 +110,6 @@ class FakeSkyPilot:
     def __enter__(self) -> Self:
         """Start in a thread of its own; return once it listens."""
         self._loop = asyncio.new_event_loop()
-        self._engines = Engines()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake-skypilot", daemon=True)
         self._thread.start()
         self.start()
@@ -114,7 +118,7 @@ class FakeSkyPilot:
     def __exit__(self, *_: object) -> None:
         """Stop listening and end the thread; pods stay as they are."""
         self.stop()
-        self._in_loop(self._engines.stop_all())
+        self._in_loop(self.engines.stop_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
@@ -177,13 +181,13 @@ class FakeSkyPilot:
         """Let an engine stop answering while its job runs."""
         cluster = self.clusters[name]
         if cluster.address is not None:
-            self._in_loop(self._engines.stop(*cluster.address))
+            self._in_loop(self.engines.stop(*cluster.address))
 
     def unsilence(self, name: str) -> None:
         """Let it answer again."""
         cluster = self.clusters[name]
         if cluster.address is not None:
-            self._in_loop(self._engines.start(*cluster.address))
+            self._in_loop(self.engines.start(*cluster.address))
 
     # --- what happened -------------------------------------------------------------------------------------------
 
@@ -281,9 +285,17 @@ class FakeSkyPilot:
                 request.end("SUCCEEDED", value)
 
         self.requests[request.id] = request
+        if len(self.requests) > _REQUESTS_KEPT:
+            self._forget_oldest()
         request.task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(request.task)
         request.task.add_done_callback(self._tasks.discard)
+
+    def _forget_oldest(self) -> None:
+        """Forget half of the requests that have ended, as the real server does after hours."""
+        ended = [request.id for request in self.requests.values() if request.status in ENDED]
+        for request_id in ended[: len(ended) // 2]:
+            del self.requests[request_id]
 
     @staticmethod
     async def _health(_: web.Request) -> web.Response:
@@ -388,7 +400,7 @@ class FakeSkyPilot:
         if crash is not None:
             cluster.end_job(crash.status, crash.log)
         elif cluster.address is not None and not _any_belongs(cluster.name, self.slow_engines):
-            await self._engines.start(*cluster.address)
+            await self.engines.start(*cluster.address)
 
     async def _down(self, _: Request, body: dict[str, Any]) -> None:
         cluster = self._known(body["cluster_name"])
@@ -413,7 +425,7 @@ class FakeSkyPilot:
 
     async def _remove(self, cluster: Cluster) -> None:
         if cluster.address is not None:
-            await self._engines.stop(*cluster.address)
+            await self.engines.stop(*cluster.address)
         if self.pods is not None:
             await self.pods.delete(cluster.wanted.namespace, cluster.wanted.on_cloud)
         self.clusters.pop(cluster.name, None)

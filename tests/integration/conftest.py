@@ -1,16 +1,13 @@
 """The cluster, the operator's own identity, and stages. Everything made here is removed again, leftovers included."""
 
-import base64
-import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import pytest
-import yaml
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.types import PatchType
@@ -21,7 +18,10 @@ from tests.cluster.providers import DEFAULT_NAME
 from tests.fakes.nodes import Pods
 from tests.fakes.skypilot import FakeSkyPilot
 from tests.integration.network import Reachable, engine_addresses
-from tests.integration.stage import History, OperatorProcess, Stage, until
+from tests.integration.stage import History, Stage, until
+from tests.system.audit import Audit
+from tests.system.identity import operator_identity
+from tests.system.process import OperatorProcess
 from tests.system.resources import DeploymentResource
 
 PREFIX: Final = "dsd-int-"
@@ -184,31 +184,8 @@ def operator_kubeconfig(
     cluster: Cluster, audit_start: int, namespaces: None, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Kubeconfig of the operator's own identity: the chart's ServiceAccount, with the chart's rights and no others."""
-    templates = ("rbac.yaml", "serviceaccount.yaml")
-    watched = f"watchNamespaces={{{SHARED},{ALONE}}}"
-    flags = [f"--namespace={SYSTEM}", "--set", watched, *(f"--show-only=templates/{name}" for name in templates)]
-    chart = ROOT / "charts/deepseek-operator"
-    rendered = subprocess.run(
-        [cluster.bin_dir / "helm", "template", RELEASE, chart, *flags], capture_output=True, text=True, check=True
-    )
-    kubectl("apply", "-f", "-", stdin=rendered.stdout)
-    token = kubectl("create", "token", ACCOUNT, f"--namespace={SYSTEM}", "--duration=2h").strip()
-    admin = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]
-    if "certificate-authority" in admin:
-        authority = Path(admin.pop("certificate-authority")).read_bytes()
-        admin["certificate-authority-data"] = base64.b64encode(authority).decode()
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "test", "cluster": admin}],
-        "users": [{"name": "operator", "user": {"token": token}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "operator", "namespace": SYSTEM}}],
-        "current-context": "test",
-    }
     path = tmp_path_factory.mktemp("identity") / "operator.kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    path.chmod(0o600)
-    return path
+    return operator_identity(cluster, kubectl, RELEASE, SYSTEM, (SHARED, ALONE), path)
 
 
 @pytest.fixture(scope="session")
@@ -278,37 +255,9 @@ def alone(
     yield from _stage(ALONE, cluster, client, kubectl, operator_kubeconfig, pods, log)
 
 
-class Audit:
-    """What the operator's identity asked the API server."""
-
-    def __init__(self, log: Path, start: int) -> None:
-        self._log, self._start = log, start
-        self._user = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
-
-    def now(self) -> int:
-        """Return a mark to read from."""
-        return self._log.stat().st_size
-
-    def entries(self, since: int | None = None) -> list[dict[str, Any]]:
-        """Return the entries after a mark, or of the whole run."""
-        with self._log.open("rb") as log:
-            log.seek(self._start if since is None else since)
-            lines = [line for line in log if self._user.encode() in line and line.endswith(b"\n")]
-        entries = [json.loads(line) for line in lines]
-        return [entry for entry in entries if entry["user"]["username"] == self._user]
-
-    def writes(self, since: int, namespace: str) -> list[str]:
-        """Return what was written in a namespace after a mark."""
-        return [
-            f"{entry['verb']} {entry['requestURI']}"
-            for entry in self.entries(since)
-            if entry["verb"] not in ("get", "list", "watch") and f"/{namespace}/" in entry["requestURI"]
-        ]
-
-
 @pytest.fixture(scope="session")
 def audit(cluster: LocalCluster, audit_start: int) -> Audit:
     """The API server's audit log of this run."""
     if not cluster.layout.audit_log.exists():
         pytest.skip("the cluster was made with --no-audit")
-    return Audit(cluster.layout.audit_log, audit_start)
+    return Audit(cluster.layout.audit_log, f"system:serviceaccount:{SYSTEM}:{ACCOUNT}", audit_start)

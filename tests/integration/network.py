@@ -23,24 +23,28 @@ def _all(layout: Layout) -> IPv4Network:
 
 
 class Reachable:
-    """Makes the addresses reachable for as long as it is entered."""
+    """Makes the addresses reachable for as long as it is entered.
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+    Parameters
+    ----------
+    network
+        Other addresses than those that :func:`engine_addresses` hands out.
+    """
+
+    def __init__(self, layout: Layout, network: IPv4Network | None = None) -> None:
+        self.layout, self._network = layout, str(network or _all(layout))
         identity = Identity.load(layout.run / "init.json")
         assert identity is not None, "the local cluster runs"
         self._node = ["nsenter", f"--net=/proc/{identity.pid}/ns/net", "ip", "route"]
 
     def __enter__(self) -> Self:
-        network = str(_all(self.layout))
-        _run(["ip", "route", "replace", "local", network, "dev", "lo"])
-        _run([*self._node, "replace", network, "via", str(self.layout.host_ip)])
+        _run(["ip", "route", "replace", "local", self._network, "dev", "lo"])
+        _run([*self._node, "replace", self._network, "via", str(self.layout.host_ip)])
         return self
 
     def __exit__(self, *_: object) -> None:
-        network = str(_all(self.layout))
-        _run([*self._node, "delete", network])
-        _run(["ip", "route", "delete", "local", network, "dev", "lo"])
+        _run([*self._node, "delete", self._network])
+        _run(["ip", "route", "delete", "local", self._network, "dev", "lo"])
 
 
 def _run(command: list[str]) -> None:

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from tests.integration.conftest import Audit
 from tests.integration.stage import Stage, condition, until
+from tests.system.audit import Audit
 
 QUIET_S = 20.0
 CALM_S = 3.0

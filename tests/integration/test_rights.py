@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.integration.conftest import Audit
 from tests.integration.stage import Stage
+from tests.system.audit import Audit
 
 
 @pytest.mark.last

@@ -1,25 +1,11 @@
 """Building blocks shared by every model of the API."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WithJsonSchema,
-    field_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-__all__ = ["LENIENT", "CelRule", "IntOrString", "SpecModel", "StatusModel", "rules"]
-
-
-LENIENT: Final = {"lenient": True}
-"""Validation context in which a :class:`StatusModel` replaces unreadable values by their defaults."""
+__all__ = ["CelRule", "IntOrString", "SpecModel", "StatusModel", "rules", "without_unreadable"]
 
 
 class SpecModel(BaseModel):
@@ -31,22 +17,31 @@ class SpecModel(BaseModel):
 class StatusModel(BaseModel):
     """Base of what the operator writes.
 
-    An older operator can start on a status that a newer one wrote: unknown fields are ignored, and with
-    :data:`LENIENT` as validation context a value that cannot be read becomes the field's default.
+    An older operator can start on a status that a newer one wrote: unknown fields are ignored, and
+    :func:`without_unreadable` takes out what this version cannot read.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
-    @field_validator("*", mode="wrap")
-    @classmethod
-    def _default_if_unreadable(cls, value: Any, read: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        try:
-            return read(value)
-        except ValidationError:
-            declared = cls.model_fields[info.field_name] if info.field_name is not None else None
-            if info.context is not LENIENT or declared is None or declared.is_required():
-                raise
-            return declared.get_default(call_default_factory=True)
+
+def without_unreadable(value: Any, place: tuple[int | str, ...]) -> Any:
+    """Return a copy of a JSON value without what stands at ``place``, so that its default is used instead.
+
+    Where nothing stands there, because a required field is missing, the value that misses it is left out. A place that
+    leads through something else than fields and items ends where the last of those does.
+    """
+    if not place:
+        return None
+    first, rest = place[0], place[1:]
+    if isinstance(value, dict) and first in value:
+        inner = without_unreadable(value[first], rest)
+        return {
+            key: inner if key == first else kept for key, kept in value.items() if key != first or inner is not None
+        }
+    if isinstance(value, list) and isinstance(first, int) and first < len(value):
+        inner = without_unreadable(value[first], rest)
+        return [*value[:first], *([] if inner is None else [inner]), *value[first + 1 :]]
+    return None
 
 
 def _to_str(value: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from deepseek_operator.api.base import LENIENT
+from deepseek_operator.api.base import without_unreadable
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec, Model
 from deepseek_operator.api.status import DeepSeekDeploymentStatus
 
@@ -86,18 +86,23 @@ class DeepSeekDeployment(BaseModel):
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> "DeepSeekDeployment":
-        """Return the typed object of what the API server sent.
+        """Return the typed object of what the API server sent, without what is unreadable in its status.
 
         Raises
         ------
         InvalidObjectError
             With one ``field: problem`` for each field that does not fit.
         """
-        try:
-            return cls.model_validate(body, context=LENIENT)
-        except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise InvalidObjectError(problems) from error
+        while True:
+            try:
+                return cls.model_validate(body)
+            except ValidationError as error:
+                found = error.errors()
+                if places := [each["loc"] for each in found if each["loc"][0] == "status"]:
+                    body = without_unreadable(body, places[0])
+                    continue
+                problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
+                raise InvalidObjectError(problems) from error
 
     @classmethod
     def parse_leniently(cls, body: dict[str, Any]) -> "tuple[DeepSeekDeployment, str]":

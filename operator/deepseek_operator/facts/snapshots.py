@@ -50,6 +50,8 @@ class Snapshots(Generic[K]):
         self._fact: Fact[None] = NOT_ASKED
         self._seen: dict[str, Seen] = {}
         self._by_prefix: dict[str, list[ClusterName]] = {}
+        self._running: frozenset[str] = frozenset()
+        self._without_worker: frozenset[str] = frozenset()
         self._sequence = 0
         self._acted: dict[str, _Acted[K]] = {}
         self._acted_of: dict[K, set[str]] = {}
@@ -76,6 +78,7 @@ class Snapshots(Generic[K]):
         after = {name: Seen(clusters.get(name), requests.get(name, ())) for name in names}
         before, self._seen = self._seen, after
         changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+        self._running, self._without_worker = _launches(after)
         self._by_prefix = {}
         for parsed in filter(None, map(parse_cluster_name, names)):
             self._by_prefix.setdefault(parsed.uid, []).append(parsed)
@@ -141,12 +144,18 @@ class Snapshots(Generic[K]):
 
     def launches(self) -> tuple[frozenset[str], frozenset[str]]:
         """Return the names of launches in flight, and those of them that have no worker yet."""
-        running = {name for name, acted in self._acted.items() if acted.launch}
-        waiting = set()
-        for name, seen in self._seen.items():
-            for request in seen.requests:
-                if request.kind in (RequestKind.LAUNCH, RequestKind.EXEC):
-                    running.add(name)
-                    if request.state is RequestState.PENDING:
-                        waiting.add(name)
-        return frozenset(running), frozenset(waiting)
+        sent = {name for name, acted in self._acted.items() if acted.launch}
+        return self._running | sent, self._without_worker
+
+
+def _launches(seen: Mapping[str, Seen]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of the launches that a snapshot shows, and those of them that have no worker."""
+    found = [
+        (name, request.state)
+        for name, each in seen.items()
+        for request in each.requests
+        if request.kind in (RequestKind.LAUNCH, RequestKind.EXEC)
+    ]
+    return frozenset(name for name, _ in found), frozenset(
+        name for name, state in found if state is RequestState.PENDING
+    )

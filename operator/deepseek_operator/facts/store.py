@@ -17,6 +17,7 @@ probes               address -> probe                    feeds.probes
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.status import DeepSeekDeploymentStatus
 from deepseek_operator.api.v1alpha1 import LABEL_UID, DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Fact, Known, Probe, Unknown
-from deepseek_operator.facts.names import ClusterName, belongs_to, parse_cluster_name, uid_prefix
+from deepseek_operator.facts.names import ClusterName, belongs_to, parse_cluster_name, revision_of, uid_prefix
 from deepseek_operator.facts.owned import Owned, OwnedFact, OwnedObjects
 from deepseek_operator.facts.skypilot import SkyPilotCluster, SkyPilotRequest
 from deepseek_operator.facts.snapshots import Snapshots
@@ -39,6 +40,15 @@ SECRET_MAX_AGE_S: Final = 60.0
 """Seconds for which the answer that a Secret exists is used."""
 
 
+@dataclass(frozen=True)
+class _Object:
+    """A deployment, what is wrong with its spec, and the revision that this asks for."""
+
+    deployment: DeepSeekDeployment
+    problem: str
+    revision: str
+
+
 class Store:
     """Facts about all deployments.
 
@@ -50,7 +60,7 @@ class Store:
 
     def __init__(self, wake: Callable[[Key], None]) -> None:
         self._wake = wake
-        self._objects: dict[Key, tuple[DeepSeekDeployment, str]] = {}
+        self._objects: dict[Key, _Object] = {}
         self._keys_by_uid: dict[str, Key] = {}
         self._keys_by_prefix: dict[str, set[Key]] = {}
         self._owned = OwnedObjects()
@@ -78,9 +88,11 @@ class Store:
         deployment, problem = DeepSeekDeployment.parse_leniently(dict(body))
         key, uid = deployment.key, deployment.metadata.uid
         before = self._objects.get(key)
-        if before is not None and before[0].metadata.uid != uid:
-            self._drop_index(key, before[0])
-        self._objects[key] = (deployment, problem)
+        if before is not None and before.deployment.metadata.uid != uid:
+            self._drop_index(key, before.deployment)
+        same_spec = before is not None and before.deployment.spec == deployment.spec
+        revision = before.revision if before is not None and same_spec else revision_of(deployment.spec)
+        self._objects[key] = _Object(deployment, problem, revision)
         self._keys_by_uid[uid] = key
         self._keys_by_prefix.setdefault(uid_prefix(uid), set()).add(key)
         if wake:
@@ -89,9 +101,9 @@ class Store:
     def drop_deployment(self, key: Key, uid: str = "") -> None:
         """Forget a deployment that is gone, unless another one of its name has come since."""
         known = self._objects.get(key)
-        if known is None or (uid and known[0].metadata.uid != uid):
+        if known is None or (uid and known.deployment.metadata.uid != uid):
             return
-        self._drop_index(key, known[0])
+        self._drop_index(key, known.deployment)
         del self._objects[key]
         self._owned.forget("deployments", *key)
         self._wake(key)
@@ -185,7 +197,7 @@ class Store:
     def names(self, key: Key) -> frozenset[str]:
         """Return the names of a deployment that SkyPilot knows or was asked about."""
         known = self._objects.get(key)
-        seen = self._seen_names(known[0]) if known is not None else ()
+        seen = self._seen_names(known.deployment) if known is not None else ()
         return frozenset({*map(str, seen), *self._skypilot.acted_names(key)})
 
     def orphans(self, user: str) -> tuple[str, ...]:
@@ -206,7 +218,7 @@ class Store:
     def stored_status(self, key: Key) -> DeepSeekDeploymentStatus | None:
         """Return the status as the API server has it; None if the deployment is gone."""
         known = self._objects.get(key)
-        return known[0].status if known is not None else None
+        return known.deployment.status if known is not None else None
 
     # --- questions and probes ----------------------------------------------------------------------------------------
 
@@ -258,7 +270,7 @@ class Store:
         known = self._objects.get(key)
         if known is None:
             return None
-        deployment, problem = known
+        deployment = known.deployment
         uid, status = self._unsaved.get(key, ("", deployment.status))
         if uid == deployment.metadata.uid:
             deployment = deployment.model_copy(update={"status": status})
@@ -266,7 +278,8 @@ class Store:
         return World(
             now=now,
             deployment=deployment,
-            unreadable=problem,
+            revision=known.revision,
+            unreadable=known.problem,
             namespace_terminating=key[0] in self._terminating,
             skypilot=self._skypilot.fact,
             replicas={name: self._replica(name, owned) for name in self._names(deployment, key, owned)},
@@ -324,7 +337,7 @@ class Store:
         if parsed is None:
             return ()
         candidates = self._keys_by_prefix.get(parsed.uid, ())
-        return tuple(key for key in candidates if belongs_to(parsed, self._objects[key][0]))
+        return tuple(key for key in candidates if belongs_to(parsed, self._objects[key].deployment))
 
     def _seen_names(self, deployment: DeepSeekDeployment) -> tuple[ClusterName, ...]:
         names = self._skypilot.names(uid_prefix(deployment.metadata.uid))

@@ -78,6 +78,8 @@ class World:
 
     Attributes
     ----------
+    revision
+        What the spec asks for; see :func:`~deepseek_operator.facts.names.revision_of`.
     unreadable
         What is wrong with a spec that this version cannot read; empty if nothing is.
     namespace_terminating
@@ -98,6 +100,7 @@ class World:
 
     now: datetime
     deployment: DeepSeekDeployment
+    revision: str
     unreadable: str = ""
     namespace_terminating: bool = False
     skypilot: Fact[None] = NOT_ASKED

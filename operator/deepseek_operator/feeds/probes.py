@@ -151,7 +151,8 @@ class Prober:
     def _schedule(self, address: Address, watched: _Watched, seconds: float) -> None:
         watched.due = asyncio.get_running_loop().time() + seconds
         heapq.heappush(self._heap, (watched.due, next(self._ids), address))
-        self._wake.set()
+        if self._heap[0][0] == watched.due:
+            self._wake.set()
 
     async def _probe(self, address: Address, watched: _Watched) -> None:
         expected = watched.target.trusted if watched.probe is None else watched.probe.healthy

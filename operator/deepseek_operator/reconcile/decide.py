@@ -21,7 +21,7 @@ from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, FINALIZER
 from deepseek_operator.engines import get_engine
 from deepseek_operator.facts.base import Address, Fact, Failure, Known, ProbeTarget
 from deepseek_operator.facts.clock import elapsed
-from deepseek_operator.facts.names import ClusterName, cluster_name, revision_of
+from deepseek_operator.facts.names import ClusterName, cluster_name
 from deepseek_operator.facts.world import Question, QuestionKind, ReplicaFacts, Seen, World
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Action, AddFinalizer, RemoveFinalizer
@@ -104,7 +104,7 @@ def decide(world: World, plan: Planned | Refused, *, launches_waiting: bool = Fa
         return Decision()
 
     planned = plan if isinstance(plan, Planned) else None
-    revision = revision_of(deployment.spec)
+    revision = world.revision
     ledgers = {instance.name: instance.ledger for instance in deployment.status.instances}
     views = {
         name: look(world, facts, ledgers.get(str(name), Ledger()), planned, current=name.runs(revision))
@@ -113,7 +113,8 @@ def decide(world: World, plan: Planned | Refused, *, launches_waiting: bool = Fa
     wanted = 0 if deployment.spec.suspend or deployment.deleting else deployment.spec.replicas
     complete = sum(view.serving and name.runs(revision) for name, view in views.items()) >= wanted
     blocked, asks = _blocked(world, plan, complete=complete)
-    views = {name: replace(view, blocked=blocked, launches_waiting=launches_waiting) for name, view in views.items()}
+    if blocked is not None or launches_waiting:
+        views = {name: replace(v, blocked=blocked, launches_waiting=launches_waiting) for name, v in views.items()}
     rollout = _rollout(world, views, revision, may_add=planned is not None)
     replicas = _find(world, views, rollout, revision, planned, blocked, launches_waiting)
     replicas = tuple(_shown(replica, deployment.status) for replica in replicas)
@@ -200,7 +201,9 @@ def _find(
 ) -> tuple[Replica, ...]:
     replicas = []
     for name in rollout.keep:
-        view = replace(views[name], may_launch=name in rollout.launchable or views[name].exists)
+        view = views[name]
+        if name not in rollout.launchable and not view.exists:
+            view = replace(view, may_launch=False)
         replicas.append(Replica(name, True, view, want(view)))
     for ordinal in rollout.add:
         name = cluster_name(world.deployment, revision, ordinal)

@@ -26,7 +26,7 @@ class WorkQueue:
     def __init__(self) -> None:
         self._urgent: OrderedDict[Key, float] = OrderedDict()
         self._polled: OrderedDict[Key, float] = OrderedDict()
-        self._available = asyncio.Event()
+        self._available = asyncio.Semaphore(0)  # counts the keys that wait: each of them wakes one worker, not all
         self._working: set[Key] = set()
         self._again: dict[Key, bool] = {}
         self._failures: dict[Key, int] = {}
@@ -58,9 +58,11 @@ class WorkQueue:
             return
         if key in self._urgent or (key in self._polled and not urgent):
             return
-        since = self._polled.pop(key, asyncio.get_running_loop().time())
-        (self._urgent if urgent else self._polled)[key] = since
-        self._available.set()
+        if key in self._polled:
+            self._urgent[key] = self._polled.pop(key)
+            return
+        (self._urgent if urgent else self._polled)[key] = asyncio.get_running_loop().time()
+        self._available.release()
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Ask for a pass of ``key`` in ``seconds``, unless an earlier one is asked for already."""
@@ -69,13 +71,12 @@ class WorkQueue:
             return
         self._due[key] = due
         heapq.heappush(self._heap, (due, next(self._ids), key))
-        self._changed.set()
+        if self._heap[0][0] == due:
+            self._changed.set()
 
     async def take(self) -> Key:
         """Return the next key; :meth:`done` or :meth:`failed` must follow."""
-        while not len(self):
-            self._available.clear()
-            await self._available.wait()
+        await self._available.acquire()
         key, _ = (self._urgent or self._polled).popitem(last=False)
         self._working.add(key)
         return key

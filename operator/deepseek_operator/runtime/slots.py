@@ -41,9 +41,10 @@ class LaunchSlots:
 
     def others_wait(self, key: Key) -> bool:
         """Return whether launches of other deployments wait for a slot or a worker."""
+        if any(owner != key for owner in self._waiting.values()):
+            return True
         _, without_worker = self._store.launches()
-        own = self._store.names(key)
-        return any(owner != key for owner in self._waiting.values()) or bool(without_worker - own)
+        return bool(without_worker and without_worker - self._store.names(key))
 
     def release(self) -> None:
         """Wake those whose turn has come. Called after each snapshot."""

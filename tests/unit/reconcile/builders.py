@@ -121,6 +121,7 @@ def world(of: DeepSeekDeployment, *replicas: ReplicaFacts, **fields: Any) -> Wor
     base = World(
         now=NOW,
         deployment=of,
+        revision=revision_of(of.spec),
         skypilot=Known(None, NOW),
         replicas={one.name: one for one in replicas},
         service=service(),

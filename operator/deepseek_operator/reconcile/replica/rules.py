@@ -14,7 +14,7 @@ __all__ = ["leave", "want"]
 
 def want(view: View) -> Finding:
     """Return what a wanted replica is, and what brings it nearer to serving."""
-    view = replace(view, ledger=advance(view, wanted=True))
+    view = _advanced(view, wanted=True)
     if view.serving:
         message = f"answers at {view.address}"
         if view.health is Health.UNKNOWN:
@@ -30,10 +30,15 @@ def want(view: View) -> Finding:
 
 def leave(view: View) -> Finding | None:
     """Return what takes a replica away that is no longer wanted; None when nothing is left of it."""
-    view = replace(view, ledger=advance(view, wanted=False))
+    view = _advanced(view, wanted=False)
     if gone(view):
         return None
     for rule, _ in LEAVING:
         if (finding := rule(view)) is not None:
             return finding
     return None
+
+
+def _advanced(view: View, *, wanted: bool) -> View:
+    ledger = advance(view, wanted=wanted)
+    return view if ledger is view.ledger else replace(view, ledger=ledger)

@@ -1,0 +1,1 @@
+"""What a thousand deployments cost: ``python -m tests.bench.scale --help``."""

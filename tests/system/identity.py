@@ -1,0 +1,54 @@
+"""The operator's own identity: the chart's ServiceAccount, with the chart's rights and no others."""
+
+import base64
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+
+from tests.cluster import Cluster
+
+__all__ = ["operator_identity"]
+
+CHART = Path(__file__).parents[2] / "charts" / "deepseek-operator"
+
+
+def operator_identity(
+    cluster: Cluster, kubectl: Callable[..., str], release: str, system: str, watched: Sequence[str], path: Path
+) -> Path:
+    """Create the account that a release has, and write a kubeconfig that uses it.
+
+    Parameters
+    ----------
+    system
+        Namespace of the release; it must exist.
+    watched
+        Namespaces in which the operator gets rights.
+    path
+        Where the kubeconfig is written.
+    """
+    templates = ("rbac.yaml", "serviceaccount.yaml")
+    namespaces = f"watchNamespaces={{{','.join(watched)}}}"
+    flags = [f"--namespace={system}", "--set", namespaces, *(f"--show-only=templates/{name}" for name in templates)]
+    rendered = subprocess.run(
+        [cluster.bin_dir / "helm", "template", release, CHART, *flags], capture_output=True, text=True, check=True
+    )
+    kubectl("apply", "-f", "-", stdin=rendered.stdout)
+    account = f"{release}-deepseek-operator"
+    token = kubectl("create", "token", account, f"--namespace={system}", "--duration=2h").strip()
+    admin = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]
+    if "certificate-authority" in admin:
+        authority = Path(admin.pop("certificate-authority")).read_bytes()
+        admin["certificate-authority-data"] = base64.b64encode(authority).decode()
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": admin}],
+        "users": [{"name": "operator", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "operator", "namespace": system}}],
+        "current-context": "test",
+    }
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(config))
+    return path
