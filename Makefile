@@ -10,7 +10,7 @@ RUN := $(UV) run --frozen --no-sync
 CLUSTER := $(RUN) python -m tests.cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint unit simulation mutants contract integration e2e traffic test on-the-cluster demo run bench-launch bench crds images cluster-up clean-cluster clean
+.PHONY: help install lint unit simulation mutants contract integration e2e traffic test on-the-cluster demo run bench-launch bench-scale bench crds images cluster-up clean-cluster clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -30,7 +30,7 @@ lint: install ## ruff, mypy, import-linter
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
-	$(RUN) mypy --package tests.cluster --package tests.system --package tests.simulation --package tests.mutants
+	$(RUN) mypy --package tests.cluster --package tests.system --package tests.simulation --package tests.mutants --package tests.bench
 	$(RUN) lint-imports
 
 unit: install ## Tests without a cluster, under a minute
@@ -74,6 +74,9 @@ run: install ## The operator on this machine, against KUBECONFIG and a SkyPilot 
 
 bench-launch: cluster-up ## apply to Ready, against the same task launched by hand
 	$(RUN) python -m tests.bench.launch
+
+bench-scale: cluster-up ## What 1,000 deployments cost, beside goals and KubeRay (N=1000, RUNS=1; 15 min a run)
+	$(RUN) python -m tests.bench.scale -n $(or $(N),1000) --runs $(or $(RUNS),1)
 
 bench: install ## Plans per second
 	$(RUN) python -m tests.bench.planning

@@ -54,7 +54,7 @@ class SimulatedKubernetes:
         self.watchers: list[Callable[[str, str, Body], None]] = []
         self.pod_removed: Callable[[Body], None] = lambda body: None
         self.writes: list[tuple[str, str]] = []
-        self.reads = 0
+        self.reads: list[tuple[str, str]] = []
 
     # --- what everybody else does ------------------------------------------------------------------------------------
 
@@ -150,7 +150,7 @@ class SimulatedKubernetes:
         if self.away:
             raise KubeUnavailableError("the Kubernetes API server does not answer: connection refused")
         if method == "GET":
-            self.reads += 1
+            self.reads.append(("GET" if name else "LIST", plural))
             return self._read(plural, namespace, name, dict(query or {}))
         if {plural, sub} & self.refused:
             raise KubeDeniedError(f"{plural} are refused by a webhook", 403)

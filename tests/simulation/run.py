@@ -183,12 +183,12 @@ class Simulation:
     async def _quiet(self) -> None:
         """Watch a settled world: nobody may write anything."""
         await asyncio.sleep(150)  # the last probes may move a condition, and a request without an answer expires
-        writes, reads = len(self.kubernetes.writes), self.kubernetes.reads
+        writes, reads = len(self.kubernetes.writes), len(self.kubernetes.reads)
         await asyncio.sleep(QUIET_S)
         if new := self.kubernetes.writes[writes:]:
             self.promises.broken("P5-writes", str(new[:5]))
-        if self.kubernetes.reads - reads > 4:  # one list of each kind
-            self.promises.broken("P5-reads", str(self.kubernetes.reads - reads))
+        if len(new := self.kubernetes.reads[reads:]) > 4:  # one list of each kind
+            self.promises.broken("P5-reads", str(new))
         if words := self.promises.unfinished():
             self.promises.broken("not-settled", words)
 

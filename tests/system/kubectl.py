@@ -18,7 +18,7 @@ class CommandError(Exception):
 
 @dataclass(frozen=True)
 class Kubectl:
-    """kubectl and helm of one cluster."""
+    """kubectl and helm of one cluster. Without a namespace, that of each object counts."""
 
     kubeconfig: Path
     bin_dir: Path
@@ -51,7 +51,8 @@ class Kubectl:
         return json.loads(text)["items"] if text.strip() else []
 
     def _run(self, program: str, *args: str, stdin: str | None, timeout: float) -> str:
-        command = [str(self.bin_dir / program), "--namespace", self.namespace, *args]
+        within = [f"--namespace={self.namespace}"] if self.namespace else []
+        command = [str(self.bin_dir / program), *within, *args]
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
         done = subprocess.run(
             command, input=stdin, env=environment, capture_output=True, text=True, timeout=timeout, check=False

@@ -101,11 +101,21 @@ class Store:
     def drop_deployment(self, key: Key, uid: str = "") -> None:
         """Forget a deployment that is gone, unless another one of its name has come since."""
         known = self._objects.get(key)
-        if known is None or (uid and known.deployment.metadata.uid != uid):
-            return
-        self._drop_index(key, known.deployment)
-        del self._objects[key]
-        self._owned.forget("deployments", *key)
+        if known is None or not uid or known.deployment.metadata.uid == uid:
+            self._owned.forget("deployments", *key)
+        if known is not None and (not uid or known.deployment.metadata.uid == uid):
+            self._drop_object(key, known.deployment)
+
+    def drop_released(self, deployment: DeepSeekDeployment) -> None:
+        """Forget a deployment whose last finalizer was taken off, before the watch says that it is gone.
+
+        Its version is remembered until then: an event that is still on its way must not bring it back.
+        """
+        self._drop_object(deployment.key, deployment)
+
+    def _drop_object(self, key: Key, deployment: DeepSeekDeployment) -> None:
+        self._drop_index(key, deployment)
+        self._objects.pop(key, None)
         self._wake(key)
 
     def put_owned(self, kind: str, uid: str, body: Mapping[str, Any], fact: OwnedFact, *, wake: bool = True) -> None:

@@ -1,7 +1,7 @@
 """The status of a pass, from the same findings as its actions."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from deepseek_operator.api.status import Cost, DeepSeekDeploymentStatus, Instance
 from deepseek_operator.api.v1alpha1 import LABEL_UID
@@ -13,7 +13,10 @@ from deepseek_operator.reconcile.decide import Decision, Replica
 from deepseek_operator.reconcile.endpoint import endpoint_status, reachability
 from deepseek_operator.reconcile.replica.view import KUBERNETES
 
-__all__ = ["compute_status", "dump_status", "without_words"]
+__all__ = ["compute_status", "dump_status", "news"]
+
+_DETAILS: Final = frozenset({"message", "infra", "region", "accelerators", "hourlyCost", "address"})
+"""Fields of an instance and of its ledger that may be told a little later than they are known."""
 
 
 def dump_status(status: DeepSeekDeploymentStatus) -> dict[str, Any]:
@@ -24,11 +27,20 @@ def dump_status(status: DeepSeekDeploymentStatus) -> dict[str, Any]:
     return stored
 
 
-def without_words(stored: dict[str, Any]) -> dict[str, Any]:
-    """Return a stored status without its messages: what decides how soon it has to be written."""
+def news(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return what somebody waits for in a stored status, and what a new process must know: it is written at once.
+
+    Left out are messages, where a replica runs and what it costs there: they are told with the next change, or soon.
+    """
     conditions = [{**condition, "message": ""} for condition in stored.get("conditions", ())]
-    instances = [{**instance, "message": ""} for instance in stored.get("instances", ())]
-    return {**stored, "conditions": conditions, "instances": instances}
+    instances = [{key: told for key, told in one.items() if key not in _DETAILS} for one in stored.get("instances", ())]
+    for instance in instances:
+        ledger = instance.get("ledger", {})
+        instance["ledger"] = {key: kept for key, kept in ledger.items() if key not in _DETAILS}
+    return {key: told for key, told in stored.items() if key != "cost"} | {
+        "conditions": conditions,
+        "instances": instances,
+    }
 
 
 def compute_status(world: World, plan: Planned | Refused, decision: Decision) -> DeepSeekDeploymentStatus:

@@ -123,12 +123,14 @@ class Actor:
             task.cancel()
 
     async def finalizer(self, world: World, action: AddFinalizer | RemoveFinalizer) -> None:
-        """Add or remove the operator's finalizer."""
+        """Add or remove the operator's finalizer. What is released, and held by nobody else, is gone."""
         self._log(world, action)
         present = isinstance(action, AddFinalizer)
         body = await self.writer.set_finalizer(world.deployment, present=present)
-        if body:
+        if present or body.get("metadata", {}).get("finalizers"):
             self.kubernetes.put("deployments", body, wake=False)
+        else:
+            self.store.drop_released(world.deployment)
 
     async def publish(self, world: World, action: Action) -> bool:
         """Change the Service or one of its EndpointSlices; return whether it is as it should be now.

@@ -21,7 +21,7 @@ from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.endpoint import about_to_be_asked
 from deepseek_operator.reconcile.events import EventNote, notes
 from deepseek_operator.reconcile.results import Result, with_results
-from deepseek_operator.reconcile.status import compute_status, dump_status, without_words
+from deepseek_operator.reconcile.status import compute_status, dump_status, news
 from deepseek_operator.runtime.act import Actor
 from deepseek_operator.runtime.slots import LaunchSlots
 
@@ -29,8 +29,8 @@ __all__ = ["Reconciler"]
 
 log = structlog.get_logger(__name__)
 
-WORDS_S: Final = 10.0
-"""Seconds for which a status waits whose only news are its messages: SkyPilot's progress, in words."""
+DETAILS_S: Final = 10.0
+"""Seconds for which a status without news waits: SkyPilot's progress in words, or where a replica runs."""
 PROBE_S: Final = 2.0
 """Seconds for which a status waits for the first probe through a Service."""
 
@@ -134,9 +134,9 @@ class Reconciler:
             self._waiting.pop(key, None)
             return
         self.store.put_unsaved(world.deployment, after)
-        only_words = without_words(stored) == without_words(written)
+        no_news = news(stored) == news(written)
         was_ready = any(one.type == ConditionType.READY and one.status == "True" for one in before.conditions)
-        if self._may_wait(world, decision, only_words=only_words, was_ready=was_ready):
+        if self._may_wait(world, decision, no_news=no_news, was_ready=was_ready):
             return
         try:
             body = await self.actor.writer.apply_status(world.deployment, written)
@@ -147,13 +147,13 @@ class Reconciler:
         self.kubernetes.put("deployments", body, wake=False)
         await self._post(world, notes(before, after))
 
-    def _may_wait(self, world: World, decision: Decision, *, only_words: bool, was_ready: bool) -> bool:
+    def _may_wait(self, world: World, decision: Decision, *, no_news: bool, was_ready: bool) -> bool:
         """Return whether a status need not be written now, because another one follows in a moment."""
         key = world.deployment.key
         if isinstance(decision.finalizer, AddFinalizer):
             # The pass that launches comes next, unless something is in its way.
             return decision.blocked is not None and decision.blocked.reason is Reason.PLANNING
-        limit_s = WORDS_S if only_words else 0.0
+        limit_s = DETAILS_S if no_news else 0.0
         if not was_ready and about_to_be_asked(world, serving=any(replica.ready for replica in decision.replicas)):
             limit_s = PROBE_S
         since = self._waiting.setdefault(key, self.clock())

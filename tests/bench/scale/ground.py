@@ -97,10 +97,11 @@ def ground(log: Path, flags: tuple[str, ...] = ()) -> Iterator[Ground]:
     cluster = select(DEFAULT_NAME)
     if not isinstance(cluster, LocalCluster):
         raise SystemExit("needs the local cluster: the engines are addresses of this machine")
-    kubectl = Kubectl(cluster.kubeconfig, cluster.bin_dir, SYSTEM)
+    kubectl = Kubectl(cluster.kubeconfig, cluster.bin_dir, namespace="")
     client = Client(KubeConfig.from_file(cluster.kubeconfig))
-    _clear(client, kubectl)
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    kubectl("wait", "--for=condition=Established", f"crd/{api.PLURAL}.{api.GROUP}", "--timeout=30s")
+    _clear(client, kubectl)
     for name in (SYSTEM, NAMESPACE):
         kubectl("create", "namespace", name)
     addresses = Layout("dsd-bench-engines", choose_slot("dsd-bench-engines", network.is_routed)).network
@@ -133,7 +134,7 @@ def ground(log: Path, flags: tuple[str, ...] = ()) -> Iterator[Ground]:
 
 def _clear(client: Client, kubectl: Kubectl) -> None:
     """Remove what this run, or one that crashed, has left."""
-    if kubectl.get("namespace", NAMESPACE) is not None and kubectl.get("crd", f"{api.PLURAL}.{api.GROUP}") is not None:
+    if kubectl.get("namespace", NAMESPACE) is not None:
         for body in client.list(DeploymentResource, namespace=NAMESPACE):
             nobody = {"metadata": {"finalizers": None}}
             name = body["metadata"]["name"]

@@ -89,6 +89,16 @@ def test_a_deletion_is_forgotten_unless_a_new_object_has_come(store: Store, woke
     assert woken.all() == [KEY, KEY]
 
 
+def test_a_late_event_does_not_bring_back_what_was_released(store: Store) -> None:
+    store.put_deployment(body(9))
+    store.drop_released(world(store).deployment)
+    store.put_deployment(body(9))
+    assert store.world(KEY, b.NOW) is None
+    store.drop_deployment(KEY, b.UID)  # the watch has seen it go: from now on the name is free again
+    store.put_deployment(body(1))
+    assert world(store).deployment.metadata.uid == b.UID
+
+
 def test_before_the_first_snapshot_everything_of_skypilot_is_unknown(store: Store) -> None:
     store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
     found = world(store)

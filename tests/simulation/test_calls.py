@@ -1,0 +1,55 @@
+"""What one deployment costs the API server in its whole life, so that a new call in a pass fails at once."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from tests.simulation.clock import VirtualLoop, run_virtually
+from tests.simulation.run import Simulation
+from tests.simulation.schedule import Event, Schedule
+
+CREATED = Event(40, "create", "a")
+DELETED = Event(160, "delete", "a")
+LISTS = [("LIST", kind) for kind in ("deepseekdeployments", "pods", "services", "endpointslices")]
+"""Once when the operator starts, and once a quarter of an hour; never in a pass."""
+
+Calls = dict[tuple[str, str], int]
+
+
+def calls(seed: int, *events: Event) -> tuple[Calls, list[tuple[str, str]]]:
+    """Writes by kind, and reads in their order, while these things happen to a settled operator."""
+    loop = VirtualLoop()
+    simulation = Simulation(Schedule(seed, events, (0, 0)), loop, random.Random(seed))
+    run_virtually(simulation.run(), loop)
+    assert simulation.promises.found == []
+    return dict(Counter(simulation.kubernetes.writes)), simulation.kubernetes.reads
+
+
+@pytest.mark.parametrize("seed", range(5))
+class TestADeployment:
+    def test_becomes_ready_with_ten_writes(self, seed: int) -> None:
+        writes, _ = calls(seed, CREATED)
+        assert writes.pop(("PATCH", "deepseekdeployments/status")) <= 4, "launching, starting, ready; details once"
+        assert writes.pop(("POST", "events")) <= 3
+        assert writes == {
+            ("PATCH", "deepseekdeployments"): 1,  # the finalizer
+            ("POST", "serviceaccounts"): 1,
+            ("POST", "services"): 1,
+            ("PATCH", "endpointslices"): 1,
+        }
+
+    def test_is_given_back_with_seven_more(self, seed: int) -> None:
+        before, _ = calls(seed, CREATED)
+        after, _ = calls(seed, CREATED, DELETED)
+        more = Counter(after) - Counter(before)
+        assert more.pop(("PATCH", "deepseekdeployments/status")) <= 4
+        assert more == {
+            ("DELETE", "endpointslices"): 1,
+            ("PATCH", "deepseekdeployments"): 1,  # the finalizer
+            ("POST", "events"): 1,
+        }
+
+    def test_is_never_read(self, seed: int) -> None:
+        _, reads = calls(seed, CREATED)
+        assert reads in (LISTS, LISTS * 2)
