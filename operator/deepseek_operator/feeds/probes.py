@@ -16,13 +16,15 @@ import asyncio
 import heapq
 import itertools
 import random
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, Protocol
 
 from deepseek_operator.facts.base import Address, Known, Probe, ProbeTarget
 from deepseek_operator.facts.store import Key
-from deepseek_operator.feeds.http_probe import Answer, Connection, ProbeError
+from deepseek_operator.feeds.http_probe import Answer, Connection, NoAnswer
 
 __all__ = ["Prober"]
 
@@ -36,6 +38,8 @@ AGAIN_S: Final = 0.5
 MISSES: Final = 2
 SILENT_AT_ONCE: Final = 64
 """Probes of silent addresses that are under way at the same time."""
+TICK_S: Final = 0.02
+"""Probes that are due within this time are sent together, so that the loop need not wake up for each."""
 
 Report = Callable[[Address, Known[Probe] | None], None]
 
@@ -43,23 +47,43 @@ Report = Callable[[Address, Known[Probe] | None], None]
 class ConnectionLike(Protocol):
     """What the prober needs of a connection."""
 
-    async def get(self, path: str) -> Answer: ...
+    def ask(self, path: str, answered: Callable[[Answer | NoAnswer], None]) -> None: ...
     def close(self) -> None: ...
 
 
 class _Watched:
-    """One address."""
+    """One address.
 
-    __slots__ = ("busy", "connection", "due", "keys", "misses", "probe", "since", "target")
+    Attributes
+    ----------
+    expected
+        The probe that is under way should be answered.
+    asked
+        A probe is under way; ``busy`` while it is, and while it waits for the budget of silent addresses.
+    """
 
-    def __init__(self, target: ProbeTarget, connection: ConnectionLike, now: float) -> None:
-        self.target, self.connection = target, connection
+    __slots__ = (
+        "address",
+        "asked",
+        "busy",
+        "connection",
+        "due",
+        "expected",
+        "keys",
+        "misses",
+        "probe",
+        "since",
+        "target",
+    )
+
+    def __init__(self, address: Address, target: ProbeTarget, connection: ConnectionLike, now: float) -> None:
+        self.address, self.target, self.connection = address, target, connection
         self.keys: set[Key] = set()
         self.probe: Probe | None = None
         self.misses = 0
         self.since = now
         self.due = now
-        self.busy = False
+        self.expected = self.busy = self.asked = False
 
 
 class Prober:
@@ -85,7 +109,8 @@ class Prober:
         self._heap: list[tuple[float, int, Address]] = []
         self._ids = itertools.count()
         self._wake = asyncio.Event()
-        self._silent_gate = asyncio.Semaphore(SILENT_AT_ONCE)
+        self._silent = 0
+        self._silent_waiting: deque[_Watched] = deque()
 
     def watch(self, key: Key, targets: Mapping[Address, ProbeTarget]) -> None:
         """Probe exactly these addresses for ``key`` from now on."""
@@ -105,37 +130,37 @@ class Prober:
         """Probe until cancelled."""
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                while True:
-                    now = loop.time()
-                    while self._heap and self._heap[0][0] <= now:
-                        due, _, address = heapq.heappop(self._heap)
-                        watched = self._watched.get(address)
-                        if watched is None or watched.due != due or watched.busy:
-                            continue
-                        watched.busy = True
-                        tasks.create_task(self._probe(address, watched))
-                    self._wake.clear()
-                    wait = self._heap[0][0] - loop.time() if self._heap else None
-                    try:
-                        await asyncio.wait_for(self._wake.wait(), wait)
-                    except TimeoutError:
-                        continue
+            while True:
+                self._begin_due(loop.time())
+                self._wake.clear()
+                wait = max(TICK_S, self._heap[0][0] - loop.time()) if self._heap else None
+                try:
+                    await asyncio.wait_for(self._wake.wait(), wait)
+                except TimeoutError:
+                    continue
         finally:
             for watched in self._watched.values():
                 watched.connection.close()
+
+    def _begin_due(self, now: float) -> None:
+        while self._heap and self._heap[0][0] <= now:
+            due, _, address = heapq.heappop(self._heap)
+            watched = self._watched.get(address)
+            if watched is not None and watched.due == due and not watched.busy:
+                watched.busy = True
+                self._begin(watched)
 
     def _watch(self, key: Key, address: Address, target: ProbeTarget) -> None:
         now = asyncio.get_running_loop().time()
         watched = self._watched.get(address)
         if watched is None:
-            watched = self._watched[address] = _Watched(target, self._connect(address, target.keep_alive), now)
-            self._schedule(address, watched, 0.0)
+            watched = self._watched[address] = _Watched(address, target, self._connect(address, target.keep_alive), now)
+            self._schedule(watched, 0.0)
         elif watched.target != target:
             hurry = target.running != watched.target.running or target.path != watched.target.path
             watched.target = target
             if hurry and not watched.busy:
-                self._schedule(address, watched, 0.0)
+                self._schedule(watched, 0.0)
         watched.keys.add(key)
 
     def _unwatch(self, key: Key, address: Address) -> None:
@@ -146,39 +171,68 @@ class Prober:
         if not watched.keys:
             del self._watched[address]
             watched.connection.close()
+            self._ended(watched)
             self._report(address, None)
 
-    def _schedule(self, address: Address, watched: _Watched, seconds: float) -> None:
+    def _schedule(self, watched: _Watched, seconds: float) -> None:
         watched.due = asyncio.get_running_loop().time() + seconds
-        heapq.heappush(self._heap, (watched.due, next(self._ids), address))
+        heapq.heappush(self._heap, (watched.due, next(self._ids), watched.address))
         if self._heap[0][0] == watched.due:
             self._wake.set()
 
-    async def _probe(self, address: Address, watched: _Watched) -> None:
-        expected = watched.target.trusted if watched.probe is None else watched.probe.healthy
-        if expected:
-            healthy, detail, running = await self._ask(watched)
+    def _begin(self, watched: _Watched) -> None:
+        watched.expected = watched.target.trusted if watched.probe is None else watched.probe.healthy
+        if not watched.expected and self._silent >= SILENT_AT_ONCE:
+            self._silent_waiting.append(watched)
+            return
+        self._silent += not watched.expected
+        watched.asked = True
+        watched.connection.ask(watched.target.path, partial(self._answered, watched))
+
+    def _ended(self, watched: _Watched) -> None:
+        """Note that a probe is over, and begin one that waits for the budget of silent addresses."""
+        if watched.asked and not watched.expected:
+            self._silent -= 1
+        watched.busy = watched.asked = False
+        while self._silent_waiting and self._silent < SILENT_AT_ONCE:
+            waiting = self._silent_waiting.popleft()
+            if self._watched.get(waiting.address) is waiting:
+                self._begin(waiting)
+
+    def _answered(self, watched: _Watched, answer: Answer | NoAnswer) -> None:
+        if isinstance(answer, NoAnswer):
+            self._conclude(watched, answer.words)
+        elif answer.status != 200:
+            self._conclude(watched, f"HTTP {answer.status}")
+        elif watched.target.running:
+            watched.connection.ask("/metrics", partial(self._counted, watched))
         else:
-            async with self._silent_gate:
-                healthy, detail, running = await self._ask(watched)
-        watched.busy = False
-        if self._watched.get(address) is not watched:
-            watched.connection.close()
-            return
+            self._conclude(watched)
+
+    def _counted(self, watched: _Watched, answer: Answer | NoAnswer) -> None:
+        if isinstance(answer, NoAnswer):
+            self._conclude(watched, answer.words)
+        else:
+            self._conclude(watched, running=_sum(answer, watched.target.running))
+
+    def _conclude(self, watched: _Watched, problem: str = "", running: int | None = None) -> None:
+        """Schedule the next probe, and report what this one found if that is news."""
+        self._ended(watched)
+        healthy = not problem
         watched.misses = 0 if healthy else watched.misses + 1
-        if not healthy and expected and watched.misses < MISSES:
-            self._schedule(address, watched, AGAIN_S)
+        if not healthy and watched.expected and watched.misses < MISSES:
+            self._schedule(watched, AGAIN_S)
             return
-        self._schedule(address, watched, self._period(watched, healthy=healthy))
+        self._schedule(watched, self._period(watched, healthy=healthy))
         before = watched.probe
-        if before is not None and (before.healthy, before.detail, before.running) == (healthy, detail, running):
+        if before is not None and (before.healthy, before.detail, before.running) == (healthy, problem, running):
             return
         now = self._clock()
         if before is None or before.healthy != healthy:
             watched.since = asyncio.get_running_loop().time()
         since = before.since if before is not None and before.healthy == healthy else now
-        watched.probe = Probe(healthy, since, detail, running)
-        self._report(address, Known(watched.probe, now))
+        watched.probe = Probe(healthy, since, problem, running)
+        self._report(watched.address, Known(watched.probe, now))
 
     def _period(self, watched: _Watched, *, healthy: bool) -> float:
         jitter = random.uniform(0.9, 1.1)
@@ -186,21 +240,6 @@ class Prober:
             return jitter * (HEALTHY_PERIOD_S if watched.target.keep_alive else SERVICE_PERIOD_S)
         silent_s = asyncio.get_running_loop().time() - watched.since
         return jitter * (SILENT_PERIOD_S if silent_s < LONG_SILENT_S else LONG_SILENT_PERIOD_S)
-
-    @staticmethod
-    async def _ask(watched: _Watched) -> tuple[bool, str, int | None]:
-        """Return whether the engine answers, what is wrong if not, and how many requests it has."""
-        target = watched.target
-        try:
-            answer = await watched.connection.get(target.path)
-            if answer.status != 200:
-                return False, f"HTTP {answer.status}", None
-            if not target.running:
-                return True, "", None
-            metrics = await watched.connection.get("/metrics")
-        except ProbeError as error:
-            return False, str(error), None
-        return True, "", _sum(metrics, target.running)
 
 
 def _sum(metrics: Answer, series: tuple[str, ...]) -> int | None:

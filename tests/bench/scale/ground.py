@@ -13,6 +13,7 @@ from lightkube import Client, KubeConfig
 from lightkube.types import PatchType
 
 from deepseek_operator.api import v1alpha1 as api
+from tests.bench.scale.service_range import service_range
 from tests.bench.scale.watchers import Deployments, Endpoints
 from tests.cluster import select
 from tests.cluster.local import network
@@ -105,7 +106,11 @@ def ground(log: Path, flags: tuple[str, ...] = ()) -> Iterator[Ground]:
     for name in (SYSTEM, NAMESPACE):
         kubectl("create", "namespace", name)
     addresses = Layout("dsd-bench-engines", choose_slot("dsd-bench-engines", network.is_routed)).network
-    with tempfile.TemporaryDirectory() as folder, Reachable(cluster.layout, addresses):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Reachable(cluster.layout, addresses),
+        service_range(cluster.layout, kubectl),
+    ):
         start = cluster.layout.audit_log.stat().st_size
         identity = operator_identity(cluster, kubectl, RELEASE, SYSTEM, (NAMESPACE,), Path(folder) / "kubeconfig")
         engines = Listener()

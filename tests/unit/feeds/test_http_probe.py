@@ -8,10 +8,30 @@ import pytest
 
 from deepseek_operator.facts.base import Address
 from deepseek_operator.feeds import http_probe
-from deepseek_operator.feeds.http_probe import Connection, ProbeError
+from deepseek_operator.feeds.http_probe import Answer, Connection, NoAnswer
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+async def get(connection: Connection, path: str) -> Answer:
+    """The answer; a test that expects none fails here."""
+    found = await ask(connection, path)
+    assert isinstance(found, Answer), found
+    return found
+
+
+async def ask(connection: Connection, path: str) -> Answer | NoAnswer:
+    future: asyncio.Future[Answer | NoAnswer] = asyncio.get_running_loop().create_future()
+    connection.ask(path, future.set_result)
+    return await future
+
+
+async def words(connection: Connection) -> str:
+    """What went wrong."""
+    found = await ask(connection, "/health")
+    assert isinstance(found, NoAnswer), found
+    return found.words
 
 
 @asynccontextmanager
@@ -57,7 +77,7 @@ async def test_one_connection_serves_many_probes() -> None:
     serve, connections = answering(OK, OK, OK)
     async with serving(serve) as connection:
         for _ in range(3):
-            answer = await connection.get("/health")
+            answer = await get(connection, "/health")
             assert (answer.status, answer.body) == (200, b"ok")
     assert connections == [3]
 
@@ -72,9 +92,9 @@ async def test_a_connection_that_the_server_closed_while_idle_is_opened_again() 
         await writer.drain()
 
     async with serving(close_after_one) as connection:
-        await connection.get("/health")
+        await get(connection, "/health")
         await asyncio.sleep(0.05)
-        assert (await connection.get("/health")).status == 200
+        assert (await get(connection, "/health")).status == 200
     assert connections == [1, 1]
 
 
@@ -82,22 +102,22 @@ async def test_chunks_are_put_together() -> None:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     serve, connections = answering(chunked, OK)
     async with serving(serve) as connection:
-        assert (await connection.get("/metrics")).body == b"abcde"
-        assert (await connection.get("/health")).body == b"ok"
+        assert (await get(connection, "/metrics")).body == b"abcde"
+        assert (await get(connection, "/health")).body == b"ok"
     assert connections == [2]
 
 
 async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
     serve, connections = answering(b"HTTP/1.0 503 no\r\nConnection: close\r\n\r\nbusy", OK)
     async with serving(serve) as connection:
-        answer = await connection.get("/health")
+        answer = await get(connection, "/health")
         assert (answer.status, answer.body) == (503, b"busy")
-        assert (await connection.get("/health")).status == 200
+        assert (await get(connection, "/health")).status == 200
     assert connections == [1, 1]
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "expected"),
     [
         (b"", "closed without an answer"),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "not HTTP"),
@@ -106,18 +126,16 @@ async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffff\r\n", "too large"),
     ],
 )
-async def test_what_is_no_answer_is_said_in_words(answer: bytes, words: str) -> None:
+async def test_what_is_no_answer_is_said_in_words(answer: bytes, expected: str) -> None:
     serve, _ = answering(answer)
     async with serving(serve) as connection:
-        with pytest.raises(ProbeError, match=words):
-            await connection.get("/health")
+        assert expected in await words(connection)
 
 
 async def test_a_refused_connection_is_said_in_words() -> None:
     async with serving(answering()[0]) as connection:
         pass
-    with pytest.raises(ProbeError, match="connection refused"):
-        await connection.get("/health")
+    assert "connection refused" in await words(connection)
 
 
 async def test_an_engine_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,5 +145,4 @@ async def test_an_engine_that_does_not_answer_is_given_up(monkeypatch: pytest.Mo
         await reader.read()
 
     async with serving(hang) as connection:
-        with pytest.raises(ProbeError, match="no answer within"):
-            await connection.get("/health")
+        assert "no answer within" in await words(connection)

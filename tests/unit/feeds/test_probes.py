@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from deepseek_operator.facts.base import Address, Known, Probe, ProbeTarget
-from deepseek_operator.feeds.http_probe import Answer, ProbeError
+from deepseek_operator.feeds.http_probe import Answer, NoAnswer
 from deepseek_operator.feeds.probes import Prober
 from tests.simulation.clock import run_virtually
 
@@ -44,17 +44,19 @@ class _Connection:
     def __init__(self, engines: Engines, address: Address) -> None:
         self.engines, self.address = engines, address
 
-    async def get(self, path: str) -> Answer:
-        self.engines.asked.append((asyncio.get_running_loop().time(), self.address, path))
+    def ask(self, path: str, answered: Callable[[Answer | NoAnswer], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self.engines.asked.append((loop.time(), self.address, path))
         how = self.engines.how.get(self.address, "down")
-        await asyncio.sleep(HUNG_S if how == "hung" else 0.005)
-        if how == "hung":
-            raise ProbeError("no answer within 4 s")
-        if how == "down":
-            raise ProbeError("connection refused")
-        return Answer(200, self.engines.metrics if path == "/metrics" else b"")
+        answer = {
+            "up": Answer(200, self.engines.metrics if path == "/metrics" else b""),
+            "down": NoAnswer("connection refused"),
+            "hung": NoAnswer("no answer within 4 s"),
+        }[how]
+        self.pending = loop.call_later(HUNG_S if how == "hung" else 0.005, answered, answer)
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.pending.cancel()
 
 
 def play(story: Callable[[Engines, Prober], Coroutine[Any, Any, None]]) -> Engines:
