@@ -36,8 +36,8 @@ lint: install ## ruff, mypy, import-linter
 unit: install ## Tests without a cluster, under a minute
 	$(RUN) pytest tests/unit
 
-simulation: install ## The control loop on a virtual clock: scenarios, films, 3,000 random schedules
-	$(RUN) pytest tests/simulation
+simulation: install ## The control loop on a virtual clock: scenarios, films, 5,000 random schedules
+	$(RUN) pytest tests/simulation --timeout=900
 
 mutants: install ## Every guard of the control loop removed in turn: which test notices? (40 min)
 	$(RUN) python -m tests.mutants

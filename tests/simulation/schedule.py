@@ -112,11 +112,11 @@ _WHOLE: Final = frozenset({"edit", "kill-in-calls"})
 
 
 def draw(seed: int, *, kinds: Sequence[str] = tuple(KINDS)) -> Schedule:
-    """Return the schedule of a seed: three to eight events, close enough together to meet each other's effects."""
+    """Return the schedule of a seed: two to seven events, close enough together to meet each other's effects."""
     dice = random.Random(seed)
     weights = [KINDS[kind] for kind in kinds]
-    moment, events = dice.uniform(0, 40), []
-    for _ in range(dice.randint(3, 8)):
+    moment, events = dice.uniform(0, 30), []
+    for _ in range(dice.randint(2, 7)):
         kind = dice.choices(kinds, weights)[0]
         low, high = _VALUES.get(kind, (0, 0))
         value = dice.uniform(low, high)

@@ -4,7 +4,7 @@ import os
 
 from tests.simulation.__main__ import spread
 
-COUNT = int(os.environ.get("DSD_SCHEDULES", "3000"))
+COUNT = int(os.environ.get("DSD_SCHEDULES", "5000"))
 """More of them find rarer things: docs/testing.md says how many were played, and what they found."""
 
 

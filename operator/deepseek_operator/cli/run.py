@@ -85,6 +85,13 @@ def run(
             help="NAMESPACE/NAME of the Lease to hold before acting. Unset: act at once, with no other operator near.",
         ),
     ] = None,
+    instance: Annotated[
+        str | None,
+        typer.Option(
+            envvar=f"{_ENV}INSTANCE",
+            help="Name of this process in its Lease and in Events; no two may share one. Unset: the host's name.",
+        ),
+    ] = None,
     health_address: Annotated[
         str, typer.Option(envvar=f"{_ENV}HEALTH_ADDRESS", help="host:port of the liveness probe at /healthz.")
     ] = _DEFAULTS.health_address,
@@ -112,7 +119,7 @@ def run(
         workers=workers,
         health_address=health_address,
         metrics_port=metrics_port or None,
-        instance=socket.gethostname(),
+        instance=instance or socket.gethostname(),
     )
     asyncio.run(run_operator(settings))
 

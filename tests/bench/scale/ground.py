@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lightkube import Client, KubeConfig
+from lightkube.resources.core_v1 import Pod, Service
 from lightkube.types import PatchType
 
 from deepseek_operator.api import v1alpha1 as api
@@ -137,15 +138,19 @@ def ground(log: Path, flags: tuple[str, ...] = ()) -> Iterator[Ground]:
                 _clear(client, kubectl)
 
 
+def _patch(client: Client, name: str, change: dict[str, Any]) -> None:
+    client.patch(DeploymentResource, name, change, namespace=NAMESPACE, patch_type=PatchType.MERGE)
+
+
 def _clear(client: Client, kubectl: Kubectl) -> None:
     """Remove what this run, or one that crashed, has left."""
     if kubectl.get("namespace", NAMESPACE) is not None:
-        for body in client.list(DeploymentResource, namespace=NAMESPACE):
-            nobody = {"metadata": {"finalizers": None}}
-            name = body["metadata"]["name"]
-            client.patch(DeploymentResource, name, nobody, namespace=NAMESPACE, patch_type=PatchType.MERGE)
-        for kind in ("pods", "services", "deepseekdeployments"):
-            kubectl.within(NAMESPACE)("delete", kind, "--all", "--force", "--grace-period=0", timeout=600)
+        names = [body["metadata"]["name"] for body in client.list(DeploymentResource, namespace=NAMESPACE)]
+        nobody = {"metadata": {"finalizers": None}}
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda name: _patch(client, name, nobody), names))
+        for kind in (DeploymentResource, Pod, Service):
+            client.deletecollection(kind, namespace=NAMESPACE)
     kubectl("delete", "namespace", NAMESPACE, SYSTEM, "--ignore-not-found", "--wait=false")
     eventually(
         lambda: all(kubectl.get("namespace", name) is None for name in (NAMESPACE, SYSTEM)),
