@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.facts.clock import format_time
+from deepseek_operator.runtime.queue import Priority
 from tests.simulation.kubernetes import KINDS
 from tests.simulation.schedule import Event
 
@@ -245,7 +246,7 @@ class Accidents:
     def wake_all(self) -> None:
         if self._world.process is not None:
             for key in self._world.process.loop.store.all_keys():
-                self._world.process.loop.queue.add(key, urgent=False)
+                self._world.process.loop.queue.add(key, Priority.POLL)
 
     def _on_clock(self, event: Event) -> None:
         self._world.loop.shift += event.value

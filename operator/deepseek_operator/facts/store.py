@@ -56,10 +56,12 @@ class Store:
     ----------
     wake
         Called with the key of a deployment about which something has changed.
+    wake_urgently
+        The same where its user has changed it, or where its engine answers no longer, or for the first time.
     """
 
-    def __init__(self, wake: Callable[[Key], None]) -> None:
-        self._wake = wake
+    def __init__(self, wake: Callable[[Key], None], wake_urgently: Callable[[Key], None] | None = None) -> None:
+        self._wake, self._wake_urgently = wake, wake_urgently or wake
         self._objects: dict[Key, _Object] = {}
         self._keys_by_uid: dict[str, Key] = {}
         self._keys_by_prefix: dict[str, set[Key]] = {}
@@ -96,7 +98,7 @@ class Store:
         self._keys_by_uid[uid] = key
         self._keys_by_prefix.setdefault(uid_prefix(uid), set()).add(key)
         if wake:
-            self._wake(key)
+            self._wake_urgently(key)
 
     def drop_deployment(self, key: Key, uid: str = "") -> None:
         """Forget a deployment that is gone, unless another one of its name has come since."""
@@ -271,7 +273,7 @@ class Store:
             return
         self._probes[address] = fact.value
         for key in sorted(self._watchers.get(address, ())):
-            self._wake(key)
+            self._wake_urgently(key)
 
     # --- the join ----------------------------------------------------------------------------------------------------
 

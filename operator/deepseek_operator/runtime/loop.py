@@ -69,11 +69,11 @@ class ControlLoop:
         kubernetes_context: str | None = None,
     ) -> None:
         self.queue = WorkQueue()
-        self.store = Store(self.queue.add)
+        self.store = Store(self.queue.add, self.queue.add_urgent)
         self.kubernetes = KubernetesFeed(outside.reader, self.store, namespaces)
         self.questions = Questions(outside.skypilot, outside.reader, self.store, clock=outside.clock)
         self.prober = outside.prober(self.store.put_probe)
-        self.slots = LaunchSlots(self.store, launch_slots, self.queue.add)
+        self.slots = LaunchSlots(self.store, launch_slots, self.queue.add_urgent)
         self.skypilot = SkyPilotFeed(
             outside.skypilot, self.store, busy=self._busy, taken=self.slots.release, clock=outside.clock
         )
@@ -97,7 +97,7 @@ class ControlLoop:
             actor=self.actor,
             slots=self.slots,
             watch=self.prober.watch,
-            wake=self.queue.add,
+            wake=self.queue.add_urgent,
             wake_after=self.queue.add_after,
             clock=outside.clock,
             resync_period_s=resync_period_s,

@@ -130,6 +130,7 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.peering.standalone = True
     settings.watching.server_timeout = 300
     settings.networking.request_timeout = 30
+    settings.queueing.idle_timeout = 0.5  # else a thousand objects keep as many tasks for seconds after each event
     settings.background.cancellation_polling = 5
     settings.process.ultimate_exiting_timeout = 20
     settings.watching.label_selectors["pods"] = SELECTORS["pods"]

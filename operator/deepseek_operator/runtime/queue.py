@@ -2,33 +2,49 @@
 
 The semantics are those of client-go's workqueue: adding a key twice before it is taken is one pass; adding it while it
 is worked on is one more pass afterwards; a failed key comes back after a growing delay; ``add_after`` keeps the
-earliest time. Besides, what has happened goes before what is only looked at again: with a thousand keys that poll, a
-new deployment, a deletion or a dead engine still gets the next free worker.
+earliest time. Besides, keys have a :class:`Priority`: with a thousand keys that poll, a new deployment, a deletion or a
+dead engine still gets the next free worker.
+
+No storm starves anybody. Of the urgent keys, the newest and the oldest take turns, so that one deployment that is
+created beside a thousand others does not come last; and one turn in four goes to what is not urgent.
 """
 
 import asyncio
 import heapq
 import itertools
 from collections import OrderedDict
+from enum import IntEnum
 from typing import Final
 
 from deepseek_operator.facts.store import Key
 
-__all__ = ["LONGEST_BACKOFF_S", "WorkQueue"]
+__all__ = ["LONGEST_BACKOFF_S", "Priority", "WorkQueue"]
 
 _FIRST_BACKOFF_S: Final = 0.5
 LONGEST_BACKOFF_S: Final = 30.0
+
+
+class Priority(IntEnum):
+    """Which keys come first."""
+
+    URGENT = 0
+    """Its user has changed it, or its engine has: somebody waits."""
+    NORMAL = 1
+    """Something else about it has changed."""
+    POLL = 2
+    """It is only looked at again."""
 
 
 class WorkQueue:
     """Keys that want a pass."""
 
     def __init__(self) -> None:
-        self._urgent: OrderedDict[Key, float] = OrderedDict()
-        self._polled: OrderedDict[Key, float] = OrderedDict()
+        self._waiting: tuple[OrderedDict[Key, float], ...] = tuple(OrderedDict() for _ in Priority)
+        self._priority: dict[Key, Priority] = {}
         self._available = asyncio.Semaphore(0)  # counts the keys that wait: each of them wakes one worker, not all
+        self._turn = 0
         self._working: set[Key] = set()
-        self._again: dict[Key, bool] = {}
+        self._again: dict[Key, Priority] = {}
         self._failures: dict[Key, int] = {}
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, int, Key]] = []
@@ -37,37 +53,38 @@ class WorkQueue:
 
     def __len__(self) -> int:
         """Return how many keys wait for a worker."""
-        return len(self._urgent) + len(self._polled)
+        return len(self._priority)
 
     def oldest_s(self) -> float:
         """Return for how many seconds the key that has waited longest has been waiting."""
-        heads = [next(iter(waiting.values())) for waiting in (self._urgent, self._polled) if waiting]
+        heads = [next(iter(waiting.values())) for waiting in self._waiting if waiting]
         return asyncio.get_running_loop().time() - min(heads) if heads else 0.0
 
-    def add(self, key: Key, *, urgent: bool = True) -> None:
-        """Ask for a pass of ``key`` as soon as a worker is free.
-
-        Parameters
-        ----------
-        urgent
-            Something has happened to it. Otherwise it comes after all those to which something has.
-        """
+    def add(self, key: Key, priority: Priority = Priority.NORMAL) -> None:
+        """Ask for a pass of ``key`` as soon as a worker is free."""
         self._due.pop(key, None)
         if key in self._working:
-            self._again[key] = urgent or self._again.get(key, False)
+            self._again[key] = min(priority, self._again.get(key, priority))
             return
-        if key in self._urgent or (key in self._polled and not urgent):
+        before = self._priority.get(key)
+        if before is not None and before <= priority:
             return
-        if key in self._polled:
-            self._urgent[key] = self._polled.pop(key)
-            return
-        (self._urgent if urgent else self._polled)[key] = asyncio.get_running_loop().time()
-        self._available.release()
+        since = asyncio.get_running_loop().time()
+        if before is None:
+            self._available.release()
+        else:
+            since = self._waiting[before].pop(key)
+        self._waiting[priority][key] = since
+        self._priority[key] = priority
+
+    def add_urgent(self, key: Key) -> None:
+        """Ask for a pass of ``key`` before those that are not urgent."""
+        self.add(key, Priority.URGENT)
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Ask for a pass of ``key`` in ``seconds``, unless an earlier one is asked for already."""
         due = asyncio.get_running_loop().time() + seconds
-        if key in self._urgent or key in self._polled or due >= self._due.get(key, float("inf")):
+        if key in self._priority or due >= self._due.get(key, float("inf")):
             return
         self._due[key] = due
         heapq.heappush(self._heap, (due, next(self._ids), key))
@@ -77,9 +94,17 @@ class WorkQueue:
     async def take(self) -> Key:
         """Return the next key; :meth:`done` or :meth:`failed` must follow."""
         await self._available.acquire()
-        key, _ = (self._urgent or self._polled).popitem(last=False)
+        key = self._next()
+        del self._priority[key]
         self._working.add(key)
         return key
+
+    def _next(self) -> Key:
+        urgent, normal, polled = self._waiting
+        self._turn += 1
+        if urgent and (self._turn % 4 or not (normal or polled)):
+            return urgent.popitem(last=self._turn % 2 == 0)[0]
+        return (normal or polled).popitem(last=False)[0]
 
     def done(self, key: Key) -> None:
         """Report that a pass ended well."""
@@ -106,7 +131,7 @@ class WorkQueue:
             while self._heap and self._heap[0][0] <= loop.time():
                 due, _, key = heapq.heappop(self._heap)
                 if self._due.get(key) == due:  # else it was added earlier, or again for another time
-                    self.add(key, urgent=False)
+                    self.add(key, Priority.POLL)
             self._changed.clear()
             wait = self._heap[0][0] - loop.time() if self._heap else None
             try:
@@ -117,4 +142,4 @@ class WorkQueue:
     def _release(self, key: Key) -> None:
         self._working.discard(key)
         if key in self._again:
-            self.add(key, urgent=self._again.pop(key))
+            self.add(key, self._again.pop(key))

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deepseek_operator.runtime.queue import WorkQueue
+from deepseek_operator.runtime.queue import Priority, WorkQueue
 
 KEY = ("serving", "r1")
 
@@ -83,7 +83,7 @@ async def test_keys_are_worked_on_side_by_side(queue: WorkQueue) -> None:
 
 async def test_what_has_happened_goes_before_what_is_only_looked_at_again(queue: WorkQueue) -> None:
     for number in range(3):
-        queue.add(("serving", f"polled-{number}"), urgent=False)
+        queue.add(("serving", f"polled-{number}"), Priority.POLL)
     queue.add(KEY)
     queue.add(("serving", "polled-2"))  # something has happened to it meanwhile
     assert [await taken(queue) for _ in range(4)] == [
@@ -92,3 +92,30 @@ async def test_what_has_happened_goes_before_what_is_only_looked_at_again(queue:
         ("serving", "polled-0"),
         ("serving", "polled-1"),
     ]
+
+
+async def test_one_created_beside_a_thousand_others_does_not_come_last(queue: WorkQueue) -> None:
+    for number in range(1000):
+        queue.add_urgent(("serving", f"storm-{number}"))
+    queue.add_urgent(KEY)
+    assert [await taken(queue) for _ in range(2)] == [("serving", "storm-0"), KEY], "and neither does the oldest"
+
+
+async def test_a_storm_of_edits_does_not_starve_the_rest(queue: WorkQueue) -> None:
+    for number in range(100):
+        queue.add_urgent(("serving", f"storm-{number}"))
+    queue.add(("serving", "pod-failed"))
+    queue.add(("serving", "polled"), Priority.POLL)
+    first = [await taken(queue) for _ in range(8)]
+    assert ("serving", "pod-failed") in first
+    assert ("serving", "polled") in first
+
+
+async def test_what_becomes_urgent_while_it_waits_or_is_worked_on_is_urgent(queue: WorkQueue) -> None:
+    queue.add(KEY)
+    await taken(queue)
+    queue.add(KEY, Priority.POLL)
+    queue.add_urgent(KEY)
+    queue.add(("serving", "r2"))
+    queue.done(KEY)
+    assert await taken(queue) == KEY
