@@ -33,7 +33,7 @@ Body = dict[str, Any]
 
 CONVERGE_S: Final = 4000.0
 """Seconds after the last fault within which everything must be as the specs want it."""
-FAULTS_S: Final = 15.0
+FAULTS_S: Final = 25.0
 """Seconds for which faults go on after the last event."""
 QUIET_S: Final = 700.0
 """Seconds for which a settled world is watched: longer than the resync period."""

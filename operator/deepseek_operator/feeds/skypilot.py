@@ -20,6 +20,8 @@ BUSY_PERIOD_S: Final = 2.0
 IDLE_PERIOD_S: Final = 30.0
 SHORTEST_S: Final = 0.5
 """Seconds between two snapshots, however much is in a hurry."""
+REST: Final = 4
+"""Times that a snapshot took, for which none follows: a large table must not keep both servers busy."""
 
 
 class _Client(Protocol):
@@ -64,14 +66,17 @@ class SkyPilotFeed:
 
     async def run(self) -> None:
         """Take snapshots until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
             self._wanted.clear()
+            began = loop.time()
             await self._take()
-            await asyncio.sleep(SHORTEST_S)
+            rest_s = min(BUSY_PERIOD_S, max(SHORTEST_S, REST * (loop.time() - began)))
+            await asyncio.sleep(rest_s)
             moving = self._busy() or self._store.snapshot_pending() or not self._reachable
             period = BUSY_PERIOD_S if moving else IDLE_PERIOD_S * random.uniform(0.9, 1.1)
             try:
-                await asyncio.wait_for(self._wanted.wait(), period - SHORTEST_S)
+                await asyncio.wait_for(self._wanted.wait(), period - rest_s)
             except TimeoutError:
                 continue
 
