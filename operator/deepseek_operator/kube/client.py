@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import client as official
@@ -17,7 +19,7 @@ from kubernetes.aio import config
 from deepseek_operator.facts.text import clean
 from deepseek_operator.kube.errors import KubeUnavailableError, error_of
 
-__all__ = ["APPLY", "MERGE", "KubeClient"]
+__all__ = ["APPLY", "MERGE", "KubeClient", "settle_proxy"]
 
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
@@ -89,5 +91,14 @@ class KubeClient:
                 else:
                     await config.load_kube_config(client_configuration=configuration)
                 configuration.connection_pool_maxsize = 32
+                settle_proxy(configuration)
                 self._client = official.ApiClient(configuration)
             return self._client
+
+
+def settle_proxy(configuration: official.Configuration) -> None:
+    """Read the environment's proxy once. aiohttp would look for proxies and ~/.netrc in a thread, for each request."""
+    server = urlsplit(configuration.host)
+    if configuration.proxy is None and not proxy_bypass(server.hostname or ""):
+        configuration.proxy = getproxies().get(server.scheme)
+    configuration.client_session_kwargs = {"trust_env": False}

@@ -11,10 +11,25 @@ import kopf
 from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.kube.resources import MANAGED_BY
 
-__all__ = ["register"]
+__all__ = ["NoDiffs", "register"]
 
 Event = Callable[[str, str | None, Mapping[str, Any]], None]
 """Kind, type of the event (None for the initial list), and the object."""
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """Keeps kopf from copying each object, to find differences that only handlers of changes want. There are none."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Return an empty essence."""
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        """Return nothing: no essence is stored."""
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Store nothing."""
 
 
 def register(registry: kopf.OperatorRegistry, event: Event, *, namespaces: bool) -> None:

@@ -127,6 +127,7 @@ class Operator:
 def _configure(settings: kopf.OperatorSettings) -> None:
     settings.posting.enabled = False
     settings.scanning.disabled = True
+    settings.persistence.diffbase_storage = handlers.NoDiffs()
     settings.peering.standalone = True
     settings.watching.server_timeout = 300
     settings.networking.request_timeout = 30

@@ -2,6 +2,7 @@
 
 import contextlib
 import subprocess
+import uuid
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,7 +12,7 @@ from tests.system.kubectl import Kubectl
 
 __all__ = ["service_range"]
 
-NAME: Final = "dsd-bench"
+LABEL: Final = "dsd-bench"
 
 
 @contextlib.contextmanager
@@ -19,16 +20,18 @@ def service_range(layout: Layout, kubectl: Kubectl) -> Iterator[None]:
     """Add 2,046 addresses of the range for network tests, and let this machine reach them through the node."""
     addresses = str(Layout("dsd-bench-services", choose_slot("dsd-bench-services", network.is_routed)).network)
     subprocess.run(["ip", "route", "replace", addresses, "via", str(layout.node_ip)], check=True)
+    # Another name each time: one that is deleted lingers until the last of its addresses has been given back.
+    name = f"dsd-bench-{uuid.uuid4().hex[:6]}"
     body = {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "ServiceCIDR",
-        "metadata": {"name": NAME},
+        "metadata": {"name": name, "labels": {LABEL: ""}},
         "spec": {"cidrs": [addresses]},
     }
     try:
         kubectl.apply(body)
-        kubectl("wait", "--for=condition=Ready", f"servicecidr/{NAME}", "--timeout=30s")
+        kubectl("wait", "--for=condition=Ready", f"servicecidr/{name}", "--timeout=30s")
         yield
     finally:
-        kubectl("delete", "servicecidr", NAME, "--ignore-not-found", "--wait=false")
+        kubectl("delete", "servicecidr", "-l", LABEL, "--wait=false")
         subprocess.run(["ip", "route", "delete", addresses], check=True)
