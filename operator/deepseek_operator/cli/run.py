@@ -75,7 +75,7 @@ def run(
     launch_slots: Annotated[
         int,
         typer.Option(
-            envvar=f"{_ENV}LAUNCH_SLOTS", min=1, max=256, help="Launches in flight at the SkyPilot server at once."
+            envvar=f"{_ENV}LAUNCH_SLOTS", min=1, max=4096, help="Launches in flight at the SkyPilot server at once."
         ),
     ] = _DEFAULTS.launch_slots,
     lease: Annotated[

@@ -323,8 +323,11 @@ def _targets(world: World, replicas: tuple[Replica, ...], plan: Planned | None) 
         if view.address is None:
             continue
         series: tuple[str, ...] = ()
-        if replica.finding.phase is Phase.TERMINATING and ledger.engine and draining(replace(view, ledger=ledger)):
-            series = _running_series(ledger.engine)
+        if replica.finding.phase is Phase.TERMINATING:
+            drains = draining(replace(view, ledger=ledger))
+            if not drains and not view.published:
+                continue  # nobody asks it any more, and whether it answers changes nothing
+            series = _running_series(ledger.engine) if drains and ledger.engine else ()
         path = ledger.health_path or (plan.health_path if plan is not None else "/health")
         found[view.address] = ProbeTarget(path, trusted=ledger.ready_since is not None, running=series)
     address = service_address(world)

@@ -5,6 +5,8 @@ CPU seconds are the figures to compare: wall times depend on what else the machi
 
 import argparse
 import json
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +28,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, default=Path("/tmp/dsd-bench-operator.log"), help="the operator's log")
     parser.add_argument("--json", type=Path, help="write all figures here, too")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended, too
     runs = []
     for number in range(options.runs):
         print(f"run {number + 1} of {options.runs}: {options.n} deployments", flush=True)

@@ -37,7 +37,7 @@ __all__ = ["NAMESPACE", "Ground", "ground"]
 NAMESPACE: Final = "dsd-bench-scale"
 SYSTEM: Final = "dsd-bench-system"
 RELEASE: Final = "dsd-bench"
-SLOTS: Final = 256
+SLOTS: Final = 4096
 """Launches in flight, and workers of the fake: SkyPilot is never what is waited for."""
 LAUNCH_S: Final = 1.0
 ROOT: Final = Path(__file__).parents[3]
