@@ -208,13 +208,17 @@ def _compatible(candidates: tuple[Candidate, ...]) -> tuple[tuple[Candidate, ...
             other = f"it needs {candidate.nodes} nodes"
         elif candidate.engine is not first.engine:
             other = f"it needs {candidate.engine}"
-        elif candidate.layout != leader.layout or candidate.gpu.bf16 != leader.gpu.bf16:
+        elif _flags(candidate) != _flags(leader):
             other = f"it needs other flags than {leader.accelerator}"
         if other is None:
             chosen.append(candidate)
         else:
             dropped.append(replace(candidate, reason=f"not beside {first.accelerator}: {other}"))
     return tuple(chosen), dropped
+
+
+def _flags(candidate: Candidate) -> tuple[object, ...]:
+    return candidate.layout, candidate.gpu.bf16, candidate.fit.memory_fraction if candidate.fit else None
 
 
 def _alternatives(

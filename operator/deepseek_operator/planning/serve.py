@@ -113,6 +113,7 @@ def _serve_by_count(
             continue
         batches = [c.fit.batch for c in chosen if c.accelerator.count == count and c.fit and c.fit.batch]
         batch = min(batches, key=lambda b: (b.max_num_seqs, b.max_num_batched_tokens)) if batches else None
+        fit = candidate.fit
         serve.setdefault(
             count,
             ServeOptions(
@@ -125,6 +126,7 @@ def _serve_by_count(
                 max_model_len=context,
                 max_num_seqs=batch.max_num_seqs if batch else None,
                 max_num_batched_tokens=batch.max_num_batched_tokens if batch else None,
+                gpu_memory_utilization=fit.memory_fraction if fit else None,
                 dtype=activation_dtype(request.model, candidate.gpu, candidate.engine),
             ),
         )

@@ -190,7 +190,7 @@ def test_a_count_nobody_sells_is_fine_on_nodes_of_ones_own() -> None:
 def test_a_model_that_does_not_fit_is_no_error_but_a_verdict_with_the_arithmetic() -> None:
     plan = plan_for("r1", resources={"accelerators": ["L4:8"], "nodes": 1})
     assert plan.reason == (
-        "DeepSeek-R1 needs 641 GiB for weights in FP8; 8×L4 offer 162 GiB usable. Smallest that fits: H200:8."
+        "DeepSeek-R1 needs 641 GiB for weights in FP8; 8×L4 offer 160 GiB usable. Smallest that fits: H200:8."
     )
 
 
@@ -205,4 +205,4 @@ def test_a_utilization_that_leaves_cuda_nothing_is_refused() -> None:
     args = ["--gpu-memory-utilization", "0.99"]
     plan = plan_for("r1-8b", engine={"name": "VLLM", "args": args}, resources={"accelerators": ["L4:1"], "nodes": 1})
     assert not plan.launchable
-    assert "leaves 0.22 GiB of L4 for CUDA itself, which needs 0.6 GiB: use at most 0.97" in plan.reason
+    assert "leaves 0.22 GiB of L4 for CUDA itself: 0.55 GiB are needed, so use at most 0.97" in plan.reason
