@@ -20,6 +20,7 @@ __all__ = [
     "EngineName",
     "EnvVar",
     "EnvVarSource",
+    "Interconnect",
     "Model",
     "Resources",
     "SecretKeyRef",
@@ -167,6 +168,13 @@ class CapacityType(StrEnum):
     SPOT_THEN_ON_DEMAND = "SpotThenOnDemand"
 
 
+class Interconnect(StrEnum):
+    """Network between the nodes of a replica."""
+
+    AUTO = "Auto"
+    FAST = "Fast"
+
+
 class Resources(SpecModel):
     """What each replica runs on. Unset fields are planned from the model."""
 
@@ -209,7 +217,18 @@ class Resources(SpecModel):
         "default of the operator, which is kubernetes: nothing is rented unless a cloud is named here or there.",
         default=(),
     )
-    nodes: int | None = field("Nodes of one replica. Unset: planned.", default=None, ge=1, le=64)
+    nodes: int | None = field(
+        "Nodes of one replica. Unset: one, or several where accelerators are a full machine (H100:8).",
+        default=None,
+        ge=1,
+        le=64,
+    )
+    interconnect: Interconnect = field(
+        "Network between the nodes of a replica. Fast: InfiniBand, EFA or the like, over which tensor parallelism may "
+        "span nodes. Auto: fast only where the catalog says so of every machine type that could be rented; pipeline "
+        "stages span nodes otherwise.",
+        default=Interconnect.AUTO,
+    )
     cpus: _SizeString | None = field('vCPUs of one node: 8, or "8+" for at least 8. Unset: planned.', default=None)
     memory: _SizeString | None = field('Memory of one node in GB: 64, or "64+". Unset: planned.', default=None)
     disk_size: int | None = field(

@@ -20,6 +20,7 @@ __all__ = [
     "EngineSupport",
     "Fp8Support",
     "GpuInfo",
+    "MachineInfo",
     "Mla",
     "ModelInfo",
     "Moe",
@@ -241,6 +242,18 @@ def parse_accelerator(text: str) -> Accelerator:
     """Return ``NAME`` or ``NAME:COUNT`` as an :class:`Accelerator`; the count defaults to 1."""
     name, _, count = text.partition(":")
     return Accelerator(name=name, count=int(count) if count else 1)
+
+
+class MachineInfo(Row):
+    """A machine type with a fast network to others of its kind."""
+
+    cloud: str = Field(pattern=r"^[a-z][a-z0-9]*$")
+    instance_type: str
+    interconnect: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    """What it is called, such as ``InfiniBand`` or ``EFA``."""
+    gbs: float = Field(gt=0)
+    """GB/s (10^9 bytes) that one machine can send."""
+    source: str
 
 
 class PriceInfo(Row):

@@ -22,6 +22,11 @@ class Layout:
         return self.tensor_parallel_size * self.pipeline_parallel_size > 1 or self.shares_experts
 
     @property
+    def spans_nodes(self) -> bool:
+        """Whether the GPUs that share a layer are in several machines."""
+        return self.tensor_parallel_size > self.gpus_per_node
+
+    @property
     def shares_experts(self) -> bool:
         """Whether copies of the attention layers share one set of experts."""
         return self.expert_parallel and self.data_parallel_size > 1

@@ -6,7 +6,13 @@ from decimal import ROUND_DOWN, Decimal
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.catalog import Catalog
-from deepseek_operator.planning.candidates import all_accelerators, evaluate, node_counts, user_accelerators
+from deepseek_operator.planning.candidates import (
+    MOST_NODES,
+    all_accelerators,
+    evaluate,
+    node_counts,
+    user_accelerators,
+)
 from deepseek_operator.planning.cpu import plan_cpu
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.request import Request, read_request
@@ -55,7 +61,7 @@ def _choose(request: Request, catalog: Catalog) -> _Choice:
     affordable = _affordable(request, fitting)
     if not fitting:
         best = min(looked_at, key=lambda candidate: (not candidate.fits, *_closest(candidate)))
-        return _Choice((_with_smallest(request, catalog, best),), _alternatives(looked_at, (best,)))
+        return _Choice((_with_cheapest(request, catalog, best),), _alternatives(looked_at, (best,)))
     if not affordable:
         _refuse_cap(request, fitting)
     best = affordable[0]
@@ -89,7 +95,7 @@ def _choose_among_users(request: Request, catalog: Catalog) -> _Choice:
     if not fitting:
         first = [candidate for candidate in looked_at if candidate.nodes == counts[0]]
         best = min(first, key=_closest)
-        return _Choice((_with_smallest(request, catalog, best),), _alternatives(first, (best,), given=True))
+        return _Choice((_with_cheapest(request, catalog, best),), _alternatives(first, (best,), given=True))
     affordable = _affordable(request, fitting)
     if not affordable:
         _refuse_cap(request, fitting)
@@ -257,20 +263,51 @@ def _explained(candidate: Candidate, best: Candidate) -> Candidate:
     return replace(candidate, reason=why)
 
 
-def _with_smallest(request: Request, catalog: Catalog, candidate: Candidate) -> Candidate:
-    """Add to a refusal what would fit: the fewest nodes, and of those the least memory."""
+def _with_cheapest(request: Request, catalog: Catalog, candidate: Candidate) -> Candidate:
+    """Add to a refusal what would fit: of the user's own GPUs, and of all others the cheapest."""
     if request.model is None:
         return candidate
-    free = replace(request, accelerators=None, spec=_without_nodes(request.spec))
+    changes = _smaller_changes(request, catalog, candidate) if request.accelerators else []
+    free = replace(request, accelerators=None, spec=_with_nodes(request.spec, None))
     fitting = [c for c in _evaluate_all(free, catalog) if _good_enough(c, free)]
+    sentences = [candidate.reason, *(["; ".join(changes)] if changes else [])]
     if not fitting:
-        return replace(candidate, reason=f"{candidate.reason}. Nothing in the catalog fits.")
+        return replace(candidate, reason=f"{'. '.join(sentences)}. Nothing in the catalog fits.")
     sold = [c for c in fitting if c.price is not None] or fitting
-    smallest = min(sold, key=lambda c: (c.nodes, c.gpu.memory_gib * c.accelerator.count, _rank(c)))
-    nodes = "" if smallest.nodes == 1 else f" on each of {smallest.nodes} nodes"
-    engine = f" with {smallest.engine}" if smallest.engine is not candidate.engine else ""
-    return replace(candidate, reason=f"{candidate.reason}. Smallest that fits: {smallest.accelerator}{nodes}{engine}.")
+    best = min(sold, key=_size if request.only_kubernetes else _rank)
+    nodes = "" if best.nodes == 1 else f" on each of {best.nodes} nodes"
+    engine = f" with {best.engine}" if best.engine is not candidate.engine else ""
+    if best.price is None or request.only_kubernetes:
+        what = f"Smallest that fits: {best.accelerator}{nodes}{engine}"
+    else:
+        what = f"Cheapest that fits: {best.accelerator}{nodes}{engine}"
+        what += f" on {best.price.cloud} for {dollars(best.hourly_cost)} $/h" if best.hourly_cost is not None else ""
+    return replace(candidate, reason=f"{'. '.join([*sentences, what])}.")
 
 
-def _without_nodes(spec: DeepSeekDeploymentSpec) -> DeepSeekDeploymentSpec:
-    return spec.model_copy(update={"resources": spec.resources.model_copy(update={"nodes": None})})
+def _smaller_changes(request: Request, catalog: Catalog, candidate: Candidate) -> list[str]:
+    """Return what to change where the user's GPUs are too few: more of them in a machine, or more machines."""
+    changes = []
+    accelerator, gpu, nodes = candidate.accelerator, candidate.gpu, candidate.nodes
+    for count in sorted(gpu.counts):
+        if count <= accelerator.count:
+            continue
+        larger = accelerator.model_copy(update={"count": count})
+        if _good_enough(evaluate(request, catalog, larger, gpu, nodes), request):
+            changes.append(f"{larger} fits")
+            break
+    for more in range(nodes + 1, MOST_NODES + 1):
+        wider = replace(request, spec=_with_nodes(request.spec, more))
+        if _good_enough(evaluate(wider, catalog, accelerator, gpu, more), wider):
+            changes.append(f"{more} nodes fit: set nodes: {more}")
+            break
+    return changes
+
+
+def _size(candidate: Candidate) -> tuple[int, int, float, object]:
+    memory = candidate.gpu.memory_gib * candidate.accelerator.count
+    return candidate.nodes, _ORDER[candidate.verdict], memory, _rank(candidate)
+
+
+def _with_nodes(spec: DeepSeekDeploymentSpec, nodes: int | None) -> DeepSeekDeploymentSpec:
+    return spec.model_copy(update={"resources": spec.resources.model_copy(update={"nodes": nodes})})

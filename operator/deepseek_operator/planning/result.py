@@ -9,6 +9,7 @@ from deepseek_operator.api.status import Alternative, PlanStatus, Verdict
 from deepseek_operator.catalog import Accelerator, GpuInfo, ModelInfo, PriceInfo
 from deepseek_operator.engines import ServeOptions
 from deepseek_operator.planning.fit import Fit
+from deepseek_operator.planning.interconnect import ETHERNET, Network
 from deepseek_operator.planning.memory import Layout, Memory
 
 __all__ = ["Candidate", "Plan", "dollars"]
@@ -38,6 +39,8 @@ class Candidate:
     """US dollars an hour for one replica; 0 where every place is the user's own Kubernetes."""
     emulated: bool = False
     """The GPU has no hardware for the model's number format: the engine's kernels widen the weights as they go."""
+    network: Network = ETHERNET
+    """The network between nodes."""
 
     @property
     def max_model_len(self) -> int | None:
@@ -99,6 +102,8 @@ class Plan:
     """Memory of one node in GB to ask for, where the user gave none and the default would be too little."""
     cpus: int | None = None
     disk_gb: int | None = None
+    network_tier: str | None = None
+    """SkyPilot's ``network_tier``, where the plan counts on a network that clouds set up only when asked."""
 
     @property
     def launchable(self) -> bool:

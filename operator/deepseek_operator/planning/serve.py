@@ -82,6 +82,7 @@ def make_plan(
         memory_gb=_memory_gb(weights, first.nodes),
         cpus=8 * first.accelerator.count if _memory_gb(weights, first.nodes) else None,
         disk_gb=_disk_gb(weights),
+        network_tier="best" if layout and layout.spans_nodes and first.network.gbs else None,
     )
 
 

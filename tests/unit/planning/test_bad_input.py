@@ -190,7 +190,8 @@ def test_a_count_nobody_sells_is_fine_on_nodes_of_ones_own() -> None:
 def test_a_model_that_does_not_fit_is_no_error_but_a_verdict_with_the_arithmetic() -> None:
     plan = plan_for("r1", resources={"accelerators": ["L4:8"], "nodes": 1})
     assert plan.reason == (
-        "DeepSeek-R1 needs 641 GiB for weights in FP8; 8×L4 offer 160 GiB usable. Smallest that fits: H200:8."
+        "DeepSeek-R1 needs 641 GiB for weights in FP8; 8×L4 offer 160 GiB usable. "
+        "Cheapest that fits: H200:8 on nebius for 28.00 $/h."
     )
 
 
@@ -198,7 +199,7 @@ def test_a_context_that_does_not_fit_is_refused_with_the_longest_that_does() -> 
     plan = plan_for("r1-8b", engine={"maxModelLen": 65536}, resources={"accelerators": ["L4:1"], "nodes": 1})
     assert not plan.launchable
     assert "a context of 65,536 tokens does not fit 1×L4: the longest that does is 2" in plan.reason
-    assert "Smallest that fits: " in plan.reason
+    assert "L4:2 fits; 2 nodes fit: set nodes: 2. Cheapest that fits: " in plan.reason
 
 
 def test_a_utilization_that_leaves_cuda_nothing_is_refused() -> None:

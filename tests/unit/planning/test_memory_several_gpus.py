@@ -148,7 +148,7 @@ def test_a_users_share_that_leaves_nccl_nothing_is_refused_with_the_largest_that
     assert plan.launchable is launchable
     words = (
         "leaves 1.32 GiB of L4 for CUDA and NCCL: 1.50 GiB are needed (measured on NVLink), so use at most 0.93. "
-        "Smallest that fits: "
+        "Cheapest that fits: "
     )
     assert (words in plan.reason) is not launchable
 
