@@ -24,7 +24,16 @@ __all__ = ["load_catalog"]
 _PACKAGE_FILES = ("models.yaml", "gpus.yaml", "machines.yaml", "prices.yaml")
 _SECTIONS = {"models", "gpus", "machines", "prices", "sources"}
 _MODEL_FIGURES = ("parameters", "weights", "shape", "contextLength", "kvBytesPerToken", "engines")
-_GPU_FIGURES = ("memoryGib", "computeCapability", "counts")
+_GPU_FIGURES = (
+    "memoryGib",
+    "computeCapability",
+    "counts",
+    "memoryBandwidth",
+    "bf16Tflops",
+    "fp8Tflops",
+    "linkBandwidth",
+    "networkBandwidth",
+)
 _Row = TypeVar("_Row", bound=BaseModel)
 _Sold = TypeVar("_Sold", MachineInfo, PriceInfo)
 _Raw = dict[str, Any]

@@ -70,6 +70,8 @@ class Mla(Row):
     kv_lora_rank: int = Field(gt=0)
     qk_nope_head_dim: int = Field(gt=0)
     v_head_dim: int = Field(gt=0)
+    q_lora_rank: int | None = Field(default=None, gt=0)
+    """Width of the compressed queries; None where queries are not compressed."""
 
 
 class Moe(Row):
@@ -208,6 +210,16 @@ class GpuInfo(Row):
     counts: tuple[int, ...] = Field(min_length=1)
     """Numbers per machine that clouds sell."""
     nvlink: bool = False
+    memory_bandwidth: float | None = Field(default=None, gt=0)
+    """GB/s (10^9 bytes). Without it the plan says nothing of speed."""
+    bf16_tflops: float | None = Field(default=None, gt=0)
+    """Dense BF16 rate, or FP16 where there is no BF16."""
+    fp8_tflops: float | None = Field(default=None, gt=0)
+    """Dense FP8 rate, where the GPU has units for it."""
+    link_bandwidth: float | None = Field(default=None, gt=0)
+    """GB/s in one direction to other GPUs of the machine: NVLink, or PCIe."""
+    network_bandwidth: float | None = Field(default=None, gt=0)
+    """GB/s in one direction and per GPU to other machines, where these have a fast network."""
     only_on: str | None = None
     """The one cloud that uses this name, where others have another name for the same chip."""
     sources: dict[str, str]

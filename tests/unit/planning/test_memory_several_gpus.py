@@ -4,48 +4,21 @@ import pytest
 
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.api.status import Verdict
-from deepseek_operator.catalog import Dtype, GpuInfo, ModelInfo
+from deepseek_operator.catalog import GpuInfo
 from deepseek_operator.engines import Rank, get_engine
 from deepseek_operator.planning.communication import outside_gib
 from deepseek_operator.planning.fit import assess
 from deepseek_operator.planning.memory import Batch, Layout, measure, utilization
 from deepseek_operator.planning.overrides import Overrides
-from tests.unit.planning.builders import CATALOG, plan_for
+from tests.unit.planning.builders import plan_for
+from tests.unit.planning.measured import gpu_named, model_named
 
 TP2, PP2, TP2_EP = Layout(1, 2, 2), Layout(2, 1, 1, 2), Layout(2, 1, 2, expert_parallel=True)
 FUSED_ALL_REDUCE = 0.5
 """GiB that the released images need on Hopper with tensor parallel 2, and that the runs did not: FlashInfer was off."""
 
 
-def gpu(name: str) -> GpuInfo:
-    found = CATALOG.find_gpu(name)
-    assert found
-    return found
-
-
-def model(name: str) -> ModelInfo:
-    if name == "r1-tp16-shape":
-        return cut_of_r1(layers=16, heads=16, dense=2304, expert=256, gib=21.58, dtype=Dtype.FP8)
-    if name == "r1-4-layers":
-        return cut_of_r1(layers=4, heads=128, dense=18432, expert=2048, gib=25.38, dtype=Dtype.BF16)
-    found = CATALOG.find(name)
-    assert found
-    return found
-
-
-def cut_of_r1(*, layers: int, heads: int, dense: int, expert: int, gib: float, dtype: Dtype) -> ModelInfo:
-    """Return R1 with fewer layers and the widths of what was run, so that two GPUs hold it."""
-    r1 = CATALOG.find("r1")
-    assert r1
-    assert r1.shape.moe
-    moe = r1.shape.moe.model_copy(update={"intermediate_size": expert})
-    sizes = {"layers": layers, "attention_heads": heads, "kv_heads": heads, "intermediate_size": dense, "moe": moe}
-    parts = {
-        "shape": r1.shape.model_copy(update=sizes),
-        "weights": r1.weights.model_copy(update={"gib": gib, "dtype": dtype}),
-        "kv_bytes_per_token": r1.kv_bytes_per_token * layers // r1.shape.layers,
-    }
-    return r1.model_copy(update=parts)
+gpu, model = gpu_named, model_named
 
 
 # model, layout, requests, tokens, context, KV GiB by vLLM 0.33's accounting
