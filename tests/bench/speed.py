@@ -8,7 +8,7 @@ import json
 from dataclasses import replace
 from math import log
 
-from deepseek_operator.planning.speed import FACTORS, Factors
+from deepseek_operator.planning.factors import FACTORS, Factors
 from tests.unit.planning.measured import CASES, figures
 
 __all__ = ["fit", "loss"]

@@ -22,6 +22,8 @@ __all__ = [
     "EnvVarSource",
     "Interconnect",
     "Model",
+    "Objective",
+    "Ranking",
     "Resources",
     "SecretKeyRef",
     "ServiceType",
@@ -270,6 +272,42 @@ class Resources(SpecModel):
     )
 
 
+class Ranking(StrEnum):
+    """Which of the machines that will do is taken."""
+
+    LOWEST_HOURLY_COST = "LowestHourlyCost"
+    LOWEST_COST_PER_TOKEN = "LowestCostPerToken"
+
+
+class Objective(SpecModel):
+    """What the answers should be like. Figures are the planner's, for prompts of 2,000 and answers of 500 tokens."""
+
+    min_tokens_per_second_per_request: float | None = field(
+        "Fewest output tokens a second of each request: with as many requests at once as concurrency says, or of one "
+        "request alone where it is unset. Unset: no limit.",
+        default=None,
+        gt=0,
+        le=100_000,
+    )
+    max_time_to_first_token_seconds: float | None = field(
+        "Longest time from a prompt's arrival at an idle engine to its first token. Unset: no limit.",
+        default=None,
+        gt=0,
+        le=3600,
+    )
+    concurrency: int | None = field(
+        "Requests that one replica works on at the same time. Unset: as many as fit, up to 256, and no demand.",
+        default=None,
+        ge=1,
+        le=4096,
+    )
+    ranking: Ranking = field(
+        "LowestHourlyCost: the machine that costs least. LowestCostPerToken: the one whose output tokens cost least at "
+        "full load.",
+        default=Ranking.LOWEST_HOURLY_COST,
+    )
+
+
 _ReplicaCount = Annotated[
     IntOrString,
     WithJsonSchema(
@@ -326,6 +364,10 @@ class DeepSeekDeploymentSpec(SpecModel):
     model: Model = field("Which model is served.")
     engine: Engine = field("What serves it.", default=Engine())
     resources: Resources = field("What each replica runs on, where, and at what price.", default=Resources())
+    objective: Objective = field(
+        "How fast and how cheap per token it should be. A spec that no machine can meet is refused with the figures.",
+        default=Objective(),
+    )
     replicas: int = field("Number of replicas.", default=1, ge=0, le=100)
     update_strategy: UpdateStrategy = field("How a change of the spec rolls out.", default=UpdateStrategy())
     endpoint: Endpoint = field("The address at which the model answers.", default=Endpoint())

@@ -16,7 +16,7 @@ from deepseek_operator.planning.request import EngineRequest, Request
 from deepseek_operator.planning.result import Candidate
 from deepseek_operator.planning.verdicts import rank
 
-__all__ = ["MOST_NODES", "all_accelerators", "evaluate", "node_counts", "user_accelerators"]
+__all__ = ["MOST_NODES", "all_accelerators", "evaluate", "evaluate_all", "node_counts", "user_accelerators"]
 
 MOST_NODES = 4
 """Nodes that are tried when the user gives none: beyond, the network between them decides, not memory."""
@@ -83,6 +83,18 @@ def node_counts(request: Request, accelerator: Accelerator, gpu: GpuInfo) -> tup
     return tuple(range(1, MOST_NODES + 1)) if full in _FULL and accelerator.count >= full else (1,)
 
 
+def evaluate_all(request: Request, catalog: Catalog) -> list[Candidate]:
+    """Return the verdicts on every machine, each with the fewest nodes that fit."""
+    found: list[Candidate] = []
+    for accelerator, gpu in all_accelerators(request, catalog):
+        for nodes in node_counts(request, accelerator, gpu):
+            candidate = evaluate(request, catalog, accelerator, gpu, nodes)
+            found.append(candidate)
+            if candidate.verdict is Verdict.FITS:
+                break  # more of the same only costs more
+    return found
+
+
 def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> Candidate:
     """Return the verdict on one machine type and node count, with the first engine that can."""
     best: Candidate | None = None
@@ -112,8 +124,10 @@ def _evaluate(
 
     def candidate(verdict: Verdict, reason: str, fit: Fit | None = None) -> Candidate:
         layout = fit.layout if fit else None
+        widened = emulates(model, gpu)
+        question = request.question(item)
         return Candidate(
-            accelerator, gpu, nodes, engine, verdict, layout, fit, reason, price, cost, emulates(model, gpu), network
+            accelerator, gpu, nodes, engine, verdict, layout, fit, reason, price, cost, widened, network, question
         )
 
     refusal = refuse(model, gpu, engine)

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, replace
 
 from deepseek_operator.catalog import Dtype, GpuInfo, ModelInfo
+from deepseek_operator.planning.factors import FACTORS, Factors
 from deepseek_operator.planning.layout import Layout
 from deepseek_operator.planning.overrides import Overrides
 from deepseek_operator.planning.speed import (
-    FACTORS,
-    Factors,
     Traffic,
     prefill_tokens_per_second,
     ready_seconds,

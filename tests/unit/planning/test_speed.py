@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.catalog import GpuInfo, ModelInfo
+from deepseek_operator.planning.factors import FACTORS
 from deepseek_operator.planning.layout import Layout
 from deepseek_operator.planning.overrides import Overrides
 from deepseek_operator.planning.parallelism import layouts
 from deepseek_operator.planning.speed import (
-    FACTORS,
     Traffic,
     prefill_tokens_per_second,
     step_seconds,
