@@ -7,6 +7,7 @@ here becomes rented money later: unknown keys, impossible shapes and figures wit
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -224,7 +225,7 @@ class GpuInfo(Row):
     """The one cloud that uses this name, where others have another name for the same chip."""
     sources: dict[str, str]
 
-    @property
+    @cached_property
     def capability(self) -> tuple[int, int]:
         """Compute capability as numbers that compare."""
         major, minor = self.compute_capability.split(".")

@@ -1,7 +1,6 @@
 """The four forms in which ``deepseek-operator plan`` prints a plan."""
 
 import json
-from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -135,7 +134,7 @@ def _row(candidate: Candidate, cloud: str, instance: str, cost: Decimal | None, 
 def _speed(performance: Performance | None, cost: Decimal | None) -> tuple[str, str, str, str]:
     if performance is None:
         return ("-", "-", "-", "-")
-    price = replace(performance, hourly_cost=cost or None).dollars_per_million_tokens
+    price = performance.price_of(cost)
     return (
         f"{performance.decode_tokens_per_second:.0f}",
         f"{performance.decode_tokens_per_second_at_concurrency:.0f} ({performance.concurrency})",

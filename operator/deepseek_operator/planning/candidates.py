@@ -88,6 +88,8 @@ def evaluate_all(request: Request, catalog: Catalog) -> list[Candidate]:
     found: list[Candidate] = []
     for accelerator, gpu in all_accelerators(request, catalog):
         for nodes in node_counts(request, accelerator, gpu):
+            if nodes > 1 and _hopeless(request, accelerator, gpu, nodes):
+                continue
             candidate = evaluate(request, catalog, accelerator, gpu, nodes)
             found.append(candidate)
             if candidate.verdict is Verdict.FITS:
@@ -104,10 +106,15 @@ def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: 
         candidate = _evaluate(request, item, accelerator, gpu, nodes, price, network)
         if best is None or rank(candidate.verdict) < rank(best.verdict):
             best = candidate
-        if best.fits:
+        if best.fits or _hopeless(request, accelerator, gpu, nodes):
             break
     assert best is not None
     return best
+
+
+def _hopeless(request: Request, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> bool:
+    """Return whether the weights alone are more than all memory, so that no engine and no layout helps."""
+    return request.weights_gib > gpu.memory_gib * accelerator.count * nodes
 
 
 def _evaluate(
@@ -125,7 +132,7 @@ def _evaluate(
     def candidate(verdict: Verdict, reason: str, fit: Fit | None = None) -> Candidate:
         layout = fit.layout if fit else None
         widened = emulates(model, gpu)
-        question = request.question(item)
+        question = request.questions.get(engine)
         return Candidate(
             accelerator, gpu, nodes, engine, verdict, layout, fit, reason, price, cost, widened, network, question
         )

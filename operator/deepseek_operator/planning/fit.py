@@ -83,6 +83,8 @@ def _room(model: ModelInfo, gpu: GpuInfo, layout: Layout, engine: EngineName, ov
         context = wanted or comfortable
         reason = _reason(Verdict.FITS, gpu, layout, most, context, None)
         return Fit(Verdict.FITS, layout, most, context, comfortable, None, reason)
+    if most.weights > most.usable:  # no batch is small enough
+        return Fit(Verdict.DOES_NOT_FIT, layout, most, 0, 0, None, _too_much(gpu, layout, most))
     small = small_batch(default, overrides)
     tight = most if small == default else _most(model, gpu, layout, engine, small, overrides)
     longest = min(limit, _rounded(tight.tokens))
@@ -172,17 +174,24 @@ def gib(value: float) -> str:
 
 
 def _reason(verdict: Verdict, gpu: GpuInfo, layout: Layout, memory: Memory, context: int, batch: Batch | None) -> str:
-    spread = _spread(layout)
-    parts = f"{gib(memory.weights)} GiB weights and {gib(memory.overhead)} GiB overhead of {gib(memory.usable)} GiB"
-    where = f"usable on each {gpu.name} ({spread})"
     if memory.kv_cache <= 0:
-        return f"{parts} {where}: {gib(-memory.kv_cache)} GiB too much"
+        return _too_much(gpu, layout, memory)
+    parts, where = _parts(memory), f"usable on each {gpu.name} ({_spread(layout)})"
     room = f"leave {gib(memory.kv_cache)} GiB for the KV cache, {memory.tokens:,} tokens"
     if verdict is Verdict.DOES_NOT_FIT:
         return f"{parts} {where} {room}: too few"
     if verdict is Verdict.TIGHT and batch is not None:
         room += f", with at most {batch.max_num_seqs} requests and {batch.max_num_batched_tokens} tokens in one step"
     return f"{parts} {where} {room}; context {context:,}"
+
+
+def _too_much(gpu: GpuInfo, layout: Layout, memory: Memory) -> str:
+    where = f"usable on each {gpu.name} ({_spread(layout)})"
+    return f"{_parts(memory)} {where}: {gib(-memory.kv_cache)} GiB too much"
+
+
+def _parts(memory: Memory) -> str:
+    return f"{gib(memory.weights)} GiB weights and {gib(memory.overhead)} GiB overhead of {gib(memory.usable)} GiB"
 
 
 def _spread(layout: Layout) -> str:

@@ -62,7 +62,7 @@ def layouts(
         found.append(Layout(nodes, gpus, 1, 1, gpus, expert_parallel=True))
     if over_nodes and why_not_divisible(model, gpus * nodes, expert_parallel=ep) is None:
         found.append(Layout(nodes, gpus, gpus * nodes, expert_parallel=ep))
-    tp = max(n for n in range(1, gpus + 1) if gpus % n == 0 and why_not_divisible(model, n, expert_parallel=ep) is None)
+    tp = _largest_tp(model, gpus, ep)
     rest = gpus // tp
     if nodes > 1:
         found.append(Layout(nodes, gpus, tp, rest * nodes, expert_parallel=ep and tp > 1))
@@ -109,9 +109,8 @@ def _user_layout(
 def _largest_tp(model: ModelInfo | None, gpus: int, ep: bool) -> int:
     if model is None:
         return gpus
-    return max(
-        n for n in range(1, gpus + 1) if gpus % n == 0 and why_not_divisible(model, n, expert_parallel=ep) is None
-    )
+    sizes = (n for n in range(gpus, 0, -1) if gpus % n == 0)
+    return next(n for n in sizes if why_not_divisible(model, n, expert_parallel=ep) is None)
 
 
 def _one_of(sizes: list[int]) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from math import floor
 
 from deepseek_operator.api.spec import EngineName, Objective
@@ -41,36 +42,68 @@ _FAST_GBS = 25.0
 
 @dataclass(frozen=True)
 class Performance:
-    """What one replica does, by the speed model: a prompt of 2,000 tokens, an answer of 500.
+    """What one replica does, by the speed model: prompts of 2,000 tokens, answers of 500. Computed when asked for.
 
     Attributes
     ----------
-    decode_tokens_per_second
-        Of one request alone.
+    network_gbs
+        GB/s of one machine over a fast network between nodes; None for Ethernet.
     concurrency
         Requests at once: as many as the user named, or as fit, up to 256; never more than fit.
-    decode_tokens_per_second_at_concurrency
-        Of all requests together.
-    decode_tokens_per_second_at_half_load
-        Of half as many together.
-    prefill_tokens_per_second
-        Tokens of prompts while nothing else is done.
-    time_to_first_token_seconds
-        Of one prompt at an idle engine.
-    start_seconds
-        From nodes that are up to the first answer: download, loading, compiling. Without the image.
     hourly_cost
         US dollars an hour for the replica; None where it is unknown or the machines are one's own.
     """
 
-    decode_tokens_per_second: float
+    question: Question
+    gpu: GpuInfo
+    fit: Fit
+    network_gbs: float | None
     concurrency: int
-    decode_tokens_per_second_at_concurrency: float
-    decode_tokens_per_second_at_half_load: float
-    prefill_tokens_per_second: float
-    time_to_first_token_seconds: float
-    start_seconds: float
     hourly_cost: Decimal | None
+
+    def _decode(self, requests: int) -> float:
+        traffic = Traffic(requests, min(PROMPT + _ANSWER // 2, self.fit.max_model_len))
+        asked = self.question
+        step = step_seconds(
+            asked.model, self.gpu, self.fit.layout, traffic, asked.overrides, network_gbs=self.network_gbs
+        )
+        return requests / step
+
+    @property
+    def _prompt(self) -> int:
+        return min(PROMPT, self.fit.max_model_len)
+
+    @cached_property
+    def decode_tokens_per_second(self) -> float:
+        """Output tokens a second of one request alone."""
+        return self._decode(1)
+
+    @cached_property
+    def decode_tokens_per_second_at_concurrency(self) -> float:
+        """The same of all concurrent requests together."""
+        return self._decode(self.concurrency)
+
+    @cached_property
+    def prefill_tokens_per_second(self) -> float:
+        """Tokens of prompts a second while nothing else is done."""
+        model, layout = self.question.model, self.fit.layout
+        return prefill_tokens_per_second(model, self.gpu, layout, network_gbs=self.network_gbs, prompt=self._prompt)
+
+    @cached_property
+    def time_to_first_token_seconds(self) -> float:
+        """Of one prompt at an idle engine."""
+        asked, layout = self.question, self.fit.layout
+        return time_to_first_token_seconds(
+            asked.model, self.gpu, layout, asked.overrides, prompt=self._prompt, network_gbs=self.network_gbs
+        )
+
+    @cached_property
+    def start_seconds(self) -> float:
+        """From nodes that are up to the first answer: download, loading, compiling. Without the image."""
+        model, overrides = self.question.model, self.question.overrides
+        weights = weights_gib(model, overrides) * GIB / 1e9 / self.fit.layout.nodes
+        download = model.weights.gib * GIB / 1e9 / _DOWNLOAD_GBS if self.question.downloads else 0.0
+        return download + weights / _LOAD_GBS + _IMPORTS_S + ready_seconds(model, overrides)
 
     @property
     def tokens_per_second_per_request(self) -> float:
@@ -80,15 +113,19 @@ class Performance:
     @property
     def dollars_per_million_tokens(self) -> float | None:
         """Price of a million output tokens at full load."""
-        return self._price(self.decode_tokens_per_second_at_concurrency)
+        return self.price_of(self.hourly_cost)
 
     @property
     def dollars_per_million_tokens_at_half_load(self) -> float | None:
         """The same with half of the requests."""
-        return self._price(self.decode_tokens_per_second_at_half_load)
+        half = self._decode(max(1, self.concurrency // 2))
+        return float(self.hourly_cost) * 1e6 / (3600 * half) if self.hourly_cost else None
 
-    def _price(self, tokens_per_second: float) -> float | None:
-        return float(self.hourly_cost) * 1e6 / (3600 * tokens_per_second) if self.hourly_cost else None
+    def price_of(self, hourly_cost: Decimal | None) -> float | None:
+        """Return US dollars per million output tokens at full load on a machine with this price an hour."""
+        if not hourly_cost:
+            return None
+        return float(hourly_cost) * 1e6 / (3600 * self.decode_tokens_per_second_at_concurrency)
 
     def to_status(self) -> PerformanceStatus:
         """Return the figures as they stand in ``status.plan.performance``."""
@@ -110,27 +147,9 @@ def estimate(
     """Return what a candidate that fits would do; None where the catalog has no speed of its GPU."""
     if gpu.memory_bandwidth is None or gpu.bf16_tflops is None or not fit.max_model_len:
         return None
-    model, overrides, layout = question.model, question.overrides, fit.layout
-    between = _between(gpu, layout.gpus_per_node, network)
-    prompt = min(PROMPT, fit.max_model_len)
     concurrency = min(question.concurrency or _MOST, _most_requests(question, engine, gpu, fit))
-
-    def decode(requests: int) -> float:
-        traffic = Traffic(requests, min(PROMPT + _ANSWER // 2, fit.max_model_len))
-        return requests / step_seconds(model, gpu, layout, traffic, overrides, network_gbs=between)
-
-    return Performance(
-        decode_tokens_per_second=decode(1),
-        concurrency=concurrency,
-        decode_tokens_per_second_at_concurrency=decode(concurrency),
-        decode_tokens_per_second_at_half_load=decode(max(1, concurrency // 2)),
-        prefill_tokens_per_second=prefill_tokens_per_second(model, gpu, layout, network_gbs=between, prompt=prompt),
-        time_to_first_token_seconds=time_to_first_token_seconds(
-            model, gpu, layout, overrides, prompt=prompt, network_gbs=between
-        ),
-        start_seconds=_start(question, layout.nodes),
-        hourly_cost=hourly_cost or None,
-    )
+    between = _between(gpu, fit.layout.gpus_per_node, network)
+    return Performance(question, gpu, fit, between, concurrency, hourly_cost or None)
 
 
 def _between(gpu: GpuInfo, count: int, network: Network) -> float | None:
@@ -152,12 +171,6 @@ def _most_requests(question: Question, engine: EngineName, gpu: GpuInfo, fit: Fi
     else:
         running = default_batch(engine, gpu, fit.layout, question.overrides).max_num_seqs
     return max(1, copies * min(room, running))
-
-
-def _start(question: Question, nodes: int) -> float:
-    weights = weights_gib(question.model, question.overrides) * GIB / 1e9
-    download = question.model.weights.gib * GIB / 1e9 / _DOWNLOAD_GBS if question.downloads else 0.0
-    return download + weights / nodes / _LOAD_GBS + _IMPORTS_S + ready_seconds(question.model, question.overrides)
 
 
 def unmet(performance: Performance | None, objective: Objective) -> dict[str, str]:

@@ -34,10 +34,8 @@ def rank_of(candidate: Candidate) -> tuple[object, ...]:
 
 def cost_per_token(candidate: Candidate) -> float | None:
     """Return US dollars of one output token at full load; on one's own machines at what a cloud would take for them."""
-    performance, price = candidate.performance, _list_price(candidate)
-    if performance is None or price is None:
-        return None
-    return float(price) / 3600 / performance.decode_tokens_per_second_at_concurrency
+    million = candidate.performance.price_of(_list_price(candidate)) if candidate.performance else None
+    return None if million is None else million / 1e6
 
 
 def _list_price(candidate: Candidate) -> Decimal | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 from deepseek_operator.api.places import Place
 from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, EngineName
@@ -9,6 +10,7 @@ from deepseek_operator.catalog import Accelerator, Catalog, ModelInfo, parse_acc
 from deepseek_operator.engines import ENGINES, Arguments, Engine, get_engine
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.forms import check_forms
+from deepseek_operator.planning.memory import weights_gib
 from deepseek_operator.planning.overrides import Overrides, read_overrides
 from deepseek_operator.planning.question import Question
 
@@ -71,13 +73,24 @@ class Request:
         """Whether spot prices count; a fallback to on-demand counts as on-demand."""
         return self.spec.resources.capacity_type is CapacityType.SPOT
 
-    def question(self, item: EngineRequest) -> Question | None:
-        """Return what the speed of every candidate with this engine depends on; None for an unknown model."""
+    @cached_property
+    def questions(self) -> dict[EngineName, Question]:
+        """What the speed of every candidate depends on, by engine; nothing for an unknown model."""
         if self.model is None:
-            return None
+            return {}
         objective = self.spec.objective
         downloads = self.spec.model.path is None
-        return Question(self.model, item.overrides, downloads, objective.concurrency, objective.ranking)
+        return {
+            name: Question(self.model, item.overrides, downloads, objective.concurrency, objective.ranking)
+            for name, item in self.engines.items()
+        }
+
+    @cached_property
+    def weights_gib(self) -> float:
+        """GiB of the weights as the engine that needs least of them loads them; 0 for an unknown model."""
+        if self.model is None:
+            return 0.0
+        return min(weights_gib(self.model, item.overrides) for item in self.engines.values())
 
     def engine_order(self, nodes: int) -> tuple[EngineRequest, ...]:
         """Return the engines to try on this many nodes, the preferred one first."""
