@@ -45,8 +45,9 @@ _SizeString = Annotated[
             "x-kubernetes-int-or-string": True,
             **rules(
                 (
-                    r"type(self) == int ? self > 0 : string(self).matches('^[0-9]{1,6}([.][0-9]{1,3})?[+]?$')",
-                    'must be a number, or a number with "+" for "at least", such as 8 or "32+"',
+                    r"type(self) == int ? self > 0 : string(self).matches('^[0-9]{1,6}([.][0-9]{1,3})?[+]?$') "
+                    r"&& !string(self).matches('^0+([.]0+)?[+]?$')",
+                    'must be a number above 0, or one with "+" for "at least", such as 8 or "32+"',
                 )
             ),
         }
@@ -70,7 +71,8 @@ class Model(SpecModel):
                 "!has(self.path) || !has(self.huggingFaceTokenSecretRef)",
                 "huggingFaceTokenSecretRef must not be set together with path: nothing is downloaded when the model "
                 "is read from a directory",
-            )
+            ),
+            ("!has(self.path) || !self.path.matches('/[.][.](/|$)')", "path must not contain .."),
         )
     )
 
@@ -250,8 +252,9 @@ class Resources(SpecModel):
                 "x-kubernetes-int-or-string": True,
                 **rules(
                     (
-                        r"type(self) == int ? self > 0 : string(self).matches('^[0-9]{1,7}([.][0-9]{1,4})?$')",
-                        'must be an amount of US dollars an hour, such as "40" or "12.50"',
+                        r"type(self) == int ? self > 0 : string(self).matches('^[0-9]{1,7}([.][0-9]{1,4})?$') "
+                        r"&& !string(self).matches('^0+([.]0+)?$')",
+                        'must be an amount of US dollars an hour above 0, such as "40" or "12.50"',
                     )
                 ),
             }
@@ -328,11 +331,22 @@ _ReplicaCount = Annotated[
 class UpdateStrategy(SpecModel):
     """How many replicas may be added or missing while a change of the spec rolls out."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!(string(self.maxSurge) in ['0', '0%']) || !(string(self.maxUnavailable) in ['0', '0%'])",
+                "maxSurge and maxUnavailable must not both be 0: nothing could ever change",
+            )
+        )
+    )
+
     max_surge: _ReplicaCount = field(
         "Replicas above the wanted number while changing: a number or a percentage, rounded up.", default="1"
     )
     max_unavailable: _ReplicaCount = field(
-        "Replicas that may be missing while changing: a number or a percentage, rounded down.", default="0"
+        "Replicas that may be missing while changing: a number or a percentage, rounded down. Where that and maxSurge "
+        "come to 0, one may be missing.",
+        default="0",
     )
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, Eng
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.api.v1alpha1 import KIND
 from deepseek_operator.catalog import Catalog
+from deepseek_operator.catalog.checks import MOST_DAYS, age_in_days
 from deepseek_operator.cli.catalog import EXIT_BAD_INPUT, CatalogFiles, open_catalog
 from deepseek_operator.cli.plan_output import PlanFormat, render_plans
 from deepseek_operator.planning import Plan, PlanInputError, plan
@@ -94,6 +96,11 @@ def plan_command(
     documents = [("", {})] if file is None else list(_read(file))
     plans = [_plan(name, _overlaid(spec, overlay), known) for name, spec in documents]
     typer.echo(render_plans(plans, output, known))
+    for price in {item.price for _, _, item in plans if item.price is not None}:
+        age = age_in_days(price, date.today())
+        if age is not None and age > MOST_DAYS:
+            words = f"the price of {price.instance_type} on {price.cloud} is of {price.as_of}, {age} days ago"
+            typer.echo(f"Warning: {words}; `deepseek-operator catalog check` lists old prices", err=True)
     if any(item.verdict is Verdict.DOES_NOT_FIT for _, _, item in plans):
         raise typer.Exit(EXIT_DOES_NOT_FIT)
 
