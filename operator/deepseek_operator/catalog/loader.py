@@ -33,6 +33,8 @@ _GPU_FIGURES = (
     "fp8Tflops",
     "linkBandwidth",
     "networkBandwidth",
+    "overheadGib",
+    "efficiency",
 )
 _Row = TypeVar("_Row", bound=BaseModel)
 _Sold = TypeVar("_Sold", MachineInfo, PriceInfo)

@@ -198,6 +198,13 @@ class Vendor(StrEnum):
     AMD = "AMD"
 
 
+class Efficiency(Row):
+    """By which factors an engine on this GPU was measured to differ from the speed model; above 1 is faster."""
+
+    decode: float = Field(default=1.0, ge=0.05, le=5)
+    prefill: float = Field(default=1.0, ge=0.05, le=5)
+
+
 class GpuInfo(Row):
     """One GPU type under SkyPilot's name."""
 
@@ -221,6 +228,9 @@ class GpuInfo(Row):
     """GB/s in one direction to other GPUs of the machine: NVLink, or PCIe."""
     network_bandwidth: float | None = Field(default=None, gt=0)
     """GB/s in one direction and per GPU to other machines, where these have a fast network."""
+    overhead_gib: float = Field(default=0.0, ge=0, lt=1000)
+    """GiB that engines were measured to need on it beyond the formula."""
+    efficiency: Efficiency = Efficiency()
     only_on: str | None = None
     """The one cloud that uses this name, where others have another name for the same chip."""
     sources: dict[str, str]

@@ -149,7 +149,7 @@ def measure(
     return Memory(
         usable=usable,
         weights=weights,
-        overhead=overhead,
+        overhead=overhead + gpu.overhead_gib,
         kv_bytes_per_token=kv_bytes_per_token(model, layout, overrides),
         kv_bytes_per_sequence=float(model.kv_bytes_per_sequence),
     )

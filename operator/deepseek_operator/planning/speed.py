@@ -104,7 +104,7 @@ def step_seconds(
         busy += layers * _layer(model, factors)
     talking = _communication(model, gpu, layout, here, network_gbs, factors) if connected else 0.0
     front = MICRO * factors.request * traffic.requests if traffic.served else 0.0
-    return busy + talking + front + MICRO * factors.step
+    return (busy + talking + front + MICRO * factors.step) / gpu.efficiency.decode
 
 
 def prefill_tokens_per_second(
@@ -123,7 +123,8 @@ def prefill_tokens_per_second(
     stages = layout.pipeline_parallel_size
     bubbles = (_FULL_PIPELINE + stages - 1) / _FULL_PIPELINE
     front = MICRO * factors.prompt if served else 0.0
-    return layout.data_parallel_size * prompt / (busy / stages * bubbles + front)
+    seconds = busy / stages * bubbles + front
+    return layout.data_parallel_size * prompt / seconds * gpu.efficiency.prefill
 
 
 def time_to_first_token_seconds(
@@ -140,7 +141,7 @@ def time_to_first_token_seconds(
     busy = _prefill_seconds(model, gpu, layout, prompt, network_gbs, True, factors)
     traffic = Traffic(requests=1, context=prompt)
     step = step_seconds(model, gpu, layout, traffic, overrides, network_gbs=network_gbs, factors=factors)
-    return busy + step + MICRO * factors.prompt
+    return busy / gpu.efficiency.prefill + step + MICRO * factors.prompt
 
 
 def ready_seconds(model: ModelInfo, overrides: Overrides) -> float:
