@@ -7,7 +7,7 @@ here becomes rented money later: unknown keys, impossible shapes and figures wit
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from functools import cached_property
+from functools import lru_cache
 from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -235,11 +235,16 @@ class GpuInfo(Row):
     """The one cloud that uses this name, where others have another name for the same chip."""
     sources: dict[str, str]
 
-    @cached_property
+    @property
     def capability(self) -> tuple[int, int]:
         """Compute capability as numbers that compare."""
-        major, minor = self.compute_capability.split(".")
-        return int(major), int(minor)
+        return _numbers(self.compute_capability)
+
+
+@lru_cache(maxsize=64)
+def _numbers(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")
+    return int(major), int(minor)
 
 
 def _as_decimal(value: object) -> object:

@@ -50,6 +50,8 @@ class Performance:
         GB/s of one machine over a fast network between nodes; None for Ethernet.
     concurrency
         Requests at once: as many as the user named, or as fit, up to 256; never more than fit.
+    limited_by_engine
+        No more requests would run at once although the KV cache has room for them.
     hourly_cost
         US dollars an hour for the replica; None where it is unknown or the machines are one's own.
     """
@@ -59,6 +61,7 @@ class Performance:
     fit: Fit
     network_gbs: float | None
     concurrency: int
+    limited_by_engine: bool
     hourly_cost: Decimal | None
 
     def _decode(self, requests: int) -> float:
@@ -147,9 +150,11 @@ def estimate(
     """Return what a candidate that fits would do; None where the catalog has no speed of its GPU."""
     if gpu.memory_bandwidth is None or gpu.bf16_tflops is None or not fit.max_model_len:
         return None
-    concurrency = min(question.concurrency or _MOST, _most_requests(question, engine, gpu, fit))
+    copies = fit.layout.data_parallel_size
+    room, running = copies * _room(fit), copies * _running(question, engine, gpu, fit)
+    concurrency = max(1, min(question.concurrency or _MOST, room, running))
     between = _between(gpu, fit.layout.gpus_per_node, network)
-    return Performance(question, gpu, fit, between, concurrency, hourly_cost or None)
+    return Performance(question, gpu, fit, between, concurrency, running < room, hourly_cost or None)
 
 
 def _between(gpu: GpuInfo, count: int, network: Network) -> float | None:
@@ -159,18 +164,20 @@ def _between(gpu: GpuInfo, count: int, network: Network) -> float | None:
     return network.gbs or count * (gpu.network_bandwidth or _FAST_GBS)
 
 
-def _most_requests(question: Question, engine: EngineName, gpu: GpuInfo, fit: Fit) -> int:
-    """Return how many requests of 2,500 tokens can run at once: room in the KV cache, and the engine's limit."""
-    memory, copies = fit.memory, fit.layout.data_parallel_size
+def _room(fit: Fit) -> int:
+    """Return how many requests of 2,500 tokens the KV cache of one copy holds."""
+    memory = fit.memory
     each = min(PROMPT + _ANSWER, fit.max_model_len) * memory.kv_bytes_per_token + memory.kv_bytes_per_sequence
-    room = floor(memory.kv_cache * GIB / each)
+    return floor(memory.kv_cache * GIB / each)
+
+
+def _running(question: Question, engine: EngineName, gpu: GpuInfo, fit: Fit) -> int:
+    """Return how many requests one copy of the engine runs at once."""
     if fit.batch is not None:
-        running = fit.batch.max_num_seqs
-    elif engine is EngineName.SGLANG:
-        running = question.overrides.max_num_seqs or _SGLANG_RUNNING
-    else:
-        running = default_batch(engine, gpu, fit.layout, question.overrides).max_num_seqs
-    return max(1, copies * min(room, running))
+        return fit.batch.max_num_seqs
+    if engine is EngineName.SGLANG:
+        return question.overrides.max_num_seqs or _SGLANG_RUNNING
+    return default_batch(engine, gpu, fit.layout, question.overrides).max_num_seqs
 
 
 def unmet(performance: Performance | None, objective: Objective) -> dict[str, str]:
@@ -185,7 +192,8 @@ def unmet(performance: Performance | None, objective: Objective) -> dict[str, st
         return dict.fromkeys(asked, "how fast it is, is not known")
     missing = {}
     if objective.concurrency is not None and performance.concurrency < objective.concurrency:
-        missing["concurrency"] = f"{performance.concurrency} requests of {PROMPT + _ANSWER:,} tokens at once"
+        limit = ", the engine's limit (engine.args)" if performance.limited_by_engine else ""
+        missing["concurrency"] = f"{performance.concurrency} requests of {PROMPT + _ANSWER:,} tokens at once{limit}"
     least = objective.min_tokens_per_second_per_request
     each = (
         performance.decode_tokens_per_second

@@ -85,6 +85,12 @@ def test_concurrency_makes_the_speed_of_each_request_that_of_so_many_at_once() -
     assert plan.hourly_cost > alone.hourly_cost
 
 
+def test_a_larger_batch_of_the_users_lets_more_requests_run_at_once() -> None:
+    engine = {"name": "VLLM", "args": ["--max-num-seqs", "512"]}
+    plan = plan_for("r1-8b", engine=engine, objective={"concurrency": 300}, resources={"accelerators": ["L4:8"]})
+    assert performance(plan).concurrency == 300
+
+
 def test_the_cheapest_token_may_come_from_a_dearer_machine() -> None:
     hour = plan_for("r1-8b")
     token = plan_for("r1-8b", objective={"ranking": "LowestCostPerToken"})
@@ -129,6 +135,13 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
         {"resources": {"accelerators": ["L4:1"]}},
         "concurrency: 64",
         "at best 9 requests of 2,500 tokens at once, on 1×L4:1 for 0.70 $/h; lower it, or add replicas",
+    ),
+    (
+        "r1-8b",
+        {"concurrency": 512},
+        {"resources": {"accelerators": ["L4:8"]}},
+        "concurrency: 512",
+        "at best 256 requests of 2,500 tokens at once, the engine's limit (engine.args), on 1×L4:8",
     ),
     (
         "r1-8b",
