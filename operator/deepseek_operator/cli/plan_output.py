@@ -36,6 +36,13 @@ _HEADER = (
 )
 
 
+_SPOT = {
+    CapacityType.ON_DEMAND: (False,),
+    CapacityType.SPOT: (True,),
+    CapacityType.SPOT_THEN_ON_DEMAND: (False, True),
+}
+
+
 class PlanFormat(StrEnum):
     """Form of the output."""
 
@@ -91,17 +98,14 @@ def _label(candidate: Candidate) -> str:
 def _rows(
     candidate: Candidate, spec: DeepSeekDeploymentSpec, catalog: Catalog, *, chosen: bool
 ) -> list[tuple[str, ...]]:
-    """Return one row for each cloud and capacity type with a price, the cheapest first; one where there is none."""
-    if candidate.hourly_cost == 0:
-        return [_row(candidate, "kubernetes", "-", candidate.hourly_cost, chosen)]
-    kinds = {CapacityType.ON_DEMAND: (False,), CapacityType.SPOT: (True,)}.get(
-        spec.resources.capacity_type, (False, True)
-    )
-    named = {place.cloud for text in spec.resources.infra if not (place := Place.parse(text)).is_kubernetes}
-    clouds = sorted(named or {price.cloud for price in catalog.prices_of(candidate.accelerator)})
-    offers = []
-    for cloud in clouds:
-        for spot in kinds:
+    """Return one row for each place and capacity type with a price, the cheapest first; one where there is none."""
+    places = [Place.parse(text) for text in spec.resources.infra]
+    offers = [(Decimal(0), "kubernetes", "-")] if any(place.is_kubernetes for place in places) else []
+    named = {place.cloud for place in places if not place.is_kubernetes}
+    if not places:
+        named = {price.cloud for price in catalog.prices_of(candidate.accelerator)}
+    for cloud in sorted(named):
+        for spot in _SPOT[spec.resources.capacity_type]:
             price = catalog.cheapest(candidate.accelerator, spot=spot, clouds=[cloud])
             amount = None if price is None else price.spot if spot else price.on_demand
             if price is not None and amount is not None:

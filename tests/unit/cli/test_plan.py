@@ -165,6 +165,12 @@ def test_the_table_has_a_row_for_each_cloud_and_capacity_type_with_its_price_per
     assert "$ per million output tokens at full load" in expected
 
 
+def test_ones_own_cluster_has_a_row_beside_the_clouds() -> None:
+    lines = run("plan", "--model", "r1", "--infra", "kubernetes", "--infra", "nebius").stdout.splitlines()
+    rows = [line.split() for line in lines if "H200:8" in line and "✔" in line]
+    assert [row[0] for row in rows] == ["kubernetes", "nebius"]
+
+
 def test_what_nothing_reaches_is_bad_input_with_the_figures() -> None:
     result = run("plan", "--model", "r1-8b", "--accelerators", "L4:1", "--min-tokens-per-second", "50")
     assert result.exit_code == 2
