@@ -19,13 +19,15 @@ from deepseek_operator.planning import PlanInputError, Planned, plan
 __all__ = ["measure"]
 
 CONTEXT = Identity("chat-1a2b3c4d-9f8e-0", "prod", "chat", "1a2b3c4d-0000-4000-8000-000000000000", "9f8e", "sa")
-RESOURCES: list[dict[str, object]] = [
+PARTS: list[dict[str, object]] = [
     {},
-    {"infra": ["kubernetes"]},
-    {"infra": ["aws", "gcp"], "maxHourlyCost": "500"},
-    {"accelerators": ["H200:8"], "infra": ["kubernetes"]},
-    {"accelerators": ["L4:1", "A10G:1"]},
-    {"accelerators": ["H100:8"], "nodes": 2},
+    {"resources": {"infra": ["kubernetes"]}},
+    {"resources": {"infra": ["aws", "gcp"], "maxHourlyCost": "500"}},
+    {"resources": {"accelerators": ["H200:8"], "infra": ["kubernetes"]}},
+    {"resources": {"accelerators": ["L4:1", "A10G:1"]}},
+    {"resources": {"accelerators": ["H100:8"], "nodes": 2}},
+    {"objective": {"ranking": "LowestCostPerToken"}},
+    {"objective": {"minTokensPerSecondPerRequest": 20, "concurrency": 16}, "resources": {"infra": ["kubernetes"]}},
 ]
 
 
@@ -33,8 +35,8 @@ def measure(plans: int) -> dict[str, float]:
     """Return plans per second of CPU time, tasks built, and milliseconds of a plan: median, 99th percentile, worst."""
     catalog = load_catalog()
     specs = [
-        DeepSeekDeploymentSpec.model_validate({"model": {"name": model}, "resources": resources})
-        for model, resources in itertools.product(catalog.models, RESOURCES)
+        DeepSeekDeploymentSpec.model_validate({"model": {"name": model}, **parts})
+        for model, parts in itertools.product(catalog.models, PARTS)
     ]
     times = []
     start = time.process_time()

@@ -66,6 +66,23 @@ def _with(path: str, value: Any) -> dict[str, Any]:
             "exactly one of value and valueFrom",
             id="value and reference",
         ),
+        pytest.param(_with("resources.maxHourlyCost", "0"), "above 0", id="no price at all"),
+        pytest.param(_with("resources.maxHourlyCost", "0.00"), "above 0", id="no price at all, with cents"),
+        pytest.param(_with("resources.cpus", "0+"), "above 0", id="no cpus"),
+        pytest.param(_with("model.path", "/models/../etc"), "must not contain ..", id="path that leads elsewhere"),
+        pytest.param(
+            _with("updateStrategy", {"maxSurge": 0, "maxUnavailable": "0%"}),
+            "must not both be 0",
+            id="neither surge nor unavailability",
+        ),
+        pytest.param(_with("updateStrategy", {"maxSurge": 0}), "must not both be 0", id="no surge, by default nothing"),
+        pytest.param(
+            _with("objective", {"minTokensPerSecondPerRequest": 0}),
+            "spec.objective.minTokensPerSecondPerRequest",
+            id="no tokens a second",
+        ),
+        pytest.param(_with("objective.ranking", "Cheapest"), "spec.objective.ranking", id="unknown ranking"),
+        pytest.param(_with("resources.interconnect", "fast"), "spec.resources.interconnect", id="unknown network"),
         pytest.param(_with("updateStrategy.maxSurge", "150%"), "spec.updateStrategy.maxSurge", id="surge above 100 %"),
     ],
 )

@@ -20,7 +20,10 @@ __all__ = [
     "EngineName",
     "EnvVar",
     "EnvVarSource",
+    "Interconnect",
     "Model",
+    "Objective",
+    "Ranking",
     "Resources",
     "SecretKeyRef",
     "ServiceType",
@@ -42,8 +45,9 @@ _SizeString = Annotated[
             "x-kubernetes-int-or-string": True,
             **rules(
                 (
-                    r"type(self) == int ? self > 0 : string(self).matches('^[0-9]{1,6}([.][0-9]{1,3})?[+]?$')",
-                    'must be a number, or a number with "+" for "at least", such as 8 or "32+"',
+                    r"type(self) == int ? self > 0 : string(self).matches('^[0-9]{1,6}([.][0-9]{1,3})?[+]?$') "
+                    r"&& !string(self).matches('^0+([.]0+)?[+]?$')",
+                    'must be a number above 0, or one with "+" for "at least", such as 8 or "32+"',
                 )
             ),
         }
@@ -67,7 +71,8 @@ class Model(SpecModel):
                 "!has(self.path) || !has(self.huggingFaceTokenSecretRef)",
                 "huggingFaceTokenSecretRef must not be set together with path: nothing is downloaded when the model "
                 "is read from a directory",
-            )
+            ),
+            ("!has(self.path) || !self.path.matches('/[.][.](/|$)')", "path must not contain .."),
         )
     )
 
@@ -167,6 +172,13 @@ class CapacityType(StrEnum):
     SPOT_THEN_ON_DEMAND = "SpotThenOnDemand"
 
 
+class Interconnect(StrEnum):
+    """Network between the nodes of a replica."""
+
+    AUTO = "Auto"
+    FAST = "Fast"
+
+
 class Resources(SpecModel):
     """What each replica runs on. Unset fields are planned from the model."""
 
@@ -209,7 +221,18 @@ class Resources(SpecModel):
         "default of the operator, which is kubernetes: nothing is rented unless a cloud is named here or there.",
         default=(),
     )
-    nodes: int | None = field("Nodes of one replica. Unset: planned.", default=None, ge=1, le=64)
+    nodes: int | None = field(
+        "Nodes of one replica. Unset: one, or several where accelerators are a full machine (H100:8).",
+        default=None,
+        ge=1,
+        le=64,
+    )
+    interconnect: Interconnect = field(
+        "Network between the nodes of a replica. Fast: InfiniBand, EFA or the like, over which tensor parallelism may "
+        "span nodes. Auto: fast only where the catalog says so of every machine type that could be rented; pipeline "
+        "stages span nodes otherwise.",
+        default=Interconnect.AUTO,
+    )
     cpus: _SizeString | None = field('vCPUs of one node: 8, or "8+" for at least 8. Unset: planned.', default=None)
     memory: _SizeString | None = field('Memory of one node in GB: 64, or "64+". Unset: planned.', default=None)
     disk_size: int | None = field(
@@ -229,8 +252,9 @@ class Resources(SpecModel):
                 "x-kubernetes-int-or-string": True,
                 **rules(
                     (
-                        r"type(self) == int ? self > 0 : string(self).matches('^[0-9]{1,7}([.][0-9]{1,4})?$')",
-                        'must be an amount of US dollars an hour, such as "40" or "12.50"',
+                        r"type(self) == int ? self > 0 : string(self).matches('^[0-9]{1,7}([.][0-9]{1,4})?$') "
+                        r"&& !string(self).matches('^0+([.]0+)?$')",
+                        'must be an amount of US dollars an hour above 0, such as "40" or "12.50"',
                     )
                 ),
             }
@@ -248,6 +272,42 @@ class Resources(SpecModel):
     retry_until_up: bool = field(
         "true: try again for as long as there is no capacity. false: stop after the first failed attempt.",
         default=True,
+    )
+
+
+class Ranking(StrEnum):
+    """Which of the machines that will do is taken."""
+
+    LOWEST_HOURLY_COST = "LowestHourlyCost"
+    LOWEST_COST_PER_TOKEN = "LowestCostPerToken"
+
+
+class Objective(SpecModel):
+    """What the answers should be like. Figures are the planner's, for prompts of 2,000 and answers of 500 tokens."""
+
+    min_tokens_per_second_per_request: float | None = field(
+        "Fewest output tokens a second of each request: with as many requests at once as concurrency says, or of one "
+        "request alone where it is unset. Unset: no limit.",
+        default=None,
+        gt=0,
+        le=100_000,
+    )
+    max_time_to_first_token_seconds: float | None = field(
+        "Longest time from a prompt's arrival at an idle engine to its first token. Unset: no limit.",
+        default=None,
+        gt=0,
+        le=3600,
+    )
+    concurrency: int | None = field(
+        "Requests that one replica works on at the same time. Unset: as many as fit, up to 256, and no demand.",
+        default=None,
+        ge=1,
+        le=4096,
+    )
+    ranking: Ranking = field(
+        "LowestHourlyCost: the machine that costs least. LowestCostPerToken: the one whose output tokens cost least at "
+        "full load.",
+        default=Ranking.LOWEST_HOURLY_COST,
     )
 
 
@@ -271,11 +331,22 @@ _ReplicaCount = Annotated[
 class UpdateStrategy(SpecModel):
     """How many replicas may be added or missing while a change of the spec rolls out."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!(string(self.maxSurge) in ['0', '0%']) || !(string(self.maxUnavailable) in ['0', '0%'])",
+                "maxSurge and maxUnavailable must not both be 0: nothing could ever change",
+            )
+        )
+    )
+
     max_surge: _ReplicaCount = field(
         "Replicas above the wanted number while changing: a number or a percentage, rounded up.", default="1"
     )
     max_unavailable: _ReplicaCount = field(
-        "Replicas that may be missing while changing: a number or a percentage, rounded down.", default="0"
+        "Replicas that may be missing while changing: a number or a percentage, rounded down. Where that and maxSurge "
+        "come to 0, one may be missing.",
+        default="0",
     )
 
 
@@ -307,6 +378,10 @@ class DeepSeekDeploymentSpec(SpecModel):
     model: Model = field("Which model is served.")
     engine: Engine = field("What serves it.", default=Engine())
     resources: Resources = field("What each replica runs on, where, and at what price.", default=Resources())
+    objective: Objective = field(
+        "How fast and how cheap per token it should be. A spec that no machine can meet is refused with the figures.",
+        default=Objective(),
+    )
     replicas: int = field("Number of replicas.", default=1, ge=0, le=100)
     update_strategy: UpdateStrategy = field("How a change of the spec rolls out.", default=UpdateStrategy())
     endpoint: Endpoint = field("The address at which the model answers.", default=Endpoint())

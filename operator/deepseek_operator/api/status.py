@@ -16,6 +16,7 @@ __all__ = [
     "EndpointStatus",
     "Instance",
     "Ledger",
+    "PerformanceStatus",
     "Phase",
     "PlanStatus",
     "Verdict",
@@ -77,6 +78,26 @@ class Alternative(StatusModel):
     reason: str = field("Why it was or was not chosen.", default="", max_length=1024)
 
 
+class PerformanceStatus(StatusModel):
+    """What the planner expects of one replica, for prompts of 2,000 and answers of 500 tokens."""
+
+    decode_tokens_per_second: float = field("Output tokens a second of one request alone.", ge=0)
+    concurrency: int = field("Requests at the same time.", ge=1)
+    decode_tokens_per_second_at_concurrency: float = field(
+        "Output tokens a second of all these requests together.", ge=0
+    )
+    prefill_tokens_per_second: float = field("Prompt tokens a second while nothing else is done.", ge=0)
+    time_to_first_token_seconds: float = field("Of one prompt at an idle engine.", ge=0)
+    start_seconds: float = field(
+        "From nodes that are up to the first answer: download, loading and compiling, without the image.", ge=0
+    )
+    dollars_per_million_tokens: float | None = field(
+        "US dollars per million output tokens at full load. Unset on one's own machines and without a price.",
+        default=None,
+        ge=0,
+    )
+
+
 class PlanStatus(StatusModel):
     """What the planner made of the spec. Memory is per GPU, in GiB; costs are for one replica."""
 
@@ -103,6 +124,9 @@ class PlanStatus(StatusModel):
     )
     hourly_cost: str | None = field(
         "US dollars an hour for one replica of the first candidate, at catalog prices.", default=None, max_length=32
+    )
+    performance: PerformanceStatus | None = field(
+        "How fast the first candidate is, by the speed model. Unset where that is not known.", default=None
     )
     verdict: Verdict = field("Fits, Tight, DoesNotFit or Unknown.")
     reason: str = field("The arithmetic behind the verdict, in a sentence.", default="", max_length=2048)

@@ -6,18 +6,20 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 
-from deepseek_operator.catalog.schema import Accelerator, GpuInfo, ModelInfo, PriceInfo
+from deepseek_operator.catalog.schema import Accelerator, GpuInfo, MachineInfo, ModelInfo, PriceInfo
 
 __all__ = ["Catalog"]
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """Models, GPUs and prices by name. Immutable; safe to share."""
+    """Models, GPUs, machine types and prices by name. Immutable; safe to share."""
 
     models: Mapping[str, ModelInfo]
     gpus: Mapping[str, GpuInfo]
     prices: tuple[PriceInfo, ...] = field(default=())
+    machines: Mapping[str, MachineInfo] = field(default_factory=dict)
+    """Machine types with a fast network, by ``cloud/instanceType``."""
 
     @cached_property
     def _names(self) -> dict[str, ModelInfo]:
@@ -51,6 +53,10 @@ class Catalog:
     def find_gpu(self, name: str) -> GpuInfo | None:
         """Return the GPU with this SkyPilot name; case does not matter, as in SkyPilot."""
         return self._gpu_names.get(name.lower())
+
+    def machine(self, cloud: str, instance_type: str) -> MachineInfo | None:
+        """Return what is known of a machine type's network; None: nothing, so plain Ethernet."""
+        return self.machines.get(f"{cloud}/{instance_type}")
 
     def similar_models(self, name: str) -> tuple[str, ...]:
         """Return up to three ids that look like ``name``, best first."""

@@ -1,8 +1,8 @@
 """Reads the catalog from YAML: package data first, then a user's files, whose rows add to or replace it.
 
-An override file is one YAML mapping with any of ``models``, ``gpus`` and ``prices`` (and ``sources`` for its own source
-keys), in the form of the files in ``data/``. A row replaces the one with the same ``id``, ``name``, or cloud and
-instance type; ``base: ID`` starts it from a copy of a row read before.
+An override file is one YAML mapping with any of ``models``, ``gpus``, ``machines`` and ``prices`` (and ``sources`` for
+its own source keys), in the form of the files in ``data/``. A row replaces the one with the same ``id``, ``name``, or
+cloud and instance type; ``base: ID`` starts it from a copy of a row read before.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,14 +17,27 @@ from pydantic import BaseModel, ValidationError
 
 from deepseek_operator.catalog.catalog import Catalog
 from deepseek_operator.catalog.errors import CatalogError
-from deepseek_operator.catalog.schema import GpuInfo, ModelInfo, PriceInfo
+from deepseek_operator.catalog.schema import GpuInfo, MachineInfo, ModelInfo, PriceInfo
 
 __all__ = ["load_catalog"]
 
-_PACKAGE_FILES = ("models.yaml", "gpus.yaml", "prices.yaml")
+_PACKAGE_FILES = ("models.yaml", "gpus.yaml", "machines.yaml", "prices.yaml")
+_SECTIONS = {"models", "gpus", "machines", "prices", "sources"}
 _MODEL_FIGURES = ("parameters", "weights", "shape", "contextLength", "kvBytesPerToken", "engines")
-_GPU_FIGURES = ("memoryGib", "computeCapability", "counts")
+_GPU_FIGURES = (
+    "memoryGib",
+    "computeCapability",
+    "counts",
+    "memoryBandwidth",
+    "bf16Tflops",
+    "fp8Tflops",
+    "linkBandwidth",
+    "networkBandwidth",
+    "overheadGib",
+    "efficiency",
+)
 _Row = TypeVar("_Row", bound=BaseModel)
+_Sold = TypeVar("_Sold", MachineInfo, PriceInfo)
 _Raw = dict[str, Any]
 
 
@@ -89,7 +102,7 @@ def _override_files(paths: Iterable[Path]) -> Iterator[tuple[str, Traversable | 
 
 def _parse(documents: Iterable[tuple[str, Traversable | Path]]) -> Catalog:
     sources: set[str] = set()
-    models, gpus, prices = _Rows("id"), _Rows("name"), _Rows("_key")
+    models, gpus, machines, prices = _Rows("id"), _Rows("name"), _Rows("_key"), _Rows("_key")
     for file, path in documents:
         document = _read(file, path)
         sources |= set(_section(file, document, "sources", dict))
@@ -97,12 +110,15 @@ def _parse(documents: Iterable[tuple[str, Traversable | Path]]) -> Catalog:
             models.add(file, index, raw)
         for index, raw in enumerate(_section(file, document, "gpus", list)):
             gpus.add(file, index, raw)
+        for index, raw in enumerate(_section(file, document, "machines", list)):
+            machines.add(file, index, _with_key(raw))
         for index, raw in enumerate(_section(file, document, "prices", list)):
-            prices.add(file, index, _with_price_key(raw))
+            prices.add(file, index, _with_key(raw))
     return Catalog(
         models=_models(models, sources),
         gpus=_checked(gpus, GpuInfo, _GPU_FIGURES, sources),
-        prices=_prices(prices, sources),
+        prices=tuple(_keyed(prices, PriceInfo, sources).values()),
+        machines=_keyed(machines, MachineInfo, sources),
     )
 
 
@@ -116,10 +132,12 @@ def _read(file: str, path: Traversable | Path) -> _Raw:
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise CatalogError(file, "", "", "must be a mapping with models, gpus, prices or sources")
-    unknown = set(document) - {"models", "gpus", "prices", "sources"}
+        raise CatalogError(file, "", "", "must be a mapping with models, gpus, machines, prices or sources")
+    unknown = set(document) - _SECTIONS
     if unknown:
-        raise CatalogError(file, "", ", ".join(sorted(map(str, unknown))), "is not models, gpus, prices or sources")
+        raise CatalogError(
+            file, "", ", ".join(sorted(map(str, unknown))), "is not models, gpus, machines, prices or sources"
+        )
     return document
 
 
@@ -145,7 +163,7 @@ def _merge(base: _Raw, change: _Raw) -> _Raw:
     return merged
 
 
-def _with_price_key(raw: object) -> object:
+def _with_key(raw: object) -> object:
     if not isinstance(raw, dict):
         return raw
     parts = (raw.get("cloud"), raw.get("instanceType"), raw.get("region"))
@@ -163,14 +181,14 @@ def _models(rows: _Rows, sources: set[str]) -> dict[str, ModelInfo]:
     return models
 
 
-def _prices(rows: _Rows, sources: set[str]) -> tuple[PriceInfo, ...]:
-    prices = []
+def _keyed(rows: _Rows, kind: type[_Sold], sources: set[str]) -> dict[str, _Sold]:
+    found = {}
     for name, (file, raw) in rows.rows.items():
-        price = _validated(file, name, PriceInfo, {key: value for key, value in raw.items() if key != "_key"})
-        if price.source not in sources:
-            raise CatalogError(file, name, "source", f"{price.source!r} is not among the sources")
-        prices.append(price)
-    return tuple(prices)
+        row = _validated(file, name, kind, {key: value for key, value in raw.items() if key != "_key"})
+        if row.source not in sources:
+            raise CatalogError(file, name, "source", f"{row.source!r} is not among the sources")
+        found[name] = row
+    return found
 
 
 def _checked(rows: _Rows, kind: type[_Row], figures: Iterable[str], sources: set[str]) -> dict[str, _Row]:

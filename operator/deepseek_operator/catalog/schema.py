@@ -7,6 +7,7 @@ here becomes rented money later: unknown keys, impossible shapes and figures wit
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -20,6 +21,7 @@ __all__ = [
     "EngineSupport",
     "Fp8Support",
     "GpuInfo",
+    "MachineInfo",
     "Mla",
     "ModelInfo",
     "Moe",
@@ -69,6 +71,8 @@ class Mla(Row):
     kv_lora_rank: int = Field(gt=0)
     qk_nope_head_dim: int = Field(gt=0)
     v_head_dim: int = Field(gt=0)
+    q_lora_rank: int | None = Field(default=None, gt=0)
+    """Width of the compressed queries; None where queries are not compressed."""
 
 
 class Moe(Row):
@@ -194,6 +198,13 @@ class Vendor(StrEnum):
     AMD = "AMD"
 
 
+class Efficiency(Row):
+    """By which factors an engine on this GPU was measured to differ from the speed model; above 1 is faster."""
+
+    decode: float = Field(default=1.0, ge=0.05, le=5)
+    prefill: float = Field(default=1.0, ge=0.05, le=5)
+
+
 class GpuInfo(Row):
     """One GPU type under SkyPilot's name."""
 
@@ -207,6 +218,19 @@ class GpuInfo(Row):
     counts: tuple[int, ...] = Field(min_length=1)
     """Numbers per machine that clouds sell."""
     nvlink: bool = False
+    memory_bandwidth: float | None = Field(default=None, gt=0)
+    """GB/s (10^9 bytes). Without it the plan says nothing of speed."""
+    bf16_tflops: float | None = Field(default=None, gt=0)
+    """Dense BF16 rate, or FP16 where there is no BF16."""
+    fp8_tflops: float | None = Field(default=None, gt=0)
+    """Dense FP8 rate, where the GPU has units for it."""
+    link_bandwidth: float | None = Field(default=None, gt=0)
+    """GB/s in one direction to other GPUs of the machine: NVLink, or PCIe."""
+    network_bandwidth: float | None = Field(default=None, gt=0)
+    """GB/s in one direction and per GPU to other machines, where these have a fast network."""
+    overhead_gib: float = Field(default=0.0, ge=0, lt=1000)
+    """GiB that engines were measured to need on it beyond the formula."""
+    efficiency: Efficiency = Efficiency()
     only_on: str | None = None
     """The one cloud that uses this name, where others have another name for the same chip."""
     sources: dict[str, str]
@@ -214,8 +238,13 @@ class GpuInfo(Row):
     @property
     def capability(self) -> tuple[int, int]:
         """Compute capability as numbers that compare."""
-        major, minor = self.compute_capability.split(".")
-        return int(major), int(minor)
+        return _numbers(self.compute_capability)
+
+
+@lru_cache(maxsize=64)
+def _numbers(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")
+    return int(major), int(minor)
 
 
 def _as_decimal(value: object) -> object:
@@ -241,6 +270,18 @@ def parse_accelerator(text: str) -> Accelerator:
     """Return ``NAME`` or ``NAME:COUNT`` as an :class:`Accelerator`; the count defaults to 1."""
     name, _, count = text.partition(":")
     return Accelerator(name=name, count=int(count) if count else 1)
+
+
+class MachineInfo(Row):
+    """A machine type with a fast network to others of its kind."""
+
+    cloud: str = Field(pattern=r"^[a-z][a-z0-9]*$")
+    instance_type: str
+    interconnect: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    """What it is called, such as ``InfiniBand`` or ``EFA``."""
+    gbs: float = Field(gt=0)
+    """GB/s (10^9 bytes) that one machine can send."""
+    source: str
 
 
 class PriceInfo(Row):

@@ -1,6 +1,7 @@
-"""``deepseek-operator models`` and ``deepseek-operator gpus``: what the catalog knows."""
+"""``deepseek-operator models``, ``gpus`` and ``catalog check``: what the catalog knows, and what is wrong with it."""
 
 import json
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,11 +10,13 @@ import typer
 import yaml
 
 from deepseek_operator.catalog import Accelerator, Catalog, CatalogError, GpuInfo, ModelInfo, load_catalog
+from deepseek_operator.catalog.checks import check_catalog
 from deepseek_operator.cli.table import render_table
 from deepseek_operator.planning.result import dollars
 
 __all__ = ["CatalogFiles", "ListFormat", "open_catalog", "register", "render_gpus", "render_models"]
 
+EXIT_WRONG = 1
 EXIT_BAD_INPUT = 2
 
 CatalogFiles = Annotated[
@@ -45,6 +48,30 @@ def register(app: typer.Typer) -> None:
     def gpus(output: Output = ListFormat.TABLE, catalog: CatalogFiles = None) -> None:
         """List the GPUs that can be named in spec.resources.accelerators."""
         typer.echo(render_gpus(open_catalog(catalog), output))
+
+    commands = typer.Typer(no_args_is_help=True, help="Check catalogs.")
+    commands.command("check")(check)
+    app.add_typer(commands, name="catalog")
+
+
+def check(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="Files of one's own. None: the shipped one."),
+    ] = None,
+) -> None:
+    """Check a catalog file: what does not load, figures that contradict each other, prices older than 90 days, gaps.
+
+    Exit status: 0 nothing is wrong, 1 a figure cannot be right, 2 it does not load.
+    """
+    catalog = open_catalog(files)
+    findings = check_catalog(catalog, today=date.today(), known=load_catalog() if files else None)
+    for finding in findings:
+        typer.echo(finding)
+    wrong = sum(finding.wrong for finding in findings)
+    typer.echo(f"{wrong} errors, {len(findings) - wrong} warnings")
+    if wrong:
+        raise typer.Exit(EXIT_WRONG)
 
 
 def open_catalog(paths: list[Path] | None) -> Catalog:

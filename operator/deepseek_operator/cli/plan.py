@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,10 +10,11 @@ import typer
 import yaml
 from pydantic import ValidationError
 
-from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, EngineName
+from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, EngineName, Interconnect, Ranking
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.api.v1alpha1 import KIND
 from deepseek_operator.catalog import Catalog
+from deepseek_operator.catalog.checks import MOST_DAYS, age_in_days
 from deepseek_operator.cli.catalog import EXIT_BAD_INPUT, CatalogFiles, open_catalog
 from deepseek_operator.cli.plan_output import PlanFormat, render_plans
 from deepseek_operator.planning import Plan, PlanInputError, plan
@@ -46,13 +48,24 @@ def plan_command(
     max_hourly_cost: Annotated[
         str | None, typer.Option(help="Most that all replicas together may cost in US dollars an hour.")
     ] = None,
+    interconnect: Annotated[
+        Interconnect | None, typer.Option(help="Network between nodes: Auto, or Fast for InfiniBand and the like.")
+    ] = None,
+    min_tokens_per_second: Annotated[
+        float | None, typer.Option(help="Fewest output tokens a second of each request.")
+    ] = None,
+    max_time_to_first_token: Annotated[
+        float | None, typer.Option(help="Longest time to the first token of a 2,000-token prompt, in seconds.")
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Requests that one replica works on at once.")] = None,
+    ranking: Annotated[Ranking | None, typer.Option(help="LowestHourlyCost or LowestCostPerToken.")] = None,
     arg: Annotated[
         list[str] | None, typer.Option(help="Argument of the engine, such as --arg=--enforce-eager; may be repeated.")
     ] = None,
     output: Annotated[PlanFormat, typer.Option("-o", "--output", help="table, json, yaml or task.")] = PlanFormat.TABLE,
     catalog: CatalogFiles = None,
 ) -> None:
-    """Show the GPUs, the layout, the longest context and the price that a deployment comes to.
+    """Show the GPUs, the layout, the longest context, the speed and the price that a deployment comes to.
 
     Exit status: 0 it fits, 3 it does not, 2 the input is wrong.
     """
@@ -62,11 +75,19 @@ def plan_command(
         "infra": infra,
         "capacityType": capacity_type,
         "maxHourlyCost": max_hourly_cost,
+        "interconnect": interconnect,
+    }
+    objective = {
+        "minTokensPerSecondPerRequest": min_tokens_per_second,
+        "maxTimeToFirstTokenSeconds": max_time_to_first_token,
+        "concurrency": concurrency,
+        "ranking": ranking,
     }
     overlay: dict[str, Any] = {
         "model": {"name": model},
         "engine": {"name": engine, "maxModelLen": max_model_len, "args": arg},
         "resources": resources,
+        "objective": objective,
         "replicas": replicas,
     }
     if (file is None) == (model is None):
@@ -74,7 +95,12 @@ def plan_command(
     known = open_catalog(catalog)
     documents = [("", {})] if file is None else list(_read(file))
     plans = [_plan(name, _overlaid(spec, overlay), known) for name, spec in documents]
-    typer.echo(render_plans(plans, output))
+    typer.echo(render_plans(plans, output, known))
+    for price in {item.price for _, _, item in plans if item.price is not None}:
+        age = age_in_days(price, date.today())
+        if age is not None and age > MOST_DAYS:
+            words = f"the price of {price.instance_type} on {price.cloud} is of {price.as_of}, {age} days ago"
+            typer.echo(f"Warning: {words}; `deepseek-operator catalog check` lists old prices", err=True)
     if any(item.verdict is Verdict.DOES_NOT_FIT for _, _, item in plans):
         raise typer.Exit(EXIT_DOES_NOT_FIT)
 

@@ -1,15 +1,19 @@
 """The four forms in which ``deepseek-operator plan`` prints a plan."""
 
 import json
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 import yaml
 
-from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.api.places import Place
+from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec
+from deepseek_operator.catalog import Catalog
 from deepseek_operator.cli.table import render_table
 from deepseek_operator.launch import Identity, build_task
 from deepseek_operator.planning import Candidate, Plan, Planned
+from deepseek_operator.planning.performance import Performance
 from deepseek_operator.planning.result import dollars
 
 __all__ = ["Literal", "PlanFormat", "dump", "render_plans"]
@@ -17,7 +21,26 @@ __all__ = ["Literal", "PlanFormat", "dump", "render_plans"]
 Named = tuple[str, DeepSeekDeploymentSpec, Plan]
 
 
-_HEADER = ("CLOUD", "INSTANCE", "ACCELERATORS", "NODES", "PARALLELISM", "CONTEXT", "COST ($/h)", "VERDICT", "CHOSEN")
+_SPEED = ("tok/s (1)", "tok/s (n)", "TTFT (s)", "$/Mtok")
+_HEADER = (
+    "CLOUD",
+    "INSTANCE",
+    "ACCELERATORS",
+    "NODES",
+    "PARALLELISM",
+    "CONTEXT",
+    "COST ($/h)",
+    *_SPEED,
+    "VERDICT",
+    "CHOSEN",
+)
+
+
+_SPOT = {
+    CapacityType.ON_DEMAND: (False,),
+    CapacityType.SPOT: (True,),
+    CapacityType.SPOT_THEN_ON_DEMAND: (False, True),
+}
 
 
 class PlanFormat(StrEnum):
@@ -29,10 +52,10 @@ class PlanFormat(StrEnum):
     TASK = "task"
 
 
-def render_plans(plans: list[Named], output: PlanFormat) -> str:
+def render_plans(plans: list[Named], output: PlanFormat, catalog: Catalog) -> str:
     """Return plans in the form asked for; JSON and YAML have the field names of ``status.plan``."""
     if output is PlanFormat.TABLE:
-        return "\n\n".join(_table(*item) for item in plans)
+        return "\n\n".join(_table(*item, catalog) for item in plans)
     if output is PlanFormat.TASK:
         return "\n---\n".join(_task(*item) for item in plans)
     documents = [plan.to_status().model_dump(mode="json", by_alias=True) for _, _, plan in plans]
@@ -45,7 +68,7 @@ def _yaml(documents: list[dict[str, Any]]) -> str:
     return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=110).rstrip("\n")
 
 
-def _table(name: str, spec: DeepSeekDeploymentSpec, plan: Plan) -> str:
+def _table(name: str, spec: DeepSeekDeploymentSpec, plan: Plan, catalog: Catalog) -> str:
     model = plan.model.id if plan.model else spec.model.name
     title = f"{name}: " if name else ""
     plural = "s" if plan.nodes > 1 else ""
@@ -54,10 +77,12 @@ def _table(name: str, spec: DeepSeekDeploymentSpec, plan: Plan) -> str:
     if plan.candidates or plan.alternatives:
         chosen = set(plan.accelerators) if plan.launchable else set()
         shown = plan.candidates or ()
-        rows = [_row(candidate, str(candidate.accelerator) in chosen) for candidate in shown]
-        rows += [_row(candidate, False) for candidate in plan.alternatives]
+        rows = [row for c in shown for row in _rows(c, spec, catalog, chosen=str(c.accelerator) in chosen)]
+        rows += [row for c in plan.alternatives for row in _rows(c, spec, catalog, chosen=False)]
         lines += ["", f"Considered accelerators ({len(rows)}):"]
-        lines.append(render_table(_HEADER, rows, right=frozenset({"NODES", "CONTEXT", "COST ($/h)"})))
+        lines.append(render_table(_HEADER, rows, right=frozenset({"NODES", "CONTEXT", "COST ($/h)", *_SPEED})))
+    if plan.performance is not None:
+        lines.append(_expected(plan.accelerators[0], plan.performance))
     if plan.alternatives:
         lines.append("Why not:")
         lines += [f"  {_label(candidate)}: {candidate.reason}" for candidate in plan.alternatives]
@@ -70,25 +95,69 @@ def _label(candidate: Candidate) -> str:
     return str(candidate.accelerator) if candidate.nodes == 1 else f"{candidate.nodes} x {candidate.accelerator}"
 
 
-def _row(candidate: Candidate, chosen: bool) -> tuple[str, ...]:
-    free = candidate.hourly_cost == 0
-    price = None if free else candidate.price
+def _rows(
+    candidate: Candidate, spec: DeepSeekDeploymentSpec, catalog: Catalog, *, chosen: bool
+) -> list[tuple[str, ...]]:
+    """Return one row for each place and capacity type with a price, the cheapest first; one where there is none."""
+    places = [Place.parse(text) for text in spec.resources.infra]
+    offers = [(Decimal(0), "kubernetes", "-")] if any(place.is_kubernetes for place in places) else []
+    named = {place.cloud for place in places if not place.is_kubernetes}
+    if not places:
+        named = {price.cloud for price in catalog.prices_of(candidate.accelerator)}
+    for cloud in sorted(named):
+        for spot in _SPOT[spec.resources.capacity_type]:
+            price = catalog.cheapest(candidate.accelerator, spot=spot, clouds=[cloud])
+            amount = None if price is None else price.spot if spot else price.on_demand
+            if price is not None and amount is not None:
+                offers.append((amount * candidate.nodes, cloud, f"{price.instance_type}{'[Spot]' if spot else ''}"))
+    if not offers:
+        return [_row(candidate, "-", "-", None, chosen)]
+    return [_row(candidate, cloud, instance, cost, chosen) for cost, cloud, instance in sorted(offers)]
+
+
+def _row(candidate: Candidate, cloud: str, instance: str, cost: Decimal | None, chosen: bool) -> tuple[str, ...]:
     layout = candidate.layout
     sizes = (
         (layout.tensor_parallel_size, layout.pipeline_parallel_size, layout.data_parallel_size) if layout else (0, 0, 0)
     )
     parallel = " ".join(f"{kind}{size}" for kind, size in zip(("TP", "PP", "DP"), sizes, strict=True) if size > 1)
     return (
-        "kubernetes" if free else price.cloud if price else "-",
-        price.instance_type if price else "-",
+        cloud,
+        instance,
         str(candidate.accelerator),
         str(candidate.nodes),
         parallel or "-",
         f"{candidate.max_model_len}" if candidate.max_model_len else "-",
-        dollars(candidate.hourly_cost) or "-",
+        dollars(cost) or "-",
+        *_speed(candidate.performance, cost),
         candidate.verdict.value,
         "\N{HEAVY CHECK MARK}" if chosen else "",
     )
+
+
+def _speed(performance: Performance | None, cost: Decimal | None) -> tuple[str, str, str, str]:
+    if performance is None:
+        return ("-", "-", "-", "-")
+    price = performance.price_of(cost)
+    return (
+        f"{performance.decode_tokens_per_second:.0f}",
+        f"{performance.decode_tokens_per_second_at_concurrency:.0f} ({performance.concurrency})",
+        f"{performance.time_to_first_token_seconds:.2f}",
+        "-" if price is None else f"{price:.2f}",
+    )
+
+
+def _expected(accelerator: str, performance: Performance) -> str:
+    parts = [
+        f"{performance.decode_tokens_per_second:.0f} tokens/s for one request",
+        f"{performance.tokens_per_second_per_request:.0f} for each of {performance.concurrency} at once",
+        f"{performance.time_to_first_token_seconds:.2f} s to the first token of a 2,000-token prompt",
+        f"{performance.start_seconds / 60:.0f} min to start",
+    ]
+    full, half = performance.dollars_per_million_tokens, performance.dollars_per_million_tokens_at_half_load
+    if full is not None and half is not None:
+        parts.append(f"{full:.2f} $ per million output tokens at full load, {half:.2f} $ at half")
+    return f"Expected of {accelerator}: {', '.join(parts)}."
 
 
 class Literal(str):

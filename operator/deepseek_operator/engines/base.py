@@ -48,6 +48,8 @@ class ServeOptions:
     max_model_len: int | None = None
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
+    gpu_memory_utilization: float | None = None
+    """Share of a GPU's memory that vLLM may use; SGLang has a rule of its own."""
     dtype: str | None = None
     reasoning_parser: str | None = None
     tool_parser: str | None = None

@@ -113,6 +113,8 @@ class _Vllm:
             flags.append(("--max-num-seqs", str(options.max_num_seqs)))
         if options.max_num_batched_tokens is not None:
             flags.append(("--max-num-batched-tokens", str(options.max_num_batched_tokens)))
+        if options.gpu_memory_utilization is not None:
+            flags.append(("--gpu-memory-utilization", f"{options.gpu_memory_utilization:g}"))
         if options.cpu:
             flags.append(("--enforce-eager",))
         flags += _model(options)

@@ -169,6 +169,8 @@ def _cloud(spec: DeepSeekDeploymentSpec, plan: Plan, identity: Identity) -> dict
     disk = spec.resources.disk_size or plan.disk_gb
     if disk is not None:
         place["disk_size"] = disk
+    if plan.network_tier is not None:
+        place["network_tier"] = plan.network_tier
     if plan.max_instance_hourly_cost is not None:
         place["max_hourly_cost"] = float(plan.max_instance_hourly_cost)
     return place

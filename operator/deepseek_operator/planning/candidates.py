@@ -8,16 +8,20 @@ from deepseek_operator.catalog import Accelerator, Catalog, GpuInfo, ModelInfo, 
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.fit import Fit, assess, gib
 from deepseek_operator.planning.hardware import emulates, refuse
+from deepseek_operator.planning.interconnect import ETHERNET, Network, network_between
+from deepseek_operator.planning.layout import Layout
 from deepseek_operator.planning.memory import weights_gib
 from deepseek_operator.planning.parallelism import layouts
 from deepseek_operator.planning.request import EngineRequest, Request
 from deepseek_operator.planning.result import Candidate
 from deepseek_operator.planning.verdicts import rank
 
-__all__ = ["all_accelerators", "evaluate", "node_counts", "user_accelerators"]
+__all__ = ["MOST_NODES", "all_accelerators", "evaluate", "evaluate_all", "node_counts", "user_accelerators"]
 
-_MOST_NODES = 4
+MOST_NODES = 4
 """Nodes that are tried when the user gives none: beyond, the network between them decides, not memory."""
+_FULL = range(4, 9)
+"""GPUs of a full machine: as many as clouds sell at most, up to 8; a GB200 tray has 4."""
 
 
 def user_accelerators(request: Request, catalog: Catalog) -> tuple[tuple[Accelerator, GpuInfo], ...]:
@@ -69,44 +73,74 @@ def all_accelerators(request: Request, catalog: Catalog) -> Iterator[tuple[Accel
 
 
 def node_counts(request: Request, accelerator: Accelerator, gpu: GpuInfo) -> tuple[int, ...]:
-    """Return the numbers of nodes to try: the user's, or one, and several of the largest machines."""
+    """Return the numbers of nodes to try: the user's, or one, and several of full machines.
+
+    A larger machine comes before several small ones: GPUs of one machine talk to each other far faster.
+    """
     if request.spec.resources.nodes is not None:
         return (request.spec.resources.nodes,)
-    if request.accelerators is None and accelerator.count < min(8, *gpu.counts[-1:]):
-        return (1,)  # a larger machine comes before several small ones
-    return tuple(range(1, _MOST_NODES + 1))
+    full = min(_FULL.stop - 1, max(gpu.counts))
+    return tuple(range(1, MOST_NODES + 1)) if full in _FULL and accelerator.count >= full else (1,)
+
+
+def evaluate_all(request: Request, catalog: Catalog) -> list[Candidate]:
+    """Return the verdicts on every machine, each with the fewest nodes that fit."""
+    found: list[Candidate] = []
+    for accelerator, gpu in all_accelerators(request, catalog):
+        for nodes in node_counts(request, accelerator, gpu):
+            if nodes > 1 and _hopeless(request, accelerator, gpu, nodes):
+                continue
+            candidate = evaluate(request, catalog, accelerator, gpu, nodes)
+            found.append(candidate)
+            if candidate.verdict is Verdict.FITS:
+                break  # more of the same only costs more
+    return found
 
 
 def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> Candidate:
     """Return the verdict on one machine type and node count, with the first engine that can."""
     best: Candidate | None = None
     price = _price(request, catalog, accelerator)
+    network = network_between(request, catalog, accelerator) if nodes > 1 else ETHERNET
     for item in request.engine_order(nodes):
-        candidate = _evaluate(request, item, accelerator, gpu, nodes, price)
+        candidate = _evaluate(request, item, accelerator, gpu, nodes, price, network)
         if best is None or rank(candidate.verdict) < rank(best.verdict):
             best = candidate
-        if best.fits:
+        if best.fits or _hopeless(request, accelerator, gpu, nodes):
             break
     assert best is not None
     return best
 
 
+def _hopeless(request: Request, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> bool:
+    """Return whether the weights alone are more than all memory, so that no engine and no layout helps."""
+    return request.weights_gib > gpu.memory_gib * accelerator.count * nodes
+
+
 def _evaluate(
-    request: Request, item: EngineRequest, accelerator: Accelerator, gpu: GpuInfo, nodes: int, price: PriceInfo | None
+    request: Request,
+    item: EngineRequest,
+    accelerator: Accelerator,
+    gpu: GpuInfo,
+    nodes: int,
+    price: PriceInfo | None,
+    network: Network,
 ) -> Candidate:
     engine, model = item.engine.name, request.model
     cost = _cost(request, price, nodes)
 
     def candidate(verdict: Verdict, reason: str, fit: Fit | None = None) -> Candidate:
         layout = fit.layout if fit else None
+        widened = emulates(model, gpu)
+        question = request.questions.get(engine)
         return Candidate(
-            accelerator, gpu, nodes, engine, verdict, layout, fit, reason, price, cost, emulates(model, gpu)
+            accelerator, gpu, nodes, engine, verdict, layout, fit, reason, price, cost, widened, network, question
         )
 
     refusal = refuse(model, gpu, engine)
     if refusal is not None:
         return candidate(Verdict.DOES_NOT_FIT, refusal)
-    options = layouts(model, accelerator.count, nodes, engine, item.overrides)
+    options = layouts(model, accelerator.count, nodes, engine, item.overrides, fast=network.fast)
     if model is None:
         layout = options[0]
         reason = f"{request.spec.model.name} is not in the catalog: whether it fits {accelerator} is not known"
@@ -118,7 +152,17 @@ def _evaluate(
     reason = best.reason
     if best.verdict is Verdict.DOES_NOT_FIT:
         reason = _too_big(model, item, accelerator, nodes, best)
+    elif nodes > 1:
+        reason = f"{reason}; {_over_nodes(best.layout, network)}"
     return candidate(best.verdict, reason, best)
+
+
+def _over_nodes(layout: Layout, network: Network) -> str:
+    if layout.spans_nodes:
+        return f"tensor parallel over nodes, whose network is fast: {network.why}"
+    if network.fast:
+        return "pipeline stages between nodes"
+    return f"pipeline stages between nodes, whose network is {network.why} (resources.interconnect)"
 
 
 def _too_big(model: ModelInfo, item: EngineRequest, accelerator: Accelerator, nodes: int, fit: Fit) -> str:

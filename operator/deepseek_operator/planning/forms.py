@@ -35,8 +35,22 @@ def check_forms(spec: DeepSeekDeploymentSpec) -> None:
     for field, amount in (("cpus", resources.cpus), ("memory", resources.memory)):
         if amount is not None and float(amount.rstrip("+")) == 0:
             raise PlanInputError(f"resources.{field}", amount, "must be above 0")
+    _check_strategy(spec)
+    if spec.model.path is not None and ".." in spec.model.path.split("/"):
+        raise PlanInputError("model.path", spec.model.path, "must not contain ..")
     if resources.max_hourly_cost is not None and float(resources.max_hourly_cost) == 0:
         raise PlanInputError("resources.maxHourlyCost", resources.max_hourly_cost, dollars)
+
+
+def _check_strategy(spec: DeepSeekDeploymentSpec) -> None:
+    strategy = spec.update_strategy
+    if {strategy.max_surge, strategy.max_unavailable} <= {"0", "0%"}:
+        raise PlanInputError(
+            "updateStrategy.maxSurge",
+            strategy.max_surge,
+            f"must not be 0 together with maxUnavailable {strategy.max_unavailable}: nothing could ever change; "
+            "set one of them to 1 or more",
+        )
 
 
 def _check(field: str, text: str | None, pattern: str, message: str) -> None:

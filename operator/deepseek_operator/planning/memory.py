@@ -1,55 +1,42 @@
 """GPU memory of one rank: weights, overhead, and what is left for the KV cache.
 
-The vLLM formula is calibrated on an H200 with 25 model and batch shapes (docs/planning.md): within -11 % .. 0 % of the
-measured KV memory, never above it. It follows shapes, not a share of the weights. The SGLang figures are that engine's
-own rule for ``--mem-fraction-static`` (0.5.23, arg_groups/memory_hook.py).
+The vLLM formula is calibrated on an H200 with 25 model and batch shapes and on two H100 with 7 (docs/planning.md):
+within -15 % .. 0 % of the measured KV memory, never above it. It follows shapes, not a share of the weights.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil
+from math import ceil, floor
 
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.catalog import Dtype, GpuInfo, ModelInfo
+from deepseek_operator.planning.activations import forward_bytes, prefill_bytes
+from deepseek_operator.planning.communication import inside_gib, outside_gib
+from deepseek_operator.planning.layout import Batch, Layout
 from deepseek_operator.planning.overrides import Overrides
+from deepseek_operator.planning.sglang_memory import engine_batch, reserve_gib
 
-__all__ = ["Batch", "Layout", "Memory", "default_batch", "kv_bytes_per_token", "measure", "small_batch", "weights_gib"]
+__all__ = [
+    "VLLM_UTILIZATION",
+    "Batch",
+    "Layout",
+    "Memory",
+    "default_batch",
+    "kv_bytes_per_token",
+    "measure",
+    "sglang_reserve",
+    "small_batch",
+    "utilization",
+    "weights_gib",
+]
 
 GIB = 2**30
-MIB = 2**20
 VLLM_UTILIZATION = 0.92
 """vLLM's default ``--gpu-memory-utilization`` since 0.2x: share of the total memory that the engine may use."""
-_COMMUNICATION_GIB = 0.6
-"""NCCL and all-reduce buffers of a rank with others (llm-d planner's figure; not measured by us)."""
+_SGLANG_COMMUNICATION_GIB = 0.6
+"""SGLang's buffers of a rank with others: with it the planner was 1.0 to 3.9 % below three cases on two H100."""
 _ONLINE_QUANTIZATION = {"fp8": 0.5, "bitsandbytes": 0.27}
 """Bytes left of a 16-bit linear layer when the engine quantises while loading."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a replica is spread over its GPUs."""
-
-    nodes: int
-    gpus_per_node: int
-    tensor_parallel_size: int
-    pipeline_parallel_size: int = 1
-    data_parallel_size: int = 1
-    expert_parallel: bool = False
-
-    @property
-    def parallel(self) -> bool:
-        """Whether a rank has others to talk to."""
-        return self.tensor_parallel_size * self.pipeline_parallel_size > 1 or (
-            self.expert_parallel and self.data_parallel_size > 1
-        )
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Limits of one step: requests, and tokens of all of them."""
-
-    max_num_seqs: int
-    max_num_batched_tokens: int
 
 
 @dataclass(frozen=True)
@@ -81,7 +68,7 @@ def default_batch(engine: EngineName, gpu: GpuInfo, layout: Layout, overrides: O
         large = gpu.memory_gib >= 70 and gpu.capability != (8, 0)
         seqs, tokens = (1024, 16384 if gpu.memory_gib >= 160 else 8192) if large else (256, 2048)
     else:
-        seqs, tokens = _sglang_batch(gpu.memory_gib, layout.tensor_parallel_size)
+        seqs, tokens = engine_batch(gpu.memory_gib, layout.tensor_parallel_size)
     return Batch(overrides.max_num_seqs or seqs, overrides.max_num_batched_tokens or tokens)
 
 
@@ -93,11 +80,22 @@ def small_batch(default: Batch, overrides: Overrides) -> Batch:
     )
 
 
-def _sglang_batch(memory_gib: float, tp: int) -> tuple[int, int]:
-    for limit, few, many, chunk in ((20, 8, 8, 2048), (35, 48, 160, 4096), (60, 32, 160, 4096), (160, 256, 512, 8192)):
-        if memory_gib < limit:
-            return (few if tp < 4 else many), chunk
-    return 512, 16384
+def utilization(model: ModelInfo, gpu: GpuInfo, layout: Layout, overrides: Overrides) -> float:
+    """Return ``--gpu-memory-utilization``: the user's, or vLLM's default, or less where CUDA and NCCL need more.
+
+    What no budget counts must find room beside the budget, else vLLM refuses to start. Lowered to whole per cents.
+    """
+    if overrides.memory_fraction is not None:
+        return overrides.memory_fraction
+    most = 1 - outside_gib(model, layout) / gpu.memory_gib
+    return VLLM_UTILIZATION if most >= VLLM_UTILIZATION else max(0.01, floor(most * 100) / 100)
+
+
+def sglang_reserve(model: ModelInfo, gpu: GpuInfo, layout: Layout, batch: Batch, overrides: Overrides) -> float:
+    """Return GiB that SGLang keeps free: by its own rule, or by the user's ``--mem-fraction-static``."""
+    if overrides.memory_fraction is not None:
+        return gpu.memory_gib * (1 - overrides.memory_fraction)
+    return reserve_gib(model, gpu, layout, batch)
 
 
 def weights_gib(model: ModelInfo, overrides: Overrides) -> float:
@@ -141,21 +139,17 @@ def measure(
 ) -> Memory:
     """Return the memory of one rank for a longest request of ``context`` tokens."""
     weights = _rank_weights(model, layout, overrides)
-    communication = _COMMUNICATION_GIB if layout.parallel else 0.0
     if engine is EngineName.VLLM:
-        usable = gpu.memory_gib * (overrides.memory_fraction or VLLM_UTILIZATION)
-        overhead = _vllm_overhead(model, layout, batch, context, overrides.eager) + communication
+        usable = gpu.memory_gib * utilization(model, gpu, layout, overrides)
+        overhead = _vllm_overhead(model, layout, batch, context, overrides.eager) + inside_gib(gpu, layout)
     else:
-        reserved = _sglang_reserve(model, gpu, layout, batch)
-        if overrides.memory_fraction is not None:
-            reserved = gpu.memory_gib * (1 - overrides.memory_fraction)
-        usable = gpu.memory_gib - reserved
+        usable = gpu.memory_gib - sglang_reserve(model, gpu, layout, batch, overrides)
         # CUDA context 0.51 GiB and kernels 0.65 GiB: measured with vLLM, the same libraries.
-        overhead = 1.16 + communication
+        overhead = 1.16 + (_SGLANG_COMMUNICATION_GIB if layout.parallel else 0.0)
     return Memory(
         usable=usable,
         weights=weights,
-        overhead=overhead,
+        overhead=overhead + gpu.overhead_gib,
         kv_bytes_per_token=kv_bytes_per_token(model, layout, overrides),
         kv_bytes_per_sequence=float(model.kv_bytes_per_sequence),
     )
@@ -172,41 +166,22 @@ def _captures(seqs: int) -> int:
 def _vllm_overhead(model: ModelInfo, layout: Layout, batch: Batch, context: int, eager: bool) -> float:
     """Return GiB that vLLM needs beside weights and KV cache.
 
-    Fitted constants: 0.50 and 0.65 (kernels, cuBLAS, allocator slack), 12 hidden copies and 1000 values per head of a
-    mixture's forward pass, and the graph line. The rest follows from shapes.
+    Fitted constants: 0.50 and 0.65 (kernels, cuBLAS, allocator slack) and the graph line. The rest follows from shapes.
     """
     shape, tp = model.shape, layout.tensor_parallel_size
     seqs, tokens = batch.max_num_seqs, batch.max_num_batched_tokens
-    hidden, vocab, heads = shape.hidden_size, shape.vocab_size, shape.attention_heads / tp
     base = (0.65 if model.weights.dtype in (Dtype.FP8, Dtype.FP4) else 0.50) * GIB
-    sampler_buffers = 4.125 * seqs * vocab
-    prefill = 0.0
-    if shape.mla:  # context up-projected for chunked prefill
-        chunk = max(min(max(8 * context, 64 * seqs), 65536), 16 * seqs)
-        prefill = chunk * heads * (shape.mla.qk_nope_head_dim + shape.mla.v_head_dim) * 2
-    forward = 6 * tokens * (hidden + shape.intermediate_size / tp)
-    if shape.moe:
-        width = shape.moe.intermediate_size / tp
-        workspace = 2 * tokens * shape.moe.experts_per_token * (max(width, hidden) + max(2 * width, hidden))
-        copies = 2 * tokens * (12 * hidden + (1000 * heads if model.kv_replicated else 0))
-        forward = max(forward, copies) + workspace + prefill
-    sampler = 6 * seqs * vocab + 2 * tokens * hidden
-    first_compile = 2 * vocab / tp * hidden + 4 * tokens * hidden
+    sampler_buffers = 4.125 * seqs * shape.vocab_size
+    forward = forward_bytes(model, layout, batch, context)
+    sampler = 6 * seqs * shape.vocab_size + 2 * tokens * shape.hidden_size
+    first_compile = 2 * shape.vocab_size / tp * shape.hidden_size + 4 * tokens * shape.hidden_size
     graphs = 0.0
     if not eager:
-        attention = heads * (shape.mla.kv_lora_rank if shape.mla else shape.head_dim)
+        width = (shape.mla.kv_lora_rank if shape.mla else shape.head_dim) * shape.attention_heads / tp
         layers = ceil(shape.layers / layout.pipeline_parallel_size)
-        batch_share = min(512, seqs) / 512
-        graphs = (0.25 + 1e-4 * layers * _captures(seqs) + 0.5 * batch_share**2 * attention / 4096) * GIB + prefill
+        # One GPU: grows with the square of the batch. With tensor parallelism 256 requests needed 0.11 GiB more than
+        # that (70B, two H100), so it grows in proportion there.
+        batch_share = (min(512, seqs) / 512) ** (1 if tp > 1 else 2)
+        graphs = (0.25 + 1e-4 * layers * _captures(seqs) + 0.5 * batch_share * width / 4096) * GIB
+        graphs += prefill_bytes(model, layout, batch, context)
     return (base + sampler_buffers + max(forward, sampler, first_compile) + graphs) / GIB
-
-
-def _sglang_reserve(model: ModelInfo, gpu: GpuInfo, layout: Layout, batch: Batch) -> float:
-    """Return GiB that SGLang keeps free of weights and KV cache (``handle_gpu_memory_settings``)."""
-    ranks = layout.tensor_parallel_size * layout.pipeline_parallel_size
-    decode_graphs = min(batch.max_num_seqs, _sglang_batch(gpu.memory_gib, layout.tensor_parallel_size)[0])
-    mib = 512 + 1.5 * max(batch.max_num_batched_tokens, 2048) + ranks / 8 * 1024 + 2 * decode_graphs
-    mib += 1536 if model.shape.mla else 512
-    if gpu.memory_gib > 60:
-        mib = max(mib, 10 * 1024)
-    return mib * MIB / GIB

@@ -1,7 +1,7 @@
 """How a model can be spread over the GPUs of one replica: the layouts worth trying, best first.
 
 Tensor parallelism divides the attention heads and, for FP8 experts, whole 128-wide scale blocks. On vLLM it stays
-inside a node and pipeline stages span nodes; SGLang's own recipes for DeepSeek span nodes with tensor parallelism. GPUs
+inside a node and pipeline stages span nodes; so they do on SGLang, unless the network between nodes is fast. GPUs
 that tensor parallelism cannot use (28 heads on 8 GPUs) become copies of the model if one copy fits fewer GPUs, else
 pipeline stages.
 """
@@ -32,9 +32,14 @@ def why_not_divisible(model: ModelInfo, tp: int, *, expert_parallel: bool) -> st
 
 
 def layouts(
-    model: ModelInfo | None, gpus: int, nodes: int, engine: EngineName, overrides: Overrides
+    model: ModelInfo | None, gpus: int, nodes: int, engine: EngineName, overrides: Overrides, *, fast: bool = False
 ) -> tuple[Layout, ...]:
     """Return the layouts worth trying on ``nodes`` machines with ``gpus`` GPUs each, best first.
+
+    Parameters
+    ----------
+    fast
+        The network between the machines is known to be fast.
 
     Raises
     ------
@@ -47,16 +52,17 @@ def layouts(
         if overrides.expert_parallel is not None
         else bool(support and support.expert_parallel)
     )
+    over_nodes = fast and nodes > 1 and engine is EngineName.SGLANG
     if _user_sizes(overrides):
-        return (_user_layout(model, gpus, nodes, engine, overrides, ep),)
+        return (_user_layout(model, gpus, nodes, overrides, ep, over_nodes),)
     if model is None:
-        return _unknown(gpus, nodes, engine)
+        return (Layout(nodes, gpus, gpus * nodes) if over_nodes else Layout(nodes, gpus, gpus, nodes),)
     found: list[Layout] = []
     if support and support.data_parallel and nodes == 1 and gpus > 1:
         found.append(Layout(nodes, gpus, 1, 1, gpus, expert_parallel=True))
-    if nodes > 1 and engine is EngineName.SGLANG and why_not_divisible(model, gpus * nodes, expert_parallel=ep) is None:
+    if over_nodes and why_not_divisible(model, gpus * nodes, expert_parallel=ep) is None:
         found.append(Layout(nodes, gpus, gpus * nodes, expert_parallel=ep))
-    tp = max(n for n in range(1, gpus + 1) if gpus % n == 0 and why_not_divisible(model, n, expert_parallel=ep) is None)
+    tp = _largest_tp(model, gpus, ep)
     rest = gpus // tp
     if nodes > 1:
         found.append(Layout(nodes, gpus, tp, rest * nodes, expert_parallel=ep and tp > 1))
@@ -67,26 +73,20 @@ def layouts(
     return tuple(layout for layout in found if layout.pipeline_parallel_size <= model.shape.layers)
 
 
-def _unknown(gpus: int, nodes: int, engine: EngineName) -> tuple[Layout, ...]:
-    if engine is EngineName.SGLANG:
-        return (Layout(nodes, gpus, gpus * nodes),)
-    return (Layout(nodes, gpus, gpus, nodes),)
-
-
 def _user_sizes(overrides: Overrides) -> bool:
     sizes = (overrides.tensor_parallel_size, overrides.pipeline_parallel_size, overrides.data_parallel_size)
     return any(size is not None for size in sizes)
 
 
 def _user_layout(
-    model: ModelInfo | None, gpus: int, nodes: int, engine: EngineName, overrides: Overrides, ep: bool
+    model: ModelInfo | None, gpus: int, nodes: int, overrides: Overrides, ep: bool, over_nodes: bool
 ) -> Layout:
     total = gpus * nodes
     dp = overrides.data_parallel_size or 1
     pp = overrides.pipeline_parallel_size
     tp = overrides.tensor_parallel_size
     if pp is None:
-        spans = engine is EngineName.SGLANG or (tp is not None and tp > gpus)
+        spans = tp > gpus if tp is not None else over_nodes
         pp = 1 if nodes == 1 or spans else nodes
     if tp is None:
         tp = _largest_tp(model, max(1, total // (pp * dp)), ep)
@@ -109,9 +109,8 @@ def _user_layout(
 def _largest_tp(model: ModelInfo | None, gpus: int, ep: bool) -> int:
     if model is None:
         return gpus
-    return max(
-        n for n in range(1, gpus + 1) if gpus % n == 0 and why_not_divisible(model, n, expert_parallel=ep) is None
-    )
+    sizes = (n for n in range(gpus, 0, -1) if gpus % n == 0)
+    return next(n for n in sizes if why_not_divisible(model, n, expert_parallel=ep) is None)
 
 
 def _one_of(sizes: list[int]) -> str:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Decimal
 
-from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec, Objective, Ranking
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.catalog import Catalog
-from deepseek_operator.planning.candidates import all_accelerators, evaluate, node_counts, user_accelerators
+from deepseek_operator.planning.candidates import evaluate, evaluate_all, node_counts, user_accelerators
 from deepseek_operator.planning.cpu import plan_cpu
-from deepseek_operator.planning.errors import PlanInputError
+from deepseek_operator.planning.performance import unmet
+from deepseek_operator.planning.ranking import closest, context_of, cost_per_token, good_enough, meets, rank_of
+from deepseek_operator.planning.refusals import refuse_cap, refuse_objective, with_cheapest
 from deepseek_operator.planning.request import Request, read_request
 from deepseek_operator.planning.result import Candidate, Plan, dollars
 from deepseek_operator.planning.serve import make_plan
@@ -18,11 +20,9 @@ __all__ = ["plan"]
 _MOST_CHOSEN = 16
 _DEAREST_CHOSEN = 3
 """How many times the cheapest machine's price another may cost to be taken in its stead, without the user's word."""
-_SHORTEST_CHOSEN = 8192
-"""Context that a machine must hold to be chosen for the user: reasoning takes thousands of tokens."""
+_DEARER_TOKENS = 1.1
+"""The same for tokens, where these are ranked: SkyPilot takes the cheapest machine of those it may choose from."""
 _MOST_ALTERNATIVES = 12
-# A model of unknown size is launched on what the user named as readily as one that is known to fit.
-_ORDER = {Verdict.FITS: 0, Verdict.UNKNOWN: 0, Verdict.TIGHT: 1, Verdict.DOES_NOT_FIT: 2}
 
 
 def plan(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Plan:
@@ -50,29 +50,28 @@ class _Choice:
 
 def _choose(request: Request, catalog: Catalog) -> _Choice:
     """Choose the GPUs: the cheapest that fit, and others as good that SkyPilot may find sooner."""
-    looked_at = sorted(_evaluate_all(request, catalog), key=_rank)
-    fitting = [candidate for candidate in looked_at if _good_enough(candidate, request)]
+    looked_at = sorted(evaluate_all(request, catalog), key=rank_of)
+    fitting = [candidate for candidate in looked_at if good_enough(candidate, request)]
     affordable = _affordable(request, fitting)
     if not fitting:
-        best = min(looked_at, key=lambda candidate: (not candidate.fits, *_closest(candidate)))
-        return _Choice((_with_smallest(request, catalog, best),), _alternatives(looked_at, (best,)))
-    if not affordable:
-        _refuse_cap(request, fitting)
-    best = affordable[0]
+        best = min(looked_at, key=lambda candidate: (not candidate.fits, *closest(candidate)))
+        return _Choice((with_cheapest(request, catalog, best),), _alternatives(looked_at, (best,), None))
+    able = _able(request, fitting, affordable)
+    best = able[0]
     same = [
         candidate
-        for candidate in affordable
+        for candidate in able
         if candidate.nodes == best.nodes
         and candidate.engine is best.engine
         and candidate.verdict is best.verdict
-        and (candidate.max_model_len or 0) >= _context(best)
+        and (candidate.max_model_len or 0) >= context_of(best)
         and candidate.gpu.bf16 == best.gpu.bf16
-        and _near_in_price(candidate, best)
+        and _near_in_price(candidate, best, request)
     ]
     if request.only_kubernetes:
         same = _fewest_of_each(same)
     chosen, dropped = _compatible(tuple(same[:_MOST_CHOSEN]))
-    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen))
+    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen, _demands(request)))
 
 
 def _choose_among_users(request: Request, catalog: Catalog) -> _Choice:
@@ -85,57 +84,34 @@ def _choose_among_users(request: Request, catalog: Catalog) -> _Choice:
         looked_at += round_
         if any(candidate.fits for candidate in round_):
             break
-    fitting = sorted((candidate for candidate in looked_at if candidate.fits), key=_rank)
+    fitting = sorted((candidate for candidate in looked_at if candidate.fits), key=rank_of)
     if not fitting:
         first = [candidate for candidate in looked_at if candidate.nodes == counts[0]]
-        best = min(first, key=_closest)
-        return _Choice((_with_smallest(request, catalog, best),), _alternatives(first, (best,), given=True))
+        best = min(first, key=closest)
+        return _Choice((with_cheapest(request, catalog, best),), _alternatives(first, (best,), None, given=True))
     affordable = _affordable(request, fitting)
-    if not affordable:
-        _refuse_cap(request, fitting)
-    chosen, dropped = _compatible(tuple(affordable))
-    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen, given=True))
+    chosen, dropped = _compatible(tuple(_able(request, fitting, affordable)))
+    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen, _demands(request), given=True))
 
 
-def _evaluate_all(request: Request, catalog: Catalog) -> list[Candidate]:
-    found: list[Candidate] = []
-    for accelerator, gpu in all_accelerators(request, catalog):
-        for nodes in node_counts(request, accelerator, gpu):
-            candidate = evaluate(request, catalog, accelerator, gpu, nodes)
-            found.append(candidate)
-            if candidate.verdict is Verdict.FITS:
-                break  # more of the same only costs more
-    return found
+def _demands(request: Request) -> Objective | None:
+    return request.spec.objective if request.demanding else None
 
 
-def _context(candidate: Candidate) -> int:
-    return candidate.fit.max_model_len if candidate.fit else 0
+def _able(request: Request, fitting: list[Candidate], affordable: list[Candidate]) -> list[Candidate]:
+    """Return the affordable candidates that reach the objective.
 
-
-def _good_enough(candidate: Candidate, request: Request) -> bool:
-    if not candidate.fits or request.model is None:
-        return candidate.fits
-    asked = any(item.overrides.max_model_len for item in request.engines.values())
-    return asked or _context(candidate) >= min(_SHORTEST_CHOSEN, request.model.context_length)
-
-
-def _rank(candidate: Candidate) -> tuple[int, bool, bool, Decimal, float, int, str]:
-    """Order by verdict, then price for the whole replica; without one, by memory, which is what money buys.
-
-    GPUs that only emulate the model's number format come after those that have it: they are dear by the token.
+    Raises
+    ------
+    PlanInputError
+        Nothing is affordable, or nothing of it reaches the objective.
     """
-    memory = candidate.gpu.memory_gib * candidate.accelerator.count * candidate.nodes
-    amount = candidate.price and (candidate.price.on_demand or candidate.price.spot)
-    proxy = candidate.hourly_cost or (amount * candidate.nodes if amount else None)
-    name = str(candidate.accelerator)
-    order = _ORDER[candidate.verdict]
-    return (order, candidate.emulated, proxy is None, proxy or Decimal(0), memory, candidate.nodes, name)
-
-
-def _closest(candidate: Candidate) -> tuple[bool, float, str]:
-    fit = candidate.fit
-    missing = -fit.memory.kv_cache * candidate.accelerator.count * candidate.nodes if fit else 0.0
-    return fit is None, missing, str(candidate.accelerator)
+    if not affordable:
+        refuse_cap(request, fitting)
+    able = [candidate for candidate in affordable if meets(candidate, request)]
+    if not able:
+        refuse_objective(request, affordable)
+    return able
 
 
 def _affordable(request: Request, fitting: list[Candidate]) -> list[Candidate]:
@@ -159,34 +135,26 @@ def _fewest_of_each(candidates: list[Candidate]) -> list[Candidate]:
         name = candidate.accelerator.name
         if name not in fewest or candidate.accelerator.count < fewest[name].accelerator.count:
             fewest[name] = candidate
-    return sorted(fewest.values(), key=_rank)
+    return sorted(fewest.values(), key=rank_of)
 
 
-def _near_in_price(candidate: Candidate, best: Candidate) -> bool:
+def _dearer_tokens(candidate: Candidate, best: Candidate) -> float | None:
+    """Return how much more a token costs than with the best, where the user ranks by that."""
+    if candidate.question is None or candidate.question.ranking is not Ranking.LOWEST_COST_PER_TOKEN:
+        return None
+    cost, least = cost_per_token(candidate), cost_per_token(best)
+    return None if cost is None or least is None else cost - least
+
+
+def _near_in_price(candidate: Candidate, best: Candidate, request: Request) -> bool:
     """Return whether taking this machine instead is no surprise on the bill; one's own machines never are."""
+    if request.spec.objective.ranking is Ranking.LOWEST_COST_PER_TOKEN:
+        cost, least = cost_per_token(candidate), cost_per_token(best)
+        if least is not None and (cost is None or cost > _DEARER_TOKENS * least):
+            return False
     if not best.hourly_cost:
         return True
     return candidate.hourly_cost is not None and candidate.hourly_cost <= _DEAREST_CHOSEN * best.hourly_cost
-
-
-def _refuse_cap(request: Request, fitting: list[Candidate]) -> None:
-    cheapest = min((c for c in fitting if c.price), key=lambda c: (c.hourly_cost or Decimal(0), str(c.accelerator)))
-    replicas = max(1, request.spec.replicas)
-    assert cheapest.hourly_cost is not None
-    assert cheapest.price is not None
-    total = cheapest.hourly_cost * replicas
-    plural = "s" if replicas > 1 else ""
-    times = f"{replicas} replica{plural} of {cheapest.nodes}\N{MULTIPLICATION SIGN}{cheapest.accelerator}"
-    raise PlanInputError(
-        "resources.maxHourlyCost",
-        request.spec.resources.max_hourly_cost,
-        f"is below the cheapest that fits: {times} on {cheapest.price.cloud} for {dollars(total)} $/h "
-        f"(catalog price{_dated(cheapest)}); raise it to that or more, or add kubernetes to resources.infra",
-    )
-
-
-def _dated(candidate: Candidate) -> str:
-    return f" of {candidate.price.as_of}" if candidate.price and candidate.price.as_of else ", undated"
 
 
 def _instance_cap(request: Request, nodes: int) -> Decimal | None:
@@ -208,7 +176,7 @@ def _compatible(candidates: tuple[Candidate, ...]) -> tuple[tuple[Candidate, ...
             other = f"it needs {candidate.nodes} nodes"
         elif candidate.engine is not first.engine:
             other = f"it needs {candidate.engine}"
-        elif candidate.layout != leader.layout or candidate.gpu.bf16 != leader.gpu.bf16:
+        elif _flags(candidate) != _flags(leader):
             other = f"it needs other flags than {leader.accelerator}"
         if other is None:
             chosen.append(candidate)
@@ -217,8 +185,19 @@ def _compatible(candidates: tuple[Candidate, ...]) -> tuple[tuple[Candidate, ...
     return tuple(chosen), dropped
 
 
+def _flags(candidate: Candidate) -> tuple[object, ...]:
+    """Return what two candidates with one number of GPUs must share; smaller batches will do for both, if slower."""
+    fit, question = candidate.fit, candidate.question
+    batch = fit.batch if fit and question and question.concurrency else None
+    return candidate.layout, candidate.gpu.bf16, fit.memory_fraction if fit else None, batch
+
+
 def _alternatives(
-    looked_at: list[Candidate], chosen: tuple[Candidate, ...], *, given: bool = False
+    looked_at: list[Candidate],
+    chosen: tuple[Candidate, ...],
+    objective: Objective | None,
+    *,
+    given: bool = False,
 ) -> tuple[Candidate, ...]:
     """Return those that tell most: what fits and is next in price, then what is closest to fitting.
 
@@ -230,43 +209,29 @@ def _alternatives(
         key = (str(candidate.accelerator), candidate.nodes)
         if key not in taken:
             seen.setdefault(key, candidate)
-    fit = sorted((c for c in seen.values() if c.fits), key=_rank)
-    rest = sorted((c for c in seen.values() if not c.fits and (c.fit or given)), key=_closest)
+    fit = sorted((c for c in seen.values() if c.fits), key=rank_of)
+    rest = sorted((c for c in seen.values() if not c.fits and (c.fit or given)), key=closest)
     half = _MOST_ALTERNATIVES // 2
     picked = [*fit[: max(half, _MOST_ALTERNATIVES - len(rest))], *rest]
-    return tuple(_explained(candidate, chosen[0]) for candidate in picked[:_MOST_ALTERNATIVES])
+    return tuple(_explained(candidate, chosen[0], objective) for candidate in picked[:_MOST_ALTERNATIVES])
 
 
-def _explained(candidate: Candidate, best: Candidate) -> Candidate:
+def _explained(candidate: Candidate, best: Candidate, objective: Objective | None) -> Candidate:
     if not candidate.fits or candidate.reason.startswith("not beside"):
         return candidate
     if candidate.verdict is Verdict.TIGHT and best.verdict is not Verdict.TIGHT:
         return candidate  # its own reason says how tight
-    if candidate.hourly_cost is not None and best.hourly_cost is not None and candidate.hourly_cost > best.hourly_cost:
-        why = f"{dollars(candidate.hourly_cost - best.hourly_cost)} $/h more than {best.accelerator}"
-    elif _context(candidate) < _context(best):
-        why = f"a context of {_context(candidate):,} only; {best.accelerator} holds {_context(best):,}"
+    if objective is not None and (missing := unmet(candidate.performance, objective)):
+        return replace(candidate, reason="; ".join(missing.values()))
+    more = candidate.hourly_cost - best.hourly_cost if candidate.hourly_cost and best.hourly_cost else None
+    if (dearer := _dearer_tokens(candidate, best)) is not None:
+        why = f"{1e6 * dearer:.2f} $ more per million tokens than {best.accelerator}"
+    elif more is not None and more > 0:
+        why = f"{dollars(more)} $/h more than {best.accelerator}"
+    elif context_of(candidate) < context_of(best):
+        why = f"a context of {context_of(candidate):,} only; {best.accelerator} holds {context_of(best):,}"
     elif candidate.hourly_cost is None:
         why = "its price is not known"
     else:
         why = f"{best.accelerator} comes first"
     return replace(candidate, reason=why)
-
-
-def _with_smallest(request: Request, catalog: Catalog, candidate: Candidate) -> Candidate:
-    """Add to a refusal what would fit: the fewest nodes, and of those the least memory."""
-    if request.model is None:
-        return candidate
-    free = replace(request, accelerators=None, spec=_without_nodes(request.spec))
-    fitting = [c for c in _evaluate_all(free, catalog) if _good_enough(c, free)]
-    if not fitting:
-        return replace(candidate, reason=f"{candidate.reason}. Nothing in the catalog fits.")
-    sold = [c for c in fitting if c.price is not None] or fitting
-    smallest = min(sold, key=lambda c: (c.nodes, c.gpu.memory_gib * c.accelerator.count, _rank(c)))
-    nodes = "" if smallest.nodes == 1 else f" on each of {smallest.nodes} nodes"
-    engine = f" with {smallest.engine}" if smallest.engine is not candidate.engine else ""
-    return replace(candidate, reason=f"{candidate.reason}. Smallest that fits: {smallest.accelerator}{nodes}{engine}.")
-
-
-def _without_nodes(spec: DeepSeekDeploymentSpec) -> DeepSeekDeploymentSpec:
-    return spec.model_copy(update={"resources": spec.resources.model_copy(update={"nodes": None})})

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 from deepseek_operator.api.places import Place
 from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, EngineName
@@ -9,7 +10,9 @@ from deepseek_operator.catalog import Accelerator, Catalog, ModelInfo, parse_acc
 from deepseek_operator.engines import ENGINES, Arguments, Engine, get_engine
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.forms import check_forms
+from deepseek_operator.planning.memory import weights_gib
 from deepseek_operator.planning.overrides import Overrides, read_overrides
+from deepseek_operator.planning.question import Question
 
 __all__ = ["EngineRequest", "Request", "read_request"]
 
@@ -53,9 +56,41 @@ class Request:
         return self.kubernetes and self.clouds == ()
 
     @property
+    def demanding(self) -> bool:
+        """Whether the objective asks for anything that a machine may lack."""
+        objective = self.spec.objective
+        return any(
+            wanted is not None
+            for wanted in (
+                objective.concurrency,
+                objective.min_tokens_per_second_per_request,
+                objective.max_time_to_first_token_seconds,
+            )
+        )
+
+    @property
     def spot(self) -> bool:
         """Whether spot prices count; a fallback to on-demand counts as on-demand."""
         return self.spec.resources.capacity_type is CapacityType.SPOT
+
+    @cached_property
+    def questions(self) -> dict[EngineName, Question]:
+        """What the speed of every candidate depends on, by engine; nothing for an unknown model."""
+        if self.model is None:
+            return {}
+        objective = self.spec.objective
+        downloads = self.spec.model.path is None
+        return {
+            name: Question(self.model, item.overrides, downloads, objective.concurrency, objective.ranking)
+            for name, item in self.engines.items()
+        }
+
+    @cached_property
+    def weights_gib(self) -> float:
+        """GiB of the weights as the engine that needs least of them loads them; 0 for an unknown model."""
+        if self.model is None:
+            return 0.0
+        return min(weights_gib(self.model, item.overrides) for item in self.engines.values())
 
     def engine_order(self, nodes: int) -> tuple[EngineRequest, ...]:
         """Return the engines to try on this many nodes, the preferred one first."""
@@ -95,6 +130,7 @@ def read_request(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Request:
             f"is of no use with model.path {spec.model.path}: nothing is downloaded; remove one of the two",
         )
     _check_engine_env(spec)
+    _check_objective(spec, model, cpu=accelerators == ())
     places = [Place.parse(text) for text in resources.infra]
     clouds = tuple(dict.fromkeys(place.cloud for place in places if not place.is_kubernetes))
     return Request(
@@ -123,6 +159,15 @@ def _check_engine_env(spec: DeepSeekDeploymentSpec) -> None:
         if variable.name in ("HF_TOKEN", "VLLM_API_KEY", "SGLANG_API_KEY") and variable.value is not None:
             instead = "model.huggingFaceTokenSecretRef" if variable.name == "HF_TOKEN" else "endpoint.apiKeySecretRef"
             raise PlanInputError("engine.env", variable.name, f"is a secret; use {instead}, which never shows it")
+
+
+def _check_objective(spec: DeepSeekDeploymentSpec, model: ModelInfo | None, *, cpu: bool) -> None:
+    objective = spec.objective.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    if not objective or (model is not None and not cpu):
+        return
+    why = "a CPU engine" if cpu else f"{spec.model.name}, which is not in the catalog"
+    field, value = next(iter(objective.items()))
+    raise PlanInputError(f"objective.{field}", value, f"cannot be planned with: nothing is known of the speed of {why}")
 
 
 def _engines(spec: DeepSeekDeploymentSpec, model: ModelInfo | None, *, cpu: bool) -> dict[EngineName, EngineRequest]:

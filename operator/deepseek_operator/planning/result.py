@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cached_property
 
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.api.status import Alternative, PlanStatus, Verdict
 from deepseek_operator.catalog import Accelerator, GpuInfo, ModelInfo, PriceInfo
 from deepseek_operator.engines import ServeOptions
 from deepseek_operator.planning.fit import Fit
+from deepseek_operator.planning.interconnect import ETHERNET, Network
 from deepseek_operator.planning.memory import Layout, Memory
+from deepseek_operator.planning.performance import Performance, estimate
+from deepseek_operator.planning.question import Question
 
 __all__ = ["Candidate", "Plan", "dollars"]
 
@@ -38,6 +42,17 @@ class Candidate:
     """US dollars an hour for one replica; 0 where every place is the user's own Kubernetes."""
     emulated: bool = False
     """The GPU has no hardware for the model's number format: the engine's kernels widen the weights as they go."""
+    network: Network = ETHERNET
+    """The network between nodes."""
+    question: Question | None = None
+    """What its speed depends on besides; None where the model is not known."""
+
+    @cached_property
+    def performance(self) -> Performance | None:
+        """How fast it is and what a token costs; None where it does not fit, or that is not known."""
+        if self.question is None or self.fit is None or not self.fits:
+            return None
+        return estimate(self.question, self.engine, self.gpu, self.fit, self.network, self.hourly_cost)
 
     @property
     def max_model_len(self) -> int | None:
@@ -99,11 +114,18 @@ class Plan:
     """Memory of one node in GB to ask for, where the user gave none and the default would be too little."""
     cpus: int | None = None
     disk_gb: int | None = None
+    network_tier: str | None = None
+    """SkyPilot's ``network_tier``, where the plan counts on a network that clouds set up only when asked."""
 
     @property
     def launchable(self) -> bool:
         """Whether anything may be launched."""
         return self.verdict is not Verdict.DOES_NOT_FIT
+
+    @property
+    def performance(self) -> Performance | None:
+        """How fast the first candidate is; None where that is not known."""
+        return self.candidates[0].performance if self.candidates else None
 
     @property
     def needs_api_key(self) -> bool:
@@ -126,6 +148,7 @@ class Plan:
             overhead_gib=round(memory.overhead, 2) if memory else None,
             kv_cache_gib=max(0.0, round(memory.kv_cache, 2)) if memory else None,
             hourly_cost=dollars(self.hourly_cost),
+            performance=self.performance.to_status() if self.performance else None,
             verdict=self.verdict,
             reason=self.reason[:2048],
             overrides=self.overrides[:64],

@@ -82,6 +82,7 @@ def make_plan(
         memory_gb=_memory_gb(weights, first.nodes),
         cpus=8 * first.accelerator.count if _memory_gb(weights, first.nodes) else None,
         disk_gb=_disk_gb(weights),
+        network_tier="best" if layout and layout.spans_nodes and first.network.gbs else None,
     )
 
 
@@ -113,6 +114,7 @@ def _serve_by_count(
             continue
         batches = [c.fit.batch for c in chosen if c.accelerator.count == count and c.fit and c.fit.batch]
         batch = min(batches, key=lambda b: (b.max_num_seqs, b.max_num_batched_tokens)) if batches else None
+        fit = candidate.fit
         serve.setdefault(
             count,
             ServeOptions(
@@ -125,6 +127,7 @@ def _serve_by_count(
                 max_model_len=context,
                 max_num_seqs=batch.max_num_seqs if batch else None,
                 max_num_batched_tokens=batch.max_num_batched_tokens if batch else None,
+                gpu_memory_utilization=fit.memory_fraction if fit else None,
                 dtype=activation_dtype(request.model, candidate.gpu, candidate.engine),
             ),
         )

@@ -3,23 +3,12 @@
 import pytest
 
 from deepseek_operator.catalog import Dtype, ModelInfo, load_catalog
+from deepseek_operator.catalog.checks import dense_parameters
 
 MODELS = {model.short_name: model for model in load_catalog().models.values()}
 Q_LORA_RANK = {"DeepSeek-R1": 1536, "DeepSeek-Coder-V2-Instruct": 1536, "DeepSeek-V2-Lite-Chat": None}
 DENSE_LAYERS = {"DeepSeek-R1": 3, "DeepSeek-Coder-V2-Instruct": 1, "DeepSeek-V2-Lite-Chat": 1}
 SHARED_EXPERTS = {"DeepSeek-R1": 1, "DeepSeek-Coder-V2-Instruct": 2, "DeepSeek-V2-Lite-Chat": 2}
-
-
-def dense_parameters(model: ModelInfo) -> int:
-    s = model.shape
-    q, kv = s.attention_heads * s.head_dim, s.kv_heads * s.head_dim
-    attention = s.hidden_size * (q + 2 * kv) + q * s.hidden_size
-    if model.architecture == "Qwen2ForCausalLM":
-        attention += q + 2 * kv
-    if model.architecture == "Qwen3ForCausalLM":
-        attention += 2 * s.head_dim
-    layer = attention + 3 * s.hidden_size * s.intermediate_size + 2 * s.hidden_size
-    return s.layers * layer + 2 * s.vocab_size * s.hidden_size + s.hidden_size
 
 
 def mla_parameters(model: ModelInfo) -> int:

@@ -135,3 +135,43 @@ def test_a_users_catalog_is_used(tmp_path: Path) -> None:
     own.write_text("models:\n  - {base: deepseek-ai/DeepSeek-R1, id: acme/tuned, aliases: [tuned]}\n")
     assert run("plan", "--model", "tuned", "--catalog", str(own)).exit_code == 0
     assert "acme/tuned" in run("models", "--catalog", str(own)).stdout
+
+
+def test_a_plan_with_an_old_price_says_so_beside_the_plan(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    row = "{cloud: aws, instanceType: old.1, accelerators: 'L4:1', onDemand: 0.1, asOf: 2020-01-01, source: own}"
+    own.write_text(f"sources: {{own: x}}\nprices:\n  - {row}\n")
+    result = run("plan", "--model", "r1-8b", "--catalog", str(own), "-o", "json")
+    assert json.loads(result.stdout)["hourlyCost"] == "0.10"
+    assert "Warning: the price of old.1 on aws is of 2020-01-01" in result.stderr
+
+
+def test_the_table_has_a_row_for_each_cloud_and_capacity_type_with_its_price_per_token() -> None:
+    args = ("--model", "r1", "--infra", "aws", "--infra", "nebius", "--capacity-type", "SpotThenOnDemand")
+    lines = run("plan", *args, "--accelerators", "H200:8").stdout.splitlines()
+    header = next(line for line in lines if "CLOUD" in line)
+    assert all(heading in header for heading in ("tok/s (1)", "tok/s (n)", "TTFT (s)", "$/Mtok"))
+    rows = [line.split() for line in lines if "H200:8" in line and "✔" in line]
+    assert [(row[0], row[1]) for row in rows] == [
+        ("aws", "p5en.48xlarge[Spot]"),
+        ("nebius", "gpu-h200-sxm_8gpu-128vcpu-1600gb[Spot]"),
+        ("nebius", "gpu-h200-sxm_8gpu-128vcpu-1600gb"),
+        ("aws", "p5en.48xlarge"),
+    ]
+    prices = [float(row[-3]) for row in rows]
+    assert prices == sorted(prices)
+    assert prices[-1] / prices[0] == pytest.approx(63.296 / 6.84, rel=0.05)
+    expected = next(line for line in lines if line.startswith("Expected of H200:8: "))
+    assert "$ per million output tokens at full load" in expected
+
+
+def test_ones_own_cluster_has_a_row_beside_the_clouds() -> None:
+    lines = run("plan", "--model", "r1", "--infra", "kubernetes", "--infra", "nebius").stdout.splitlines()
+    rows = [line.split() for line in lines if "H200:8" in line and "✔" in line]
+    assert [row[0] for row in rows] == ["kubernetes", "nebius"]
+
+
+def test_what_nothing_reaches_is_bad_input_with_the_figures() -> None:
+    result = run("plan", "--model", "r1-8b", "--accelerators", "L4:1", "--min-tokens-per-second", "50")
+    assert result.exit_code == 2
+    assert "at best 16.4 tokens/s per request, on 1×L4:1" in result.stderr

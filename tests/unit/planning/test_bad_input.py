@@ -142,6 +142,19 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
         "100",
         "2 replicas of 2×A100-80GB:8 on aws for 109.79 $/h",
     ),
+    ("r1-8b", {"resources": {"maxHourlyCost": "0"}}, "resources.maxHourlyCost", "0", "above 0"),
+    ("r1-8b", {"resources": {"maxHourlyCost": "0.00"}}, "resources.maxHourlyCost", "0.00", "above 0"),
+    ("r1-8b", {"resources": {"cpus": "0.0+"}}, "resources.cpus", "0.0+", "above 0"),
+    ("r1-8b", {"model_fields": {"path": "/models/../etc"}}, "model.path", "/models/../etc", "must not contain .."),
+    ("r1-8b", {"model_fields": {"path": "/models/.."}}, "model.path", "/models/..", "must not contain .."),
+    (
+        "r1-8b",
+        {"updateStrategy": {"maxSurge": 0, "maxUnavailable": "0%"}},
+        "updateStrategy.maxSurge",
+        "0",
+        "together with maxUnavailable 0%: nothing could ever change",
+    ),
+    ("r1-8b", {"updateStrategy": {"maxSurge": 0}}, "updateStrategy.maxSurge", "0", "set one of them to 1 or more"),
     ("r1-8b", {"resources": {"maxHourlyCost": "much"}}, "resources.maxHourlyCost", "much", 'such as "40"'),
     ("r1-8b", {"resources": {"accelerators": []}}, "resources.cpus", "unset", 'such as "8+"'),
     (
@@ -190,7 +203,8 @@ def test_a_count_nobody_sells_is_fine_on_nodes_of_ones_own() -> None:
 def test_a_model_that_does_not_fit_is_no_error_but_a_verdict_with_the_arithmetic() -> None:
     plan = plan_for("r1", resources={"accelerators": ["L4:8"], "nodes": 1})
     assert plan.reason == (
-        "DeepSeek-R1 needs 641 GiB for weights in FP8; 8×L4 offer 162 GiB usable. Smallest that fits: H200:8."
+        "DeepSeek-R1 needs 641 GiB for weights in FP8; 8×L4 offer 160 GiB usable. "
+        "Cheapest that fits: H200:8 on nebius for 28.00 $/h."
     )
 
 
@@ -198,11 +212,11 @@ def test_a_context_that_does_not_fit_is_refused_with_the_longest_that_does() -> 
     plan = plan_for("r1-8b", engine={"maxModelLen": 65536}, resources={"accelerators": ["L4:1"], "nodes": 1})
     assert not plan.launchable
     assert "a context of 65,536 tokens does not fit 1×L4: the longest that does is 2" in plan.reason
-    assert "Smallest that fits: " in plan.reason
+    assert "L4:2 fits; 2 nodes fit: set nodes: 2. Cheapest that fits: " in plan.reason
 
 
 def test_a_utilization_that_leaves_cuda_nothing_is_refused() -> None:
     args = ["--gpu-memory-utilization", "0.99"]
     plan = plan_for("r1-8b", engine={"name": "VLLM", "args": args}, resources={"accelerators": ["L4:1"], "nodes": 1})
     assert not plan.launchable
-    assert "leaves 0.22 GiB of L4 for CUDA itself, which needs 0.6 GiB: use at most 0.97" in plan.reason
+    assert "leaves 0.22 GiB of L4 for CUDA itself: 0.55 GiB are needed, so use at most 0.97" in plan.reason

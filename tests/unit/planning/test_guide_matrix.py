@@ -15,7 +15,7 @@ MATRIX = [
     (R1, "L4:1", False, Verdict.DOES_NOT_FIT, None, "needs 641 GiB for weights in FP8; 1×L4 offer 20.3 GiB"),
     (QWEN, "L4:8", True, Verdict.FITS, (4, 1, 2), "tensor parallel 4, data parallel 2"),
     (LLAMA, "L4:8", False, Verdict.TIGHT, (8, 1, 1), "at most 64 requests and 2048 tokens"),
-    (R1, "L4:8", False, Verdict.DOES_NOT_FIT, None, "needs 641 GiB for weights in FP8; 8×L4 offer 162 GiB"),
+    (R1, "L4:8", False, Verdict.DOES_NOT_FIT, None, "needs 641 GiB for weights in FP8; 8×L4 offer 160 GiB"),
     (QWEN, "A100:8", True, Verdict.FITS, (4, 1, 2), "tensor parallel 4, data parallel 2"),
     (LLAMA, "A100:8", True, Verdict.FITS, (8, 1, 1), "context 131,072"),
     (R1, "A100:8", False, Verdict.DOES_NOT_FIT, None, "8×A100 offer 290 GiB"),

@@ -83,8 +83,8 @@ def test_v32_takes_data_parallel_attention_over_eight_h200() -> None:
     assert (plan.tensor_parallel_size, plan.data_parallel_size) == (1, 8)
 
 
-def test_r1_on_two_h100_nodes_is_sglang_with_tensor_parallel_16() -> None:
-    plan = plan_for(R1, resources={"accelerators": ["H100:8"], "nodes": 2})
+def test_r1_on_two_h100_nodes_with_a_fast_network_is_sglang_with_tensor_parallel_16() -> None:
+    plan = plan_for(R1, resources={"accelerators": ["H100:8"], "nodes": 2, "interconnect": "Fast"})
     assert (plan.engine.value, plan.tensor_parallel_size, plan.pipeline_parallel_size) == ("SGLang", 16, 1)
 
 

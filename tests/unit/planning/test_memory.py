@@ -1,4 +1,4 @@
-"""The memory formula against measurements and derived figures of vLLM on an H200 (docs/planning.md has the table)."""
+"""The memory formula against measurements and derived figures of vLLM on an H200 (docs/planning.md says more)."""
 
 import pytest
 
@@ -39,21 +39,22 @@ def test_kv_memory_is_never_above_what_was_measured_and_at_most_11_percent_below
     assert 0.89 * kv <= memory.kv_cache <= 1.002 * kv
 
 
-# accelerators, model, tp, pp, seqs, tokens, context, KV GiB and tokens of the measured formula for whole machines
+# accelerators, model, tp, pp, seqs, tokens, context, KV GiB and tokens of whole machines: the figures that the formula
+# was published with, with communication and graphs as measured on two H100 since then
 MACHINES = [
-    ("L4", "r1-7b", 1, 1, 256, 2048, 131072, 3.8, 71_000),
-    ("L4", "r1-14b", 2, 1, 256, 2048, 131072, 3.8, 41_000),
-    ("L4", "r1-70b", 8, 1, 256, 2048, 4096, 1.3, 35_000),
-    ("A100-80GB", "r1-70b", 2, 1, 256, 2048, 4096, 3.8, 25_000),
-    ("A100", "r1-70b", 8, 1, 256, 2048, 131072, 17.3, 454_000),
-    ("H200", "r1", 8, 1, 1024, 8192, 163840, 40.5, 619_000),
-    ("H100", "r1", 16, 1, 1024, 8192, 163840, 25.9, 396_000),
-    ("H100", "r1", 8, 2, 1024, 8192, 163840, 25.1, 756_000),
+    ("L4", "r1-7b", 1, 1, 256, 2048, 131072, 3.79, 70_900),
+    ("L4", "r1-14b", 2, 1, 256, 2048, 131072, 3.93, 42_900),
+    ("L4", "r1-70b", 8, 1, 256, 2048, 4096, 1.56, 40_800),
+    ("A100-80GB", "r1-70b", 2, 1, 256, 2048, 4096, 3.90, 25_600),
+    ("A100", "r1-70b", 8, 1, 256, 2048, 131072, 17.53, 459_000),
+    ("H200", "r1", 8, 1, 1024, 8192, 163840, 40.77, 623_000),
+    ("H100", "r1", 16, 1, 1024, 8192, 163840, 26.20, 400_000),
+    ("H100", "r1", 8, 2, 1024, 8192, 163840, 24.73, 743_000),
 ]
 
 
 @pytest.mark.parametrize(("gpu", "model", "tp", "pp", "seqs", "tokens", "context", "kv", "room"), MACHINES)
-def test_whole_machines_have_the_room_that_the_formula_was_published_with(
+def test_whole_machines_have_the_room_that_is_published(
     gpu: str, model: str, tp: int, pp: int, seqs: int, tokens: int, context: int, kv: float, room: int
 ) -> None:
     info, card = CATALOG.find(model), CATALOG.find_gpu(gpu)
@@ -61,9 +62,8 @@ def test_whole_machines_have_the_room_that_the_formula_was_published_with(
     assert card
     layout = Layout(1, tp * pp, tp, pp)
     memory = measure(info, card, layout, EngineName.VLLM, Batch(seqs, tokens), context, Overrides())
-    # 61 layers on two stages: the longer one has 31, where the published figure halves them.
-    assert memory.kv_cache == pytest.approx(kv, abs=0.75 if pp > 1 else 0.06)
-    assert memory.tokens == pytest.approx(room, rel=0.06 if pp > 1 else 0.02)
+    assert memory.kv_cache == pytest.approx(kv, abs=0.02)
+    assert memory.tokens == pytest.approx(room, rel=0.005)
 
 
 def test_latent_kv_cache_is_replicated_over_tensor_parallel_ranks() -> None:

@@ -1,0 +1,75 @@
+"""``deepseek-operator calibrate``: a catalog file from what engines reported."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+import yaml
+from pydantic import ValidationError
+
+from deepseek_operator.cli.catalog import EXIT_BAD_INPUT, CatalogFiles, open_catalog
+from deepseek_operator.planning import PlanInputError
+from deepseek_operator.planning.calibration import Comparison, Measurement, catalog_rows, compare
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command()(calibrate)
+
+
+def calibrate(
+    file: Annotated[Path, typer.Option("-f", "--file", help="YAML with a list of measurements.")],
+    source: Annotated[str, typer.Option(help="Who measured, for the rows' sources.")] = "measured here",
+    catalog: CatalogFiles = None,
+) -> None:
+    """Print a catalog file that makes plans agree with what was measured; the plan's errors stand above it.
+
+    Exit status: 0, or 2 if the input is wrong.
+    """
+    known = open_catalog(catalog)
+    try:
+        comparisons = compare(_read(file), known)
+    except PlanInputError as error:
+        _fail(str(error))
+    if not comparisons:
+        _fail(f"{file}: nothing was measured that a plan speaks of")
+    for comparison in comparisons:
+        typer.echo(f"# {_line(comparison)}")
+    rows = catalog_rows(comparisons, source, date.today())
+    typer.echo(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True, width=110).rstrip("\n"))
+
+
+def _line(comparison: Comparison) -> str:
+    measurement = comparison.measurement
+    nodes = f"{measurement.nodes} x " if measurement.nodes > 1 else ""
+    figures = f"planned {comparison.planned:,.0f}, measured {comparison.measured:,.0f} ({comparison.error:+.0%})"
+    return f"{measurement.model} on {nodes}{measurement.accelerators}: {comparison.what} {figures}"
+
+
+def _read(file: Path) -> list[Measurement]:
+    try:
+        document: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        _fail(f"{file}: {error.strerror}")
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        _fail(f"{file} is not YAML: {' '.join(str(error).split())}")
+    rows = document.get("measurements") if isinstance(document, dict) else None
+    if not isinstance(rows, list):
+        _fail(f"{file}: must be a mapping with a list of measurements")
+    found = []
+    for index, row in enumerate(rows):
+        try:
+            found.append(Measurement.model_validate(row))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            _fail(f"{file}: measurement {index + 1}: {field}: {first['msg']}")
+    return found
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(EXIT_BAD_INPUT)

@@ -1,0 +1,69 @@
+"""Efficiency factors of the speed model."""
+
+from dataclasses import dataclass
+
+__all__ = ["FACTORS", "Factors"]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Measured constants of the roofline, fitted by tests/bench/speed.py.
+
+    Fractions are of the GPU's data sheet, times are microseconds.
+
+    Attributes
+    ----------
+    bandwidth
+        Share of the memory bandwidth that reading weights reaches.
+    experts, tuned_experts
+        The same for experts, whose kernel (Triton) has tuned settings for a few shapes only.
+    overlap
+        Share of the arithmetic of a decode step that is not hidden behind reading.
+    prefill, prefill_experts
+        Share of the GPU's BF16 rate in prefill: dense models, and mixtures of experts in whatever number format.
+    layer, expert_layer, quantized_layer
+        Start of a layer's kernels from a CUDA graph: dense, a mixture, and a mixture with FP8 or smaller weights.
+    eager_layer
+        The same without CUDA graphs.
+    step
+        Scheduler and sampler of one step.
+    sampled
+        Bytes that sampling moves per logit.
+    request
+        Front end, per request and step: HTTP, detokenising. Not there where the engine is called in its own process.
+    prompt
+        Front end, per prompt.
+    link
+        Start of an all-reduce over NVLink, for each doubling of the ranks and once more.
+    bus
+        The same over PCIe (not measured: NCCL's usual figure).
+    fabric
+        Start of an all-reduce between machines over InfiniBand or EFA (not measured).
+    ethernet
+        The same over TCP: what is left of the 87 ms per token that SkyPilot's guide shows for R1 on two H100:8.
+    link_bandwidth
+        Share of a link's bandwidth that an all-reduce reaches.
+    """
+
+    bandwidth: float = 0.86
+    experts: float = 0.45
+    tuned_experts: float = 0.86
+    overlap: float = 0.95
+    prefill: float = 0.62
+    prefill_experts: float = 0.23
+    layer: float = 30.0
+    expert_layer: float = 46.0
+    quantized_layer: float = 100.0
+    eager_layer: float = 860.0
+    step: float = 510.0
+    sampled: float = 100.0
+    request: float = 48.0
+    prompt: float = 6500.0
+    link: float = 2.7
+    bus: float = 15.0
+    fabric: float = 30.0
+    ethernet: float = 600.0
+    link_bandwidth: float = 0.6
+
+
+FACTORS = Factors()

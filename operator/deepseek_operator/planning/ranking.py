@@ -1,0 +1,74 @@
+"""The order of candidates, and which are good enough to be taken for a user."""
+
+from decimal import Decimal
+
+from deepseek_operator.api.spec import Ranking
+from deepseek_operator.api.status import Verdict
+from deepseek_operator.planning.performance import unmet
+from deepseek_operator.planning.request import Request
+from deepseek_operator.planning.result import Candidate
+
+__all__ = ["closest", "context_of", "cost_per_token", "good_enough", "meets", "rank_of", "size_of"]
+
+_SHORTEST_CHOSEN = 8192
+"""Context that a machine must hold to be chosen for the user: reasoning takes thousands of tokens."""
+# A model of unknown size is launched on what the user named as readily as one that is known to fit.
+_ORDER = {Verdict.FITS: 0, Verdict.UNKNOWN: 0, Verdict.TIGHT: 1, Verdict.DOES_NOT_FIT: 2}
+
+
+def rank_of(candidate: Candidate) -> tuple[object, ...]:
+    """Order by verdict, then price; without one, by memory, which is what money buys.
+
+    The price is that of the whole replica, or of its output tokens where the user wants that. GPUs that only emulate
+    the model's number format come after those that have it.
+    """
+    memory = candidate.gpu.memory_gib * candidate.accelerator.count * candidate.nodes
+    price = _list_price(candidate)
+    tail = (price is None, price or Decimal(0), memory, candidate.nodes, str(candidate.accelerator))
+    head = (_ORDER[candidate.verdict], candidate.emulated)
+    if candidate.question is None or candidate.question.ranking is not Ranking.LOWEST_COST_PER_TOKEN:
+        return (*head, *tail)
+    token = cost_per_token(candidate)
+    return (*head, token is None, token or 0.0, *tail)
+
+
+def cost_per_token(candidate: Candidate) -> float | None:
+    """Return US dollars of one output token at full load; on one's own machines at what a cloud would take for them."""
+    million = candidate.performance.price_of(_list_price(candidate)) if candidate.performance else None
+    return None if million is None else million / 1e6
+
+
+def _list_price(candidate: Candidate) -> Decimal | None:
+    amount = candidate.price and (candidate.price.on_demand or candidate.price.spot)
+    return candidate.hourly_cost or (amount * candidate.nodes if amount else None)
+
+
+def size_of(candidate: Candidate) -> tuple[object, ...]:
+    """Order by nodes, verdict and memory: what is smallest, whatever it costs."""
+    memory = candidate.gpu.memory_gib * candidate.accelerator.count
+    return (candidate.nodes, _ORDER[candidate.verdict], memory, *rank_of(candidate))
+
+
+def closest(candidate: Candidate) -> tuple[bool, float, str]:
+    """Order by what is missing of memory."""
+    fit = candidate.fit
+    missing = -fit.memory.kv_cache * candidate.accelerator.count * candidate.nodes if fit else 0.0
+    return fit is None, missing, str(candidate.accelerator)
+
+
+def context_of(candidate: Candidate) -> int:
+    """Return the context that the candidate would serve, 0 where none."""
+    return candidate.fit.max_model_len if candidate.fit else 0
+
+
+def good_enough(candidate: Candidate, request: Request) -> bool:
+    """Return whether a candidate may be chosen for the user."""
+    if not candidate.fits or request.model is None:
+        return candidate.fits
+    asked = any(item.overrides.max_model_len for item in request.engines.values())
+    return asked or context_of(candidate) >= min(_SHORTEST_CHOSEN, request.model.context_length)
+
+
+def meets(candidate: Candidate, request: Request) -> bool:
+    """Return whether a candidate reaches the objective."""
+    return not request.demanding or not unmet(candidate.performance, request.spec.objective)

@@ -1,0 +1,149 @@
+"""Sentences that refuse: what would fit, what it would cost, how fast it would be."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.catalog import Catalog
+from deepseek_operator.planning.candidates import MOST_NODES, evaluate, evaluate_all
+from deepseek_operator.planning.errors import PlanInputError
+from deepseek_operator.planning.performance import Performance, unmet
+from deepseek_operator.planning.ranking import good_enough, rank_of, size_of
+from deepseek_operator.planning.request import Request
+from deepseek_operator.planning.result import Candidate, dollars
+
+__all__ = ["refuse_cap", "refuse_objective", "with_cheapest"]
+
+
+def refuse_cap(request: Request, fitting: list[Candidate]) -> None:
+    """Refuse a price limit below everything that fits.
+
+    Raises
+    ------
+    PlanInputError
+        Always.
+    """
+    cheapest = min((c for c in fitting if c.price), key=lambda c: (c.hourly_cost or Decimal(0), str(c.accelerator)))
+    replicas = max(1, request.spec.replicas)
+    assert cheapest.hourly_cost is not None
+    assert cheapest.price is not None
+    total = cheapest.hourly_cost * replicas
+    plural = "s" if replicas > 1 else ""
+    times = f"{replicas} replica{plural} of {cheapest.nodes}\N{MULTIPLICATION SIGN}{cheapest.accelerator}"
+    raise PlanInputError(
+        "resources.maxHourlyCost",
+        request.spec.resources.max_hourly_cost,
+        f"is below the cheapest that fits: {times} on {cheapest.price.cloud} for {dollars(total)} $/h "
+        f"(catalog price{_dated(cheapest)}); raise it to that or more, or add kubernetes to resources.infra",
+    )
+
+
+def _dated(candidate: Candidate) -> str:
+    return f" of {candidate.price.as_of}" if candidate.price and candidate.price.as_of else ", undated"
+
+
+def refuse_objective(request: Request, affordable: list[Candidate]) -> None:
+    """Refuse an objective that nothing reaches, with the best figure of what fits and may be paid.
+
+    Raises
+    ------
+    PlanInputError
+        Always.
+    """
+    objective = request.spec.objective
+    wanted = objective.model_dump(mode="json", by_alias=True, exclude_none=True)
+    known = [(c, c.performance) for c in affordable if c.performance is not None]
+    if not known:
+        field = next(name for name in _BEST if name in wanted)
+        why = "cannot be planned with: the catalog has no speed of any GPU that fits"
+        raise PlanInputError(f"objective.{field}", wanted[field], why)
+    limit = f" within maxHourlyCost {request.spec.resources.max_hourly_cost}" if request.cap is not None else ""
+    for field, better in _BEST.items():
+        if field not in wanted or any(field not in unmet(found, objective) for _, found in known):
+            continue
+        best, found = max(known, key=lambda pair: (better(pair[1], objective.concurrency), str(pair[0].accelerator)))
+        raise PlanInputError(
+            f"objective.{field}",
+            wanted[field],
+            f"is beyond what fits{limit}: at best {unmet(found, objective)[field]}, on {_label(best)}; "
+            f"{_CHANGE[field]}",
+        )
+    # Each can be reached alone; which machine misses fewest of them?
+    best, found = min(known, key=lambda pair: (len(unmet(pair[1], objective)), rank_of(pair[0])))
+    field, figure = next(iter(unmet(found, objective).items()))
+    raise PlanInputError(
+        f"objective.{field}",
+        wanted[field],
+        f"cannot be reached together with the rest of the objective{limit}: {_label(best)} has {figure}; "
+        f"{_CHANGE[field]}",
+    )
+
+
+def _each(performance: Performance, concurrency: int | None) -> float:
+    if concurrency is None:
+        return performance.decode_tokens_per_second
+    return performance.tokens_per_second_per_request
+
+
+_BEST: dict[str, Callable[[Performance, int | None], float]] = {
+    "concurrency": lambda found, _: float(found.concurrency),
+    "minTokensPerSecondPerRequest": _each,
+    "maxTimeToFirstTokenSeconds": lambda found, _: -found.time_to_first_token_seconds,
+}
+_CHANGE = {
+    "concurrency": "lower it, or add replicas",
+    "minTokensPerSecondPerRequest": "lower it, or concurrency, or name faster accelerators",
+    "maxTimeToFirstTokenSeconds": "raise it, or name faster accelerators",
+}
+
+
+def _label(candidate: Candidate) -> str:
+    cost = dollars(candidate.hourly_cost)
+    price = f" for {cost} $/h" if candidate.hourly_cost else ""
+    return f"{candidate.nodes}\N{MULTIPLICATION SIGN}{candidate.accelerator}{price}"
+
+
+def with_cheapest(request: Request, catalog: Catalog, candidate: Candidate) -> Candidate:
+    """Add to a refusal what would fit: of the user's own GPUs, and of all others the cheapest."""
+    if request.model is None:
+        return candidate
+    changes = _smaller_changes(request, catalog, candidate) if request.accelerators else []
+    free = replace(request, accelerators=None, spec=_with_nodes(request.spec, None))
+    fitting = [c for c in evaluate_all(free, catalog) if good_enough(c, free)]
+    sentences = [candidate.reason, *(["; ".join(changes)] if changes else [])]
+    if not fitting:
+        return replace(candidate, reason=f"{'. '.join(sentences)}. Nothing in the catalog fits.")
+    sold = [c for c in fitting if c.price is not None] or fitting
+    best = min(sold, key=size_of if request.only_kubernetes else rank_of)
+    nodes = "" if best.nodes == 1 else f" on each of {best.nodes} nodes"
+    engine = f" with {best.engine}" if best.engine is not candidate.engine else ""
+    if best.price is None or request.only_kubernetes:
+        what = f"Smallest that fits: {best.accelerator}{nodes}{engine}"
+    else:
+        what = f"Cheapest that fits: {best.accelerator}{nodes}{engine}"
+        what += f" on {best.price.cloud} for {dollars(best.hourly_cost)} $/h" if best.hourly_cost is not None else ""
+    return replace(candidate, reason=f"{'. '.join([*sentences, what])}.")
+
+
+def _smaller_changes(request: Request, catalog: Catalog, candidate: Candidate) -> list[str]:
+    """Return what to change where the user's GPUs are too few: more of them in a machine, or more machines."""
+    changes = []
+    accelerator, gpu, nodes = candidate.accelerator, candidate.gpu, candidate.nodes
+    for count in sorted(gpu.counts):
+        if count <= accelerator.count:
+            continue
+        larger = accelerator.model_copy(update={"count": count})
+        if good_enough(evaluate(request, catalog, larger, gpu, nodes), request):
+            changes.append(f"{larger} fits")
+            break
+    for more in range(nodes + 1, MOST_NODES + 1):
+        wider = replace(request, spec=_with_nodes(request.spec, more))
+        if good_enough(evaluate(wider, catalog, accelerator, gpu, more), wider):
+            changes.append(f"{more} nodes fit: set nodes: {more}")
+            break
+    return changes
+
+
+def _with_nodes(spec: DeepSeekDeploymentSpec, nodes: int | None) -> DeepSeekDeploymentSpec:
+    return spec.model_copy(update={"resources": spec.resources.model_copy(update={"nodes": nodes})})

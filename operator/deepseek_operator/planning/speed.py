@@ -1,0 +1,271 @@
+"""How fast a layout is: a roofline of one step of the engine, with efficiency factors measured on two kinds of GPU.
+
+A step reads the weights it needs and the KV cache of every request, computes, starts kernels for every layer and waits
+for other GPUs. The factors are fitted to runs of vLLM 0.25.1 on an H200 and on two H100 with dummy weights
+(docs/planning.md has every case with its error). All times are seconds; bandwidths are GB/s, 10^9 bytes.
+"""
+
+from dataclasses import dataclass
+from math import log2
+
+from deepseek_operator.catalog import Dtype, Fp8Support, GpuInfo, ModelInfo
+from deepseek_operator.planning.factors import FACTORS, Factors
+from deepseek_operator.planning.layout import Layout
+from deepseek_operator.planning.memory import kv_bytes_per_token, weights_gib
+from deepseek_operator.planning.overrides import Overrides
+
+__all__ = [
+    "Traffic",
+    "prefill_tokens_per_second",
+    "ready_seconds",
+    "step_seconds",
+    "time_to_first_token_seconds",
+]
+
+GIB = 2**30
+GB = 10**9
+TFLOP = 10**12
+MICRO = 1e-6
+
+
+_ETHERNET_GBS = 5.0
+"""GB/s of one machine over TCP (not measured: 100 Gbit/s shared by few streams)."""
+_TUNED_WIDTHS = (128, 256)
+"""Widths of an expert on one GPU for which vLLM ships tuned settings of FP8 experts (R1 over 16 and 8 GPUs)."""
+_QUANTIZED = (Dtype.FP8, Dtype.FP4, Dtype.NVFP4, Dtype.W4A8)
+_READY = (24.0, 0.87)
+_READY_EXPERTS = (48.0, 1.7)
+"""Seconds from an engine's first touch of the GPU to its first answer, and more for each layer: compiling, measuring
+memory and capturing graphs, without imports and reading weights. Dense models, and mixtures of experts."""
+_READY_EAGER_S = 9.6
+_FULL_PIPELINE = 8
+"""Chunks in flight when a pipeline's prefill is busy."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the engine works on.
+
+    Attributes
+    ----------
+    requests
+        Requests that decode at the same time.
+    context
+        Tokens of each in the KV cache.
+    served
+        Requests come over HTTP. Where not, the engine is called in its own process.
+    routed
+        Exponent on the requests: 1 where every token chooses its experts by itself. Dummy weights send the tokens of a
+        step to few experts; only a comparison with such runs sets it lower.
+    """
+
+    requests: int = 1
+    context: int = 2048
+    served: bool = True
+    routed: float = 1.0
+
+
+def step_seconds(
+    model: ModelInfo,
+    gpu: GpuInfo,
+    layout: Layout,
+    traffic: Traffic,
+    overrides: Overrides,
+    *,
+    network_gbs: float | None = None,
+    connected: bool = True,
+    factors: Factors = FACTORS,
+) -> float:
+    """Return the time in which every request gets one more token.
+
+    Parameters
+    ----------
+    network_gbs
+        GB/s of one machine to others over a fast network; None: Ethernet.
+    connected
+        False leaves communication out: one rank's shapes measured alone.
+    """
+    assert gpu.memory_bandwidth is not None
+    copies, stages = layout.data_parallel_size, layout.pipeline_parallel_size
+    here = max(1.0, traffic.requests / (copies * stages))
+    bandwidth = gpu.memory_bandwidth * GB
+    read = _dense_bytes(model, layout, overrides) / (bandwidth * factors.bandwidth)
+    read += _expert_bytes(model, layout, traffic, overrides) / (bandwidth * _expert_efficiency(model, layout, factors))
+    cache = here * traffic.context * kv_bytes_per_token(model, layout, overrides) * stages
+    read += cache / (bandwidth * factors.bandwidth)
+    arithmetic = here * _flops(model, layout, traffic.context, head=True)
+    compute = factors.overlap * arithmetic / (_rate(model, gpu) * TFLOP)
+    sampling = here * factors.sampled * model.shape.vocab_size / (bandwidth * factors.bandwidth)
+    busy = read + compute + sampling
+    layers = model.shape.layers * MICRO
+    if overrides.eager:  # the CPU starts kernels while the GPU works
+        busy = max(busy, layers * factors.eager_layer)
+    else:
+        busy += layers * _layer(model, factors)
+    talking = _communication(model, gpu, layout, here, network_gbs, factors) if connected else 0.0
+    front = MICRO * factors.request * traffic.requests if traffic.served else 0.0
+    return (busy + talking + front + MICRO * factors.step) / gpu.efficiency.decode
+
+
+def prefill_tokens_per_second(
+    model: ModelInfo,
+    gpu: GpuInfo,
+    layout: Layout,
+    *,
+    network_gbs: float | None = None,
+    connected: bool = True,
+    prompt: int = 2000,
+    served: bool = True,
+    factors: Factors = FACTORS,
+) -> float:
+    """Return tokens per second of prompts while the engine does nothing else, all copies together."""
+    busy = _prefill_seconds(model, gpu, layout, prompt, network_gbs, connected, factors)
+    stages = layout.pipeline_parallel_size
+    bubbles = (_FULL_PIPELINE + stages - 1) / _FULL_PIPELINE
+    front = MICRO * factors.prompt if served else 0.0
+    seconds = busy / stages * bubbles + front
+    return layout.data_parallel_size * prompt / seconds * gpu.efficiency.prefill
+
+
+def time_to_first_token_seconds(
+    model: ModelInfo,
+    gpu: GpuInfo,
+    layout: Layout,
+    overrides: Overrides,
+    *,
+    prompt: int,
+    network_gbs: float | None = None,
+    factors: Factors = FACTORS,
+) -> float:
+    """Return the time from a prompt's arrival at an idle engine to its first token: prefill, then one step."""
+    busy = _prefill_seconds(model, gpu, layout, prompt, network_gbs, True, factors)
+    traffic = Traffic(requests=1, context=prompt)
+    step = step_seconds(model, gpu, layout, traffic, overrides, network_gbs=network_gbs, factors=factors)
+    return busy / gpu.efficiency.prefill + step + MICRO * factors.prompt
+
+
+def ready_seconds(model: ModelInfo, overrides: Overrides) -> float:
+    """Return how long an engine that has read its weights takes to its first answer, with a cold compile cache."""
+    if overrides.eager:
+        return _READY_EAGER_S
+    base, layer = _READY_EXPERTS if model.shape.moe else _READY
+    return base + layer * model.shape.layers
+
+
+def _prefill_seconds(
+    model: ModelInfo,
+    gpu: GpuInfo,
+    layout: Layout,
+    prompt: int,
+    network_gbs: float | None,
+    connected: bool,
+    factors: Factors,
+) -> float:
+    share = factors.prefill_experts if model.shape.moe else factors.prefill
+    assert gpu.bf16_tflops is not None
+    work = prompt * _flops(model, layout, prompt / 2, head=False)
+    talking = _communication(model, gpu, layout, prompt, network_gbs, factors) if connected else 0.0
+    return work / (gpu.bf16_tflops * TFLOP * share) + talking
+
+
+def _flops(model: ModelInfo, layout: Layout, context: float, *, head: bool) -> float:
+    """Return floating-point operations of one token on one GPU of each stage, over all stages.
+
+    Parameters
+    ----------
+    context
+        Tokens before it.
+    head
+        With the vocabulary's logits: decode needs them, prefill only for its last token.
+    """
+    shape, tp = model.shape, layout.tensor_parallel_size
+    table = shape.vocab_size * shape.hidden_size
+    active = max(0, (model.active_parameters or model.parameters) - table * (1 if head else 2))
+    width = shape.attention_heads * (shape.mla.kv_lora_rank if shape.mla and head else shape.head_dim)
+    whole = _on_every_gpu(model)
+    return 2.0 * (max(0, active - whole) / tp + whole) + 4.0 * shape.layers * width * context / tp
+
+
+def _on_every_gpu(model: ModelInfo) -> float:
+    """Return parameters that tensor parallelism does not divide: MLA's projections down, and the experts' router."""
+    shape = model.shape
+    each = shape.moe.experts if shape.moe else 0
+    if shape.mla:
+        rope = shape.head_dim - shape.mla.qk_nope_head_dim
+        each += (shape.mla.q_lora_rank or 0) + shape.mla.kv_lora_rank + rope
+    return float(shape.layers * shape.hidden_size * each)
+
+
+def _dense_bytes(model: ModelInfo, layout: Layout, overrides: Overrides) -> float:
+    """Return bytes of the weights that every step reads on one GPU of each stage, over all stages.
+
+    That is everything but the input's embedding, of which a step reads a few rows, and the routed experts.
+    """
+    shape, moe = model.shape, model.shape.moe
+    table = float(shape.vocab_size * shape.hidden_size)
+    whole = weights_gib(model, overrides) * GIB
+    if moe is None:
+        return (whole - 2 * table) / layout.tensor_parallel_size
+    each = max(0.0, whole - 4 * table) / max(1.0, model.parameters - 2 * table)
+    chosen = moe.expert_weight_share * model.parameters * moe.experts_per_token / moe.experts
+    whole = _on_every_gpu(model)
+    others = max(0.0, (model.active_parameters or model.parameters) - chosen - 2 * table - whole)
+    return whole * each + (others * each + 2 * table) / layout.tensor_parallel_size
+
+
+def _expert_bytes(model: ModelInfo, layout: Layout, traffic: Traffic, overrides: Overrides) -> float:
+    """Return bytes of the experts that one GPU of each stage reads, over all stages."""
+    moe = model.shape.moe
+    if moe is None:
+        return 0.0
+    together = layout.pipeline_parallel_size * (1 if layout.shares_experts else layout.data_parallel_size)
+    tokens = max(1.0, traffic.requests / together) ** traffic.routed
+    chosen = 1.0 - float((1 - moe.experts_per_token / moe.experts) ** tokens)
+    ranks = layout.tensor_parallel_size * (layout.data_parallel_size if layout.shares_experts else 1)
+    return moe.expert_weight_share * weights_gib(model, overrides) * GIB * chosen / ranks
+
+
+def _expert_efficiency(model: ModelInfo, layout: Layout, factors: Factors) -> float:
+    moe = model.shape.moe
+    if moe is None or model.weights.dtype is not Dtype.FP8:
+        return factors.experts
+    width = moe.intermediate_size // (1 if layout.expert_parallel else layout.tensor_parallel_size)
+    return factors.tuned_experts if width in _TUNED_WIDTHS else factors.experts
+
+
+def _layer(model: ModelInfo, factors: Factors) -> float:
+    if not model.shape.moe:
+        return factors.layer
+    return factors.quantized_layer if model.weights.dtype in _QUANTIZED else factors.expert_layer
+
+
+def _rate(model: ModelInfo, gpu: GpuInfo) -> float:
+    """Return TFLOP/s of the unit that the weights' format runs on."""
+    assert gpu.bf16_tflops is not None
+    if model.weights.dtype is Dtype.INT8:
+        return 2 * gpu.bf16_tflops
+    if model.weights.dtype in _QUANTIZED and gpu.fp8 is Fp8Support.NATIVE:
+        return gpu.fp8_tflops or 2 * gpu.bf16_tflops
+    return gpu.bf16_tflops
+
+
+def _communication(
+    model: ModelInfo, gpu: GpuInfo, layout: Layout, tokens: float, network_gbs: float | None, factors: Factors
+) -> float:
+    """Return the time that ``tokens`` tokens wait for other GPUs: two all-reduces a layer, and a hop between stages."""
+    hidden = 2.0 * tokens * model.shape.hidden_size
+    network = (network_gbs or _ETHERNET_GBS) * GB * (factors.link_bandwidth if network_gbs else 1.0)
+    start = MICRO * (factors.fabric if network_gbs else factors.ethernet)
+    ranks = layout.tensor_parallel_size * (layout.data_parallel_size if layout.shares_experts else 1)
+    inside = min(ranks, layout.gpus_per_node)
+    each = 0.0
+    if inside > 1:
+        link = (gpu.link_bandwidth or 16.0) * GB * factors.link_bandwidth
+        begin = MICRO * (factors.link if gpu.nvlink else factors.bus) * (1 + log2(inside))
+        each += begin + hidden * 2 * (inside - 1) / inside / link
+    if ranks > inside:
+        machines = ranks / inside
+        each += start + hidden * 2 * (machines - 1) / machines / network
+    stages = layout.pipeline_parallel_size
+    hop = start / 4 + hidden / network if layout.nodes > 1 else MICRO * factors.bus
+    return 2 * model.shape.layers * each + (stages - 1) * hop
