@@ -248,9 +248,7 @@ def _blocked(world: World, plan: Planned | Refused, *, complete: bool) -> tuple[
         All wanted replicas serve, so nothing is going to be launched and no Secret is read.
     """
     deployment = world.deployment
-    if world.unreadable:
-        return Failure(Reason.INVALID_SPEC, world.unreadable), ()
-    if isinstance(plan, Refused):
+    if isinstance(plan, Refused):  # also where the spec cannot be read
         return Failure(plan.reason, plan.message), ()
     if world.namespace_terminating:
         message = f"namespace {deployment.metadata.namespace} is being deleted; nothing is launched in it"

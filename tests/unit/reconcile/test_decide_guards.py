@@ -1,0 +1,242 @@
+"""Guards of the decision, each with the case in which it matters. ``make mutants`` found what no other test noticed."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.spec import SecretKeyRef
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Ledger, Phase
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.facts.base import Address, Failure, Known
+from deepseek_operator.facts.skypilot import JobState
+from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, World
+from deepseek_operator.planning import Refused
+from deepseek_operator.reconcile.actions import AddFinalizer, Launch, TearDown
+from deepseek_operator.reconcile.decide import Decision, decide
+from tests.unit.reconcile import builders as b
+
+NO_PLAN = Refused(Reason.DOES_NOT_FIT, "needs 654 GiB")
+SECRET = {"endpoint": {"apiKeySecretRef": {"name": "key", "key": "token"}}}
+REF = SecretKeyRef(name="key", key="token")
+
+
+def decided(world: World, plan: Refused | None = None, **options: Any) -> Decision:
+    return decide(world, plan or b.planned(world.deployment), **options)
+
+
+def asked(decision: Decision) -> list[QuestionKind]:
+    return [question.kind for question in decision.asks]
+
+
+class TestSecretsAreRead:
+    def test_not_while_everything_that_is_wanted_serves(self) -> None:
+        assert asked(decided(b.serving(b.deployment(**SECRET)))) == []
+
+    @pytest.mark.parametrize("off", [{"suspend": True}, {"deleting": True}, {"replicas": 0}])
+    def test_not_when_nothing_is_wanted(self, off: dict[str, Any]) -> None:
+        assert asked(decided(b.world(b.deployment(**SECRET, **off)))) == []
+
+    def test_when_a_replica_is_silent(self) -> None:
+        world = b.serving(b.deployment(**SECRET))
+        silent = replace(world, probes=b.silent(Address(b.host(), b.PORT)))
+        assert QuestionKind.SECRET in asked(decided(silent))
+
+    def test_when_only_an_older_revision_serves(self) -> None:
+        of = b.deployment(**SECRET)
+        assert asked(decided(b.serving(of, b.older(of)))) == [QuestionKind.SECRET]
+
+    @pytest.mark.parametrize(("answer", "again"), [("", False), ("Secret key does not exist", True)])
+    def test_again_until_they_are_there(self, answer: str, again: bool) -> None:
+        world = b.world(b.deployment(**SECRET), secrets={REF: Known(answer, b.NOW)})
+        assert (asked(decided(world)) == [QuestionKind.SECRET]) is again
+
+
+class TestTheNextLook:
+    def test_comes_soon_while_something_is_wanted_and_blocked(self) -> None:
+        assert decided(b.world(b.deployment()), NO_PLAN).next_look_s == 5
+
+    def test_comes_soon_while_skypilot_cannot_be_asked(self) -> None:
+        world = b.serving(b.deployment())
+        assert decided(replace(world, skypilot=b.AWAY)).next_look_s == 5
+
+    @pytest.mark.parametrize("off", [{"suspend": True}, {"replicas": 0}])
+    def test_needs_an_event_where_nothing_is_wanted(self, off: dict[str, Any]) -> None:
+        assert decided(b.world(b.deployment(**off)), NO_PLAN).next_look_s is None
+
+
+def test_a_launch_whose_pods_find_no_node_makes_room_only_when_another_one_waits() -> None:
+    of = b.deployment()
+    name = b.name(of)
+    stuck = b.facts(
+        name,
+        skypilot=b.seen(b.request(name, since=30)),
+        pods=(b.pod(name, phase="Pending", trouble=Failure(Reason.UNSCHEDULABLE, "0/1 nodes are available")),),
+    )
+    assert decided(b.world(of, stuck)).actions == ()
+    assert decided(b.world(of, stuck), launches_waiting=True).actions == ((name, TearDown(name)),)
+
+
+def test_nothing_is_torn_down_before_the_finalizer_is_there() -> None:
+    of = b.deployment(held=False, replicas=0)
+    name = b.name(of)
+    decision = decided(b.world(of, b.facts(name, skypilot=b.seen(b.row(name)))))
+    assert (decision.finalizer, decision.actions) == (AddFinalizer(), ())
+
+
+@pytest.mark.parametrize("unknown", [NOT_ASKED, b.AWAY], ids=["not asked", "away"])
+def test_nothing_is_launched_while_skypilot_cannot_be_asked(unknown: Any) -> None:
+    (replica,) = decided(b.world(b.deployment(), skypilot=unknown)).replicas
+    assert replica.finding.actions == ()
+
+
+class TestAnOlderReplica:
+    """One of an older revision, beside one of the current revision that is not up yet."""
+
+    OF = b.deployment()
+    NEW, OLD = b.name(OF), b.older(OF)
+    AT = Address(b.host(), b.PORT)
+
+    def kept(self, ledger: Ledger, world: World) -> bool:
+        of = b.remembering(self.OF, {self.OLD: ledger})
+        decision = decided(replace(world, deployment=of))
+        found = next(replica for replica in decision.replicas if replica.name == self.OLD)
+        return found.finding.phase is not Phase.TERMINATING
+
+    def beside(self, *, pods: bool = True, **fields: Any) -> World:
+        old = b.up(self.OLD) if pods else b.facts(self.OLD, skypilot=b.seen(b.row(self.OLD)))
+        return b.world(self.OF, old, b.facts(self.NEW, skypilot=b.seen(b.request(self.NEW))), **fields)
+
+    def test_that_stopped_answering_a_moment_ago_may_come_back(self) -> None:
+        world = self.beside(probes=b.silent(self.AT))
+        assert self.kept(b.ledger(silent_since=b.ago(30)), world)
+
+    def test_that_has_been_silent_for_a_minute_goes(self) -> None:
+        world = self.beside(probes=b.silent(self.AT))
+        assert not self.kept(b.ledger(silent_since=b.ago(61)), world)
+
+    def test_that_never_answered_goes(self) -> None:
+        world = self.beside(probes=b.silent(self.AT))
+        assert not self.kept(b.ledger(), world)
+
+    def test_whose_pods_are_gone_goes(self) -> None:
+        assert not self.kept(b.ledger(silent_since=b.ago(5)), self.beside(pods=False))
+
+
+class TestOfTwoOlderReplicas:
+    """One goes, because the first of the current revision serves."""
+
+    def test_the_dearest_goes_first(self) -> None:
+        of = b.deployment(replicas=2)
+        cheap, dear, new = b.older(of, 0), b.older(of, 1), b.name(of, 2)
+        for costs, expected in ((("1.00", "2.00"), dear), (("2.00", "1.00"), cheap)):
+            world = b.serving(of, cheap, dear, new)
+            priced = dict(zip((str(cheap), str(dear)), costs, strict=True))
+            instances = tuple(
+                one.model_copy(update={"hourly_cost": priced.get(one.name)})
+                for one in world.deployment.status.instances
+            )
+            status = world.deployment.status.model_copy(update={"instances": instances})
+            remembered = replace(world, deployment=world.deployment.model_copy(update={"status": status}))
+            going = [r.name for r in decided(remembered).replicas if r.finding.phase is Phase.TERMINATING]
+            assert going == [expected]
+
+    def test_a_price_that_cannot_be_read_counts_as_none(self) -> None:
+        of = b.deployment(replicas=1)
+        first, second = b.name(of, 0), b.name(of, 1)
+        world = b.serving(of, first, second)
+        instances = tuple(one.model_copy(update={"hourly_cost": "a lot"}) for one in world.deployment.status.instances)
+        status = world.deployment.status.model_copy(update={"instances": instances})
+        remembered = replace(world, deployment=world.deployment.model_copy(update={"status": status}))
+        going = [r.name for r in decided(remembered).replicas if r.finding.phase is Phase.TERMINATING]
+        assert going == [second]
+
+
+def test_a_remembered_replica_is_launched_again_only_where_the_rollout_has_room() -> None:
+    """Two of the older revision serve and may not be missed; of the new ones, surge allows one."""
+    of = b.deployment(replicas=2, updateStrategy={"maxSurge": 1, "maxUnavailable": 0})
+    olders = (b.older(of, 0), b.older(of, 1))
+    lost = (b.name(of, 2), b.name(of, 3))
+    world = b.serving(of, *olders)
+    ledgers = {b.named(one.name): one.ledger for one in world.deployment.status.instances} | {
+        name: Ledger() for name in lost
+    }
+    remembered = b.remembering(of, ledgers)
+    replicas = {**world.replicas, **{name: b.facts(name) for name in lost}}
+    decision = decided(replace(world, deployment=remembered, replicas=replicas))
+    assert decision.actions == ((lost[0], Launch(lost[0])),)
+    waiting = next(replica for replica in decision.replicas if replica.name == lost[1])
+    assert waiting.finding.reason is Reason.ROLLING_OUT
+
+
+class TestWhatIsShownWhileNothingNewIsKnown:
+    """A restarted operator goes on saying what its predecessor said."""
+
+    def after_restart(self, said: Instance | None, **spec: Any) -> str:
+        """The message of the only replica, one pass after the start of the process."""
+        of = b.deployment(**spec)
+        name = b.name(of)
+        instances = (said,) if said is not None else ()
+        status = DeepSeekDeploymentStatus(instances=instances)
+        known = b.facts(name, skypilot=NOT_ASKED)
+        world = b.world(of.model_copy(update={"status": status}), known, skypilot=NOT_ASKED)
+        (replica,) = decided(world).replicas
+        return replica.finding.message
+
+    def said(self, phase: Phase, of: DeepSeekDeployment | None = None, **fields: Any) -> Instance:
+        fields = {"reason": "Launching", "message": "SkyPilot found a node", "ledger": b.ledger(), **fields}
+        return Instance(name=str(b.name(of or b.deployment())), revision="r", phase=phase, **fields)
+
+    def test_a_launch_is_still_described_in_skypilots_words(self) -> None:
+        assert self.after_restart(self.said(Phase.LAUNCHING)) == "SkyPilot found a node"
+
+    def test_without_a_reason_nothing_was_said(self) -> None:
+        assert "found a node" not in self.after_restart(self.said(Phase.LAUNCHING, reason=""))
+
+    def test_ready_is_never_repeated_without_an_answer(self) -> None:
+        assert "found a node" not in self.after_restart(self.said(Phase.READY, reason="Ready"))
+
+    def test_a_replica_that_goes_now_is_not_described_as_coming(self) -> None:
+        assert "found a node" not in self.after_restart(self.said(Phase.LAUNCHING), suspend=True)
+
+    def test_a_replica_that_is_wanted_again_is_not_described_as_going(self) -> None:
+        assert "found a node" not in self.after_restart(self.said(Phase.TERMINATING))
+
+
+class TestARentedReplica:
+    OF = b.deployment()
+    NAME = b.name(OF)
+    LEDGER = b.ledger(infra="aws")
+
+    def questions(self, known: Any, ledger: Ledger = LEDGER) -> list[QuestionKind]:
+        of = b.remembering(self.OF, {self.NAME: ledger})
+        places = (QuestionKind.ENDPOINT, QuestionKind.HISTORY)
+        return [kind for kind in asked(decided(b.world(of, known))) if kind in places]
+
+    def test_is_asked_for_its_address_once_it_is_up(self) -> None:
+        known = b.facts(self.NAME, skypilot=b.seen(b.row(self.NAME, cloud="AWS")), job=b.job(JobState.ACTIVE))
+        assert self.questions(known) == [QuestionKind.ENDPOINT]
+
+    def test_is_not_asked_while_a_request_is_under_way(self) -> None:
+        seen = b.seen(b.row(self.NAME, cloud="AWS"), b.request(self.NAME))
+        assert self.questions(b.facts(self.NAME, skypilot=seen)) == []
+
+    def test_is_not_asked_for_its_address_again_when_that_is_known(self) -> None:
+        known = b.facts(self.NAME, skypilot=b.seen(b.row(self.NAME, cloud="AWS")), job=b.job(JobState.ACTIVE))
+        assert self.questions(known, b.ledger(infra="aws", address="54.0.0.1:8000")) == []
+
+    def test_is_not_asked_for_its_address_where_its_port_is_not_known(self) -> None:
+        known = b.facts(self.NAME, skypilot=b.seen(b.row(self.NAME, cloud="AWS")), job=b.job(JobState.ACTIVE))
+        assert self.questions(known, b.ledger(infra="aws", port=None)) == []
+
+    def test_without_a_record_is_asked_whether_it_was_terminated(self) -> None:
+        ledger = b.ledger(infra="aws", address="54.0.0.1:8000", ready_since=b.ago(60))
+        assert self.questions(b.facts(self.NAME), ledger) == [QuestionKind.HISTORY]
+
+    def test_is_not_asked_about_twice(self) -> None:
+        ledger = b.ledger(infra="aws", address="54.0.0.1:8000", ready_since=b.ago(60))
+        assert self.questions(b.facts(self.NAME, terminated=Known(False, b.NOW)), ledger) == []
+
+    def test_of_the_cluster_itself_is_never_asked_where_it_is(self) -> None:
+        assert self.questions(b.up(self.NAME), b.ledger()) == []
