@@ -172,7 +172,10 @@ class Actor:
             return await self._clear(world, name, action)
         try:
             send = await self._sender(world, plan, name, action)
-        except (KubeError, SkyPilotError) as error:
+        except BaseException as error:
+            self.slots.used(str(name))
+            if not isinstance(error, KubeError | SkyPilotError):
+                raise
             return Result(name, action, ResultKind.FAILED, str(error))
         task = asyncio.create_task(self._send(key, name, action, send))
         done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
@@ -213,6 +216,7 @@ class Actor:
         launch = isinstance(action, Launch | RunAgain)
         # Noted before the call as well as after: a call that ends without an answer may have been heard.
         self.store.acted(key, text, launch=launch)
+        self.slots.used(text)
         try:
             await send()
         except SkyPilotRejectedError as error:

@@ -16,7 +16,7 @@ from deepseek_operator.feeds.kubernetes import KubernetesFeed
 from deepseek_operator.feeds.questions import Questions
 from deepseek_operator.kube.errors import KubeError, KubeNotFoundError
 from deepseek_operator.planning import Planned, Planner, Refused
-from deepseek_operator.reconcile.actions import AddFinalizer
+from deepseek_operator.reconcile.actions import AddFinalizer, Launch, RunAgain
 from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.endpoint import about_to_be_asked
 from deepseek_operator.reconcile.events import EventNote, notes
@@ -87,6 +87,7 @@ class Reconciler:
         if decision.finalizer is not None:
             await self.actor.finalizer(world, decision.finalizer)
         planned = plan if isinstance(plan, Planned) else None
+        self.slots.keep(key, {str(name) for name, action in decision.actions if isinstance(action, Launch | RunAgain)})
         ended = await asyncio.gather(
             *(self.actor.act(world, planned, name, action) for name, action in decision.actions), return_exceptions=True
         )

@@ -1,7 +1,12 @@
-"""Launch slots: the SkyPilot server has few launch workers, so the operator hands them out in order of arrival."""
+"""Launch slots: the SkyPilot server has few launch workers, so the operator hands them out.
+
+They are handed out in order of arrival, and fairly: each deployment that waits gets a slot before any gets its second,
+so that one with fifty replicas does not keep all the others waiting.
+"""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
+from itertools import islice
 
 from deepseek_operator.facts.store import Key, Store
 
@@ -21,7 +26,8 @@ class LaunchSlots:
 
     def __init__(self, store: Store, limit: int, wake: Callable[[Key], None]) -> None:
         self._store, self._limit, self._wake = store, limit, wake
-        self._waiting: OrderedDict[str, Key] = OrderedDict()
+        self._waiting: OrderedDict[Key, list[str]] = OrderedDict()
+        self._granted: set[str] = set()
 
     @property
     def limit(self) -> int:
@@ -29,30 +35,71 @@ class LaunchSlots:
         return self._limit
 
     def take(self, key: Key, name: str) -> bool:
-        """Return whether ``name`` may be launched now; if not, its deployment is woken when its turn has come."""
-        running, _ = self._store.launches()
-        free = self._limit - len(running)
-        ahead = list(self._waiting)[: max(0, free)]
-        if free > len(self._waiting) or name in ahead:
-            self._waiting.pop(name, None)
+        """Return whether ``name`` may be launched now; if not, its deployment is woken when its turn has come.
+
+        Whoever gets a slot must call :meth:`used`, when the launch was sent or could not be.
+        """
+        if name in self._first(self._free()) or self._room_behind_all():
+            self._leave(key, name)
+            self._granted.add(name)
             return True
-        self._waiting.setdefault(name, key)
+        names = self._waiting.setdefault(key, [])
+        if name not in names:
+            names.append(name)
         return False
+
+    def used(self, name: str) -> None:
+        """Note that a granted slot shows as a launch in flight from now on, or is free again."""
+        self._granted.discard(name)
 
     def others_wait(self, key: Key) -> bool:
         """Return whether launches of other deployments wait for a slot or a worker."""
-        if any(owner != key for owner in self._waiting.values()):
+        if any(owner != key for owner in self._waiting):
             return True
         _, without_worker = self._store.launches()
         return bool(without_worker and without_worker - self._store.names(key))
 
     def release(self) -> None:
         """Wake those whose turn has come. Called after each snapshot."""
-        running, _ = self._store.launches()
-        for name in list(self._waiting)[: max(0, self._limit - len(running))]:
-            self._wake(self._waiting[name])
+        first = self._first(self._free())
+        for key in [key for key, names in self._waiting.items() if not first.isdisjoint(names)]:
+            self._wake(key)
+
+    def keep(self, key: Key, names: Container[str]) -> None:
+        """Drop the names of a deployment from the line that it does not want to launch any more."""
+        left = [name for name in self._waiting.get(key, ()) if name in names]
+        if left:
+            self._waiting[key] = left
+        else:
+            self.forget(key)
 
     def forget(self, key: Key) -> None:
         """Drop a deployment from the line."""
-        for name in [name for name, owner in self._waiting.items() if owner == key]:
-            del self._waiting[name]
+        self._waiting.pop(key, None)
+
+    def _free(self) -> int:
+        running, _ = self._store.launches()
+        return max(0, self._limit - len(running | self._granted))
+
+    def _room_behind_all(self) -> bool:
+        return self._free() > sum(map(len, self._waiting.values()))
+
+    def _first(self, count: int) -> frozenset[str]:
+        return frozenset(islice(self._line(), count))
+
+    def _line(self) -> Iterator[str]:
+        """Yield the names that wait: one of each deployment, then the second of each, and so on."""
+        place, left = 0, list(self._waiting.values())
+        while left:
+            left = [names for names in left if len(names) > place]
+            yield from (names[place] for names in left)
+            place += 1
+
+    def _leave(self, key: Key, name: str) -> None:
+        names = self._waiting.get(key, [])
+        if name in names:
+            names.remove(name)
+            if names:
+                self._waiting.move_to_end(key)  # it has had its turn
+            else:
+                del self._waiting[key]

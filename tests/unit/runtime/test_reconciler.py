@@ -12,6 +12,7 @@ from deepseek_operator.facts.store import Store
 from deepseek_operator.reconcile.actions import Action
 from deepseek_operator.reconcile.results import Result, ResultKind
 from deepseek_operator.runtime.reconciler import Reconciler
+from deepseek_operator.runtime.slots import LaunchSlots
 from tests.unit.reconcile import builders as b
 
 KEY = ("serving", "r1")
@@ -53,7 +54,7 @@ async def test_a_bug_in_one_action_does_not_forget_what_was_done_for_another_rep
         kubernetes=cast(Any, SimpleNamespace(put=lambda *_, **__: None)),
         questions=cast(Any, SimpleNamespace(ask=lambda _: None)),
         actor=cast(Any, actor),
-        slots=cast(Any, SimpleNamespace(others_wait=lambda _: False, forget=lambda _: None)),
+        slots=LaunchSlots(store, 8, lambda key: None),
         watch=nothing["watch"],
         wake=nothing["wake"],
         wake_after=nothing["wake_after"],
