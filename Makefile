@@ -75,8 +75,9 @@ run: install ## The operator on this machine, against KUBECONFIG and a SkyPilot 
 bench-launch: cluster-up ## apply to Ready, against the same task launched by hand
 	$(RUN) python -m tests.bench.launch
 
-bench: install ## Plans per second
+bench: install ## Plans per second, and how fast kubectl deepseek starts
 	$(RUN) python -m tests.bench.planning
+	$(RUN) python -m tests.bench.plugin_start
 
 crds: install ## Generate the CRD from the API models
 	$(RUN) deepseek-operator crds -o crds/deepseekdeployments.deepseek-operator.io.yaml
