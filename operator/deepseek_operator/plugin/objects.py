@@ -104,6 +104,10 @@ class Deployment:
         when no operator has written a status.
     wanted, ready
         Numbers of replicas.
+    api_key
+        Name and key of the Secret that holds the key which requests must bring.
+    models
+        Names under which requests may ask for the model, as far as the spec has them.
     """
 
     namespace: str
@@ -121,6 +125,7 @@ class Deployment:
     url: str | None
     internal_url: str | None
     api_key: Mapping[str, str] | None
+    models: tuple[str, ...]
     replicas: tuple[Replica, ...] = field(default=())
 
     @property
@@ -169,8 +174,14 @@ def read_deployment(body: Mapping[str, Any], pods: Iterable[Mapping[str, Any]] =
         url=endpoint.get("url"),
         internal_url=endpoint.get("internalURL"),
         api_key=(spec.get("endpoint") or {}).get("apiKeySecretRef"),
+        models=tuple(dict.fromkeys(_names(spec))),
         replicas=tuple(sorted(replicas, key=lambda replica: (replica.ordinal, replica.name))),
     )
+
+
+def _names(spec: Mapping[str, Any]) -> Iterable[str]:
+    model = spec.get("model") or {}
+    return filter(None, (model.get("name"), *(model.get("servedNames") or ())))
 
 
 def _state(body: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from deepseek_operator.plugin.tree import Line
+from deepseek_operator.plugin.lines import Line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

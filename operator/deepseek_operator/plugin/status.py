@@ -1,23 +1,23 @@
 """``kubectl deepseek status``: deployments, their replicas and nodes, why each is as it is, and what it costs."""
 
 import argparse
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from deepseek_operator.api.names import LABEL_NAME, LABEL_UID
-from deepseek_operator.plugin.kubectl import DEPLOYMENTS, Kubectl, KubectlError
+from deepseek_operator.plugin.kubectl import DEPLOYMENTS, Kubectl, KubectlError, Reading
+from deepseek_operator.plugin.lines import Line
 from deepseek_operator.plugin.objects import Deployment, read_deployment
 from deepseek_operator.plugin.options import NAME, Command, Options, kubectl_of, output_option
 from deepseek_operator.plugin.screen import Screen, print_json, say
-from deepseek_operator.plugin.tree import Line, draw
+from deepseek_operator.plugin.tree import draw
+from deepseek_operator.plugin.watch import LOOK_S, looks
 
 __all__ = ["COMMAND", "document", "read"]
 
-LOOK_S: Final = 2.0
-"""Seconds between two looks of ``--watch``."""
+_Look = Callable[[], list[Deployment]]
 
 
 def read(kubectl: Kubectl, name: str | None = None, *, everywhere: bool = False) -> list[Deployment]:
@@ -43,7 +43,7 @@ def read(kubectl: Kubectl, name: str | None = None, *, everywhere: bool = False)
     return [read_deployment(body, nodes) for body in bodies]
 
 
-def _tolerated(pods: Any) -> tuple[list[dict[str, Any]], str]:
+def _tolerated(pods: Reading) -> tuple[list[dict[str, Any]], str]:
     try:
         return pods.items(), ""
     except KubectlError as error:
@@ -85,12 +85,12 @@ def _run(options: Options) -> int:
     return 0
 
 
-def _watch(look: Any, options: Options) -> None:
+def _watch(look: _Look, options: Options) -> None:
     """Show every change until interrupted."""
     screen = Screen()
     if options.output == "json":
         before = None
-        for deployments in _looks(look):
+        for deployments in looks(look):
             after = document(deployments)
             if after != before:
                 print_json(after, line=True)
@@ -101,24 +101,11 @@ def _watch(look: Any, options: Options) -> None:
         _film(screen, look)
 
 
-def _looks(look: Any) -> Iterator[list[Deployment]]:
-    """Yield what is there again and again; an API server that is away for a moment ends nothing."""
-    yield look()
-    while True:
-        time.sleep(LOOK_S)
-        try:
-            yield look()
-        except KubectlError as error:
-            if error.reason in ("NotFound", "Forbidden"):
-                raise
-            say(f"{datetime.now(UTC):%H:%M:%S} {error.message}")
-
-
-def _live(screen: Screen, look: Any) -> None:
+def _live(screen: Screen, look: _Look) -> None:
     from rich.live import Live
 
     with Live(console=screen.console, auto_refresh=False, vertical_overflow="ellipsis") as live:
-        for deployments in _looks(look):
+        for deployments in looks(look):
             live.update(screen.styled(_frame(screen, deployments)), refresh=True)
 
 
@@ -126,10 +113,10 @@ def _frame(screen: Screen, deployments: list[Deployment]) -> list[Line]:
     return draw(deployments, datetime.now(UTC), screen.width)
 
 
-def _film(screen: Screen, look: Any) -> None:
+def _film(screen: Screen, look: _Look) -> None:
     """Write the tree each time that something other than a time has changed."""
     before: list[Deployment] | None = None
-    for deployments in _looks(look):
+    for deployments in looks(look):
         if deployments != before:
             print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
             screen.show(_frame(screen, deployments))

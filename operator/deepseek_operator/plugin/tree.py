@@ -7,19 +7,12 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 
 from deepseek_operator.api.reasons import ADVICE, Reason
+from deepseek_operator.plugin.lines import Line, Segment, columns
 from deepseek_operator.plugin.objects import Deployment, Node, Replica, age
 
-__all__ = ["Line", "Segment", "draw"]
+__all__ = ["draw"]
 
 
-class Segment(NamedTuple):
-    """A piece of a line and its style: ``good``, ``bad``, ``busy``, ``faint``, ``head`` or nothing."""
-
-    text: str
-    style: str = ""
-
-
-Line = tuple[Segment, ...]
 _HEADINGS: Final = ("NAME", "STATE", "REASON", "SINCE", "$/H", "WHERE")
 _STYLES: Final = {
     "Ready": "good",
@@ -63,29 +56,26 @@ def draw(deployments: Sequence[Deployment], now: datetime, width: int | None = N
         Columns into which messages are broken. None: never broken, so that a line can be searched.
     """
     rows = [row for deployment in deployments for row in _deployment(deployment, now)]
-    cells = [(row.trunk + row.name, row.state, row.reason, row.since, row.cost, row.where) for row in rows]
-    widths = [max(len(heading), *(len(cell[i]) for cell in cells)) for i, heading in enumerate(_HEADINGS)]
-    lines: list[Line] = [_line(_HEADINGS, widths, ("head",) * 6)]
-    for row, cell in zip(rows, cells, strict=True):
-        name = "head" if not row.trunk else "faint" if row.state in ("Running", "Terminating") else ""
-        lines.append(_line(cell, widths, (name, row.style, row.style, "", "", "faint")))
+    heading, *drawn = columns(_HEADINGS, [_cells(row) for row in rows], right=frozenset({"$/H"}))
+    lines = [heading]
+    for row, line in zip(rows, drawn, strict=True):
+        lines.append(line)
         lines += _notes(row, width)
     if len(deployments) > 1:
         lines.append((Segment(_total(deployments), "faint"),))
     return lines
 
 
-def _line(cells: Iterable[str], widths: Sequence[int], styles: Iterable[str]) -> Line:
-    padded = [
-        Segment(cell.rjust(width) if column == 4 else cell.ljust(width), style)
-        for column, (cell, width, style) in enumerate(zip(cells, widths, styles, strict=True))
-    ]
-    spaced = [piece for segment in padded for piece in (segment, Segment("  "))][:-1]
-    # Nothing at the end of a line that cannot be seen.
-    while spaced and not spaced[-1].text.strip():
-        spaced.pop()
-    spaced[-1] = Segment(spaced[-1].text.rstrip(), spaced[-1].style)
-    return tuple(spaced)
+def _cells(row: _Row) -> Line:
+    name = "head" if not row.trunk else "faint" if row.state in ("Running", "Terminating") else ""
+    return (
+        Segment(row.trunk + row.name, name),
+        Segment(row.state, row.style),
+        Segment(row.reason, row.style),
+        Segment(row.since),
+        Segment(row.cost),
+        Segment(row.where, "faint"),
+    )
 
 
 def _notes(row: _Row, width: int | None) -> Iterable[Line]:
