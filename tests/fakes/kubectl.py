@@ -6,6 +6,7 @@ real, in a home directory per pod; ``port-forward`` leads to a server of the tes
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -58,7 +59,8 @@ class FakeKubectl:
         program = bin_dir / "kubectl"
         # Without site packages: kubectl starts in 70 ms, and so must this.
         python = f"{sys.executable} -S {kubectl_program.__file__}"
-        program.write_text(f'#!/bin/sh\nFAKE_KUBECTL={self.directory} exec {python} "$@"\n', encoding="utf-8")
+        home = shlex.quote(str(self.directory))
+        program.write_text(f'#!/bin/sh\nFAKE_KUBECTL={home} exec {python} "$@"\n', encoding="utf-8")
         program.chmod(0o755)
         self.save()
         return bin_dir

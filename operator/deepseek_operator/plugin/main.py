@@ -7,14 +7,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from deepseek_operator.plugin import endpoint, events, status
+from deepseek_operator.plugin import endpoint, events, logs, status
 from deepseek_operator.plugin.kubectl import KubectlError
 from deepseek_operator.plugin.options import Command, add_common, describe
 
 __all__ = ["COMMANDS", "PROG", "main", "make_parser"]
 
 PROG: Final = "kubectl deepseek"
-COMMANDS: Final[tuple[Command, ...]] = (status.COMMAND, endpoint.COMMAND, events.COMMAND)
+COMMANDS: Final[tuple[Command, ...]] = (status.COMMAND, endpoint.COMMAND, events.COMMAND, logs.COMMAND)
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _ABOUT: Final = Command(
     name=PROG,
