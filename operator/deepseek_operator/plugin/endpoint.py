@@ -43,7 +43,6 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMAND: Final = Command(
     name="endpoint",
-    summary="the base URL at which a model answers",
     description="""
 Prints the base URL of the OpenAI API that a deployment serves, and nothing else: the address from outside the cluster
 if its Service has one, else the one from inside.

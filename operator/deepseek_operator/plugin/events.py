@@ -129,7 +129,6 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMAND: Final = Command(
     name="events",
-    summary="what happened to a deployment and its pods, the newest last",
     description="""
 Lists the Events of a deployment, which are the operator's, together with those of the pods of its replicas, which are
 the scheduler's and the kubelet's: why a pod found no node, which image is being pulled. Pods that are gone

@@ -130,8 +130,10 @@ class Kubectl:
         """Start ``kubectl get ARGS -o json``."""
         return self.start("get", *args, "-o", "json")
 
-    def spawn(self, *args: str, stdin: int | IO[str] = subprocess.DEVNULL) -> "subprocess.Popen[str]":
-        """Start a kubectl that runs on, with its output on pipes."""
+    def spawn(
+        self, *args: str, stdin: int | IO[str] = subprocess.DEVNULL, apart: bool = False
+    ) -> "subprocess.Popen[str]":
+        """Start a kubectl that runs on, with its output on pipes; ``apart`` keeps the terminal's Ctrl-C from it."""
         try:
             return subprocess.Popen(
                 self.words(*args),
@@ -140,6 +142,7 @@ class Kubectl:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
+                start_new_session=apart,
             )
         except FileNotFoundError:
             raise KubectlError(f"{self.program} was not found; put kubectl on the PATH, or set KUBECTL to it") from None

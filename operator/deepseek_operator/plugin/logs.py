@@ -220,11 +220,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMAND: Final = Command(
     name="logs",
-    summary="what the engines write, on the head and the workers",
     description="""
-Shows the log of the engine, vLLM or SGLang, of every node of every replica. The engine does not write to the standard
-output of its pod, so kubectl logs has nothing of it: SkyPilot keeps it in a file on each node, which is read with
-kubectl exec. With several nodes each line begins with [REPLICA/NODE].
+Shows the log of the engine, vLLM or SGLang, of every node of every replica. SkyPilot runs the engine as a job and keeps
+what it writes in a file on each node, which is read with kubectl exec; kubectl logs shows the output of the pod, which
+is SkyPilot's own. With several nodes each line begins with [REPLICA/NODE].
 
 With --follow an engine that is started again on its nodes is followed into its new log. Nodes that do not run are named
 on standard error, with why. Rented machines cannot be reached with kubectl; how to ask SkyPilot is said instead.

@@ -1,24 +1,30 @@
 """``kubectl-deepseek``, which kubectl runs for ``kubectl deepseek``."""
 
 import argparse
+import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from deepseek_operator.plugin import endpoint, events, logs, status
 from deepseek_operator.plugin.kubectl import KubectlError
 from deepseek_operator.plugin.options import Command, add_common, describe
 
-__all__ = ["COMMANDS", "PROG", "main", "make_parser"]
+__all__ = ["PROG", "SUMMARIES", "load", "main", "make_parser"]
 
 PROG: Final = "kubectl deepseek"
-COMMANDS: Final[tuple[Command, ...]] = (status.COMMAND, endpoint.COMMAND, events.COMMAND, logs.COMMAND)
+SUMMARIES: Final = {
+    "status": "deployments, their replicas and nodes: state, reason, since when, $/h",
+    "endpoint": "the base URL at which a model answers",
+    "events": "what happened to a deployment and its pods, the newest last",
+    "logs": "what the engines write, on the head and the workers",
+    "chat": "talk to a model; its thoughts are dimmed",
+}
+"""Commands by name, each in a module of that name, which is imported only when the command is named."""
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _ABOUT: Final = Command(
     name=PROG,
-    summary="",
     description="""
 Looks at DeepSeekDeployments: how they are and why, what their engines write, how fast they answer.
 
@@ -44,14 +50,24 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def load(name: str) -> Command:
+    """Return a command."""
+    command: Command = importlib.import_module(f"deepseek_operator.plugin.{name}").COMMAND
+    return command
+
+
+def make_parser(words: Iterable[str] = SUMMARIES) -> argparse.ArgumentParser:
+    """Return the parser of a command line; commands that are not among its words have no arguments in it."""
     parser = argparse.ArgumentParser(prog=PROG, allow_abbrev=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version of the plugin")
     add_common(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True, prog=PROG)
-    for command in COMMANDS:
-        sub = commands.add_parser(command.name, help=command.summary, allow_abbrev=False)
+    named = set(words)
+    for name, summary in SUMMARIES.items():
+        sub = commands.add_parser(name, help=summary, allow_abbrev=False)
+        if name not in named:
+            continue
+        command = load(name)
         command.arguments(sub)
         add_common(sub)
         describe(sub, command)
@@ -63,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = make_parser()
+    parser = make_parser(words)
     if not words:
         parser.print_help()
         return 2

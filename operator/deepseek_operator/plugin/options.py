@@ -21,8 +21,6 @@ class Command(NamedTuple):
 
     Attributes
     ----------
-    summary
-        One line, for the list of commands.
     description
         Paragraphs, separated by empty lines.
     examples
@@ -36,7 +34,6 @@ class Command(NamedTuple):
     """
 
     name: str
-    summary: str
     description: str
     examples: tuple[tuple[str, str], ...]
     arguments: Callable[[argparse.ArgumentParser], None]

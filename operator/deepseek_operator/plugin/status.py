@@ -134,7 +134,6 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMAND: Final = Command(
     name="status",
-    summary="deployments, their replicas and nodes: state, reason, since when, $/h",
     description="""
 Shows a tree: each deployment, its replicas, and the nodes (pods) of each replica. Below whatever is not well stands
 why, in the provider's or the engine's own words, and what to do about it.

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from deepseek_operator.plugin.main import COMMANDS, make_parser
+from deepseek_operator.plugin.main import SUMMARIES, make_parser
 from tests.unit.plugin.conftest import Run
 
 PAGE = (Path(__file__).parents[3] / "docs" / "kubectl-deepseek.md").read_text(encoding="utf-8")
-NAMES = [command.name for command in COMMANDS]
+NAMES = list(SUMMARIES)
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
@@ -48,3 +48,4 @@ def test_help_reads_like_a_manual_page(name: str, run: Run) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_list_of_commands_has_a_line_for_each(name: str, run: Run) -> None:
     assert re.search(rf"^ +{name} +\w", run("--help")[1], re.MULTILINE)
+    assert f"[`{name}`](#{name}) | {SUMMARIES[name]} |" in PAGE
