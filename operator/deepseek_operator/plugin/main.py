@@ -19,6 +19,7 @@ SUMMARIES: Final = {
     "endpoint": "the base URL at which a model answers",
     "events": "what happened to a deployment and its pods, the newest last",
     "logs": "what the engines write, on the head and the workers",
+    "plan": "what a deployment would come to, before anything is launched",
     "chat": "talk to a model; its thoughts are dimmed",
 }
 """Commands by name, each in a module of that name, which is imported only when the command is named."""
@@ -69,7 +70,8 @@ def make_parser(words: Iterable[str] = SUMMARIES) -> argparse.ArgumentParser:
             continue
         command = load(name)
         command.arguments(sub)
-        add_common(sub)
+        if command.cluster:
+            add_common(sub)
         describe(sub, command)
         sub.set_defaults(run=command.run)
     describe(parser, _ABOUT)

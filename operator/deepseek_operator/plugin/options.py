@@ -31,6 +31,8 @@ class Command(NamedTuple):
         Adds its arguments to a parser.
     run
         Does the work and returns the exit status.
+    cluster
+        It asks one, so that the options of kubectl make sense.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Command(NamedTuple):
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[Options], int]
     exits: tuple[str, ...] = _EXIT
+    cluster: bool = True
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
