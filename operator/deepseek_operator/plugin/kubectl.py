@@ -73,7 +73,8 @@ class Reading:
             self._process.kill()
             raise
         if self._process.returncode != 0:
-            raise KubectlError(_said(err) or _said(out) or f"kubectl ended with status {self._process.returncode}")
+            last = f"kubectl ended with status {self._process.returncode}"
+            raise KubectlError(_said(err) or _said(out) or err.strip() or last)
         return out
 
     def json(self) -> Any:
@@ -147,6 +148,16 @@ class Kubectl:
         except FileNotFoundError:
             raise KubectlError(f"{self.program} was not found; put kubectl on the PATH, or set KUBECTL to it") from None
 
+    def current_namespace(self) -> str:
+        """Return the namespace that commands are about: as given, else that of the context."""
+        if self.namespace is not None:
+            return self.namespace
+        try:
+            contexts: list[Any] = self.start("config", "view", "--minify", "-o", "json").json().get("contexts") or [{}]
+        except KubectlError:  # inside a pod there is no kubeconfig
+            return "default"
+        return str((contexts[0].get("context") or {}).get("namespace") or "default")
+
     def deployment(self, name: str) -> Mapping[str, Any]:
         """Return one DeepSeekDeployment."""
         body: Mapping[str, Any] = self.get(DEPLOYMENTS, name).json()
@@ -159,4 +170,4 @@ def _said(text: str) -> str:
     kept = [
         line for line in lines if not (line[:1] in "EWI" and line[1:5].isdigit()) and not line.startswith("Warning:")
     ]
-    return "\n".join(kept or lines[-1:])
+    return "\n".join(kept)

@@ -19,6 +19,7 @@ SUMMARIES: Final = {
     "endpoint": "the base URL at which a model answers",
     "events": "what happened to a deployment and its pods, the newest last",
     "logs": "what the engines write, on the head and the workers",
+    "doctor": "what keeps deployments from working here, and what to do about it",
     "plan": "what a deployment would come to, before anything is launched",
     "chat": "talk to a model; its thoughts are dimmed",
 }
