@@ -4,6 +4,7 @@ It answers with the pieces that a test gives it, in its pace, and can refuse, br
 """
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -62,8 +63,7 @@ class FakeEngine:
 
         self._free = threading.Semaphore(self.slots)
         self.lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
@@ -111,6 +111,16 @@ class FakeEngine:
 def _chunk(delta: dict[str, Any], finish: str | None = None) -> str:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     return json.dumps({"object": "chat.completion.chunk", "choices": [choice]})
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that went away: they need not wait for what comes after ``[DONE]``."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -19,9 +19,10 @@ SUMMARIES: Final = {
     "endpoint": "the base URL at which a model answers",
     "events": "what happened to a deployment and its pods, the newest last",
     "logs": "what the engines write, on the head and the workers",
-    "doctor": "what keeps deployments from working here, and what to do about it",
-    "plan": "what a deployment would come to, before anything is launched",
     "chat": "talk to a model; its thoughts are dimmed",
+    "bench": "how fast a deployment answers, with more and more clients",
+    "plan": "what a deployment would come to, before anything is launched",
+    "doctor": "what keeps deployments from working here, and what to do about it",
 }
 """Commands by name, each in a module of that name, which is imported only when the command is named."""
 _INTERRUPTED: Final = 128 + signal.SIGINT
