@@ -14,13 +14,14 @@ KINDS = {
     "deepseekdeployments.deepseek-operator.io": "DeepSeekDeployment",
     "pods": "Pod",
     "nodes": "Node",
+    "namespaces": "Namespace",
     "events": "Event",
     "secrets": "Secret",
     "configmaps": "ConfigMap",
     "deployments.apps": "Deployment",
     "customresourcedefinitions.apiextensions.k8s.io": "CustomResourceDefinition",
 }
-WITHOUT_NAMESPACE = ("Node", "CustomResourceDefinition")
+WITHOUT_NAMESPACE = ("Node", "Namespace", "CustomResourceDefinition")
 VALUED = {
     "--namespace": "namespace",
     "--context": "context",
