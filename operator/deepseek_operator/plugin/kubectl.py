@@ -14,6 +14,12 @@ FAILED_S: Final = 10.0
 """Seconds until kubectl gives up on one request, unless ``--request-timeout`` says otherwise."""
 GRACE_S: Final = 5.0
 """Seconds that kubectl gets beyond that to start and to end."""
+_LEASH: Final = """
+exec 3<&0
+"$@" </dev/null 3<&- & child=$!
+{ read -r _ <&3; kill "$child" 2>/dev/null; } >/dev/null 2>&1 &
+wait "$child"
+"""
 _SECTION: Final = ("Error from server ", "error: ", "Error: ")
 
 
@@ -131,13 +137,21 @@ class Kubectl:
         """Start ``kubectl get ARGS -o json``."""
         return self.start("get", *args, "-o", "json")
 
-    def spawn(
-        self, *args: str, stdin: int | IO[str] = subprocess.DEVNULL, apart: bool = False
-    ) -> "subprocess.Popen[str]":
-        """Start a kubectl that runs on, with its output on pipes; ``apart`` keeps the terminal's Ctrl-C from it."""
+    def spawn(self, *args: str, stdin: int | IO[str] = subprocess.DEVNULL) -> "subprocess.Popen[str]":
+        """Start a kubectl that runs on, with its output on pipes."""
+        return self._popen(self.words(*args), stdin, apart=False)
+
+    def spawn_leashed(self, *args: str) -> "subprocess.Popen[str]":
+        """Start a kubectl that the terminal's Ctrl-C does not reach, and that ends when its standard input is closed.
+
+        Standard input is closed however this process ends, so nothing is left behind.
+        """
+        return self._popen(["sh", "-c", _LEASH, "sh", *self.words(*args)], subprocess.PIPE, apart=True)
+
+    def _popen(self, words: list[str], stdin: int | IO[str], *, apart: bool) -> "subprocess.Popen[str]":
         try:
             return subprocess.Popen(
-                self.words(*args),
+                words,
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

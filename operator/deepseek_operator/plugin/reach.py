@@ -50,8 +50,7 @@ class Reach:
     def close(self) -> None:
         """End the port-forward."""
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
+            _end(self._process)
             self._process = None
 
     @property
@@ -83,21 +82,27 @@ class Reach:
 
     def _forward(self, kubectl: Kubectl, node: Node, port: str) -> int:
         words = ("port-forward", f"pod/{node.name}", f":{port}", "--address", "127.0.0.1")
-        process = self._process = kubectl.spawn(*words, apart=True)
+        process = self._process = kubectl.spawn_leashed(*words)
         assert process.stdout is not None
         assert process.stderr is not None
         ready, _, _ = select.select([process.stdout], [], [], _OPENED_S)
         line = process.stdout.readline() if ready else ""
         match = _LISTENS.match(line)
         if match is None:
-            process.kill()
-            said = process.communicate()[1].strip()
             self._process = None
+            _end(process)
+            said = process.stderr.read().strip()
             raise KubectlError(said or f"kubectl port-forward did not listen within {_OPENED_S:g} s")
         # It writes a line for each connection, and would stop when nobody reads them.
         for pipe in (process.stdout, process.stderr):
             threading.Thread(target=pipe.read, daemon=True).start()
         return int(match[1])
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait()
 
 
 def _choose(deployment: Deployment) -> tuple[Replica, Node | None]:

@@ -148,6 +148,11 @@ def test_a_rented_replica_is_asked_at_its_own_address(kubectl: FakeKubectl, engi
     assert not [call for call in kubectl.calls if "port-forward" in call]
 
 
+def test_nothing_is_left_of_a_port_forward(served: FakeKubectl, run: Run) -> None:
+    assert run("chat", "r1", "-m", "hi")[0] == 0
+    assert forwards(served) == []
+
+
 def test_without_a_replica_that_answers_it_says_why(kubectl: FakeKubectl, run: Run) -> None:
     kubectl.put(deployment(ready=condition("Ready", "False", "DoesNotFit", "too large")))
     assert run("chat", "r1", "-m", "hi") == (1, "", "Error: no replica of r1 answers: DoesNotFit: too large\n")
@@ -210,6 +215,22 @@ def terminal(served: FakeKubectl) -> Iterator[Terminal]:
     terminal = Terminal("chat", "r1")
     yield terminal
     terminal.close()
+    for _ in range(100):
+        if not forwards(served):
+            break
+        time.sleep(0.05)
+    assert forwards(served) == [], "a port-forward is left although the plugin has ended, however it did"
+
+
+def forwards(kubectl: FakeKubectl) -> list[int]:
+    """Return the processes that forward a port for a test."""
+    return [
+        int(entry.parent.name)
+        for entry in Path("/proc").glob("[0-9]*/cmdline")
+        if b"kubectl_program.py" in _read(entry)
+        and b"port-forward" in _read(entry)
+        and str(kubectl.directory).encode() in _read(entry.parent / "environ")
+    ]
 
 
 def test_a_conversation_dims_thoughts_and_remembers_answers_only(engine: FakeEngine, terminal: Terminal) -> None:
@@ -265,13 +286,8 @@ def test_an_engine_that_fails_does_not_end_the_conversation(engine: FakeEngine, 
 
 def test_a_port_forward_that_broke_is_opened_again(served: FakeKubectl, terminal: Terminal) -> None:
     terminal.expect("/help for")
-    forwards = [
-        int(entry.parent.name)
-        for entry in Path("/proc").glob("[0-9]*/cmdline")
-        if b"port-forward" in _read(entry) and str(served.directory).encode() in _read(entry.parent / "environ")
-    ]
-    assert len(forwards) == 1
-    os.kill(forwards[0], signal.SIGTERM)
+    (forward,) = forwards(served)
+    os.kill(forward, signal.SIGTERM)
     time.sleep(0.5)
     terminal.type("hi\n")
     terminal.expect(r"Hello\r?\n")
