@@ -81,8 +81,9 @@ bench-scale: cluster-up ## What 1,000 deployments cost, beside goals and KubeRay
 bench-probes: install ## What a probe costs, beside aiohttp, and what silent addresses do to it
 	$(RUN) python -m tests.bench.probes
 
-bench: install ## Plans per second
+bench: install ## Plans per second, and how fast kubectl deepseek starts
 	$(RUN) python -m tests.bench.planning
+	$(RUN) python -m tests.bench.plugin_start
 
 crds: install ## Generate the CRD from the API models
 	$(RUN) deepseek-operator crds -o crds/deepseekdeployments.deepseek-operator.io.yaml

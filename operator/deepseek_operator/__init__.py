@@ -1,8 +1,15 @@
 """Kubernetes operator that serves DeepSeek models on any infrastructure through SkyPilot."""
 
-from importlib.metadata import PackageNotFoundError, version
+__version__: str
 
-try:
-    __version__ = version("deepseek-operator")
-except PackageNotFoundError:  # a source tree on PYTHONPATH, never installed
-    __version__ = "0.0.0"
+
+def __getattr__(name: str) -> str:
+    """Return ``__version__``, looked up only when it is asked for: importlib.metadata takes 50 ms to import."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("deepseek-operator")
+    except PackageNotFoundError:  # a source tree on PYTHONPATH, never installed
+        return "0.0.0"

@@ -1,0 +1,37 @@
+"""Names of this API on the wire. Nothing is imported, so that the kubectl plugin has them within a millisecond."""
+
+from typing import Final
+
+__all__ = [
+    "ANNOTATION_ABANDON",
+    "API_VERSION",
+    "FINALIZER",
+    "GROUP",
+    "KIND",
+    "LABEL_NAME",
+    "LABEL_REVISION",
+    "LABEL_UID",
+    "PLURAL",
+    "SINGULAR",
+    "VERSION",
+]
+
+GROUP: Final = "deepseek-operator.io"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "DeepSeekDeployment"
+PLURAL: Final = "deepseekdeployments"
+SINGULAR: Final = "deepseekdeployment"
+
+FINALIZER: Final = f"{GROUP}/teardown"
+"""On the object from before its first launch until nothing that costs money is left of it."""
+
+ANNOTATION_ABANDON: Final = f"{GROUP}/abandon"
+"""Set to ``true`` on an object that is being deleted: release it although something of it may still exist."""
+
+LABEL_NAME: Final = f"{GROUP}/name"
+"""On everything made for a deployment: its name."""
+LABEL_UID: Final = f"{GROUP}/uid"
+"""On everything made for a deployment: its UID, which a re-created object of the same name does not share."""
+LABEL_REVISION: Final = f"{GROUP}/revision"
+"""On everything made for one revision of a deployment."""
