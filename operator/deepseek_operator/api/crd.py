@@ -139,6 +139,10 @@ def _clean(node: Any, definitions: dict[str, Any], *, in_properties: bool = Fals
             cleaned[key] = value
         else:
             cleaned[key] = _clean(value, definitions, in_properties=key == "properties")
+    for bound in ("minimum", "maximum"):
+        exclusive = f"exclusive{bound.capitalize()}"
+        if exclusive in cleaned:  # a number in JSON Schema, as pydantic writes it; Kubernetes has the older flag
+            cleaned |= {bound: cleaned[exclusive], exclusive: True}
     if cleaned.get("x-kubernetes-int-or-string") and str(cleaned.get("default", "")).isdigit():
         cleaned["default"] = int(cleaned["default"])  # as a user would write it, and as the CEL rule reads it
     if not isinstance(cleaned.get("default"), str | int):

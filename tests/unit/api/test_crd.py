@@ -51,3 +51,10 @@ def test_nothing_is_nullable_or_unstructured(path: str) -> None:
     node = ALL[path]
     assert not {"anyOf", "allOf", "$ref", "nullable", "title"} & set(node), path
     assert "type" in node or "x-kubernetes-int-or-string" in node, path
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_an_exclusive_bound_is_a_flag_beside_its_bound(path: str) -> None:
+    for bound in ("minimum", "maximum"):
+        exclusive = ALL[path].get(f"exclusive{bound.capitalize()}", False)
+        assert exclusive is False or (exclusive is True and bound in ALL[path]), path
