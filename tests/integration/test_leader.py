@@ -52,12 +52,12 @@ def test_killing_the_leader_in_mid_launch_hands_over_without_a_second_launch(
     killed = time.monotonic()
     alone.skypilot.held.clear()
 
+    until(lambda: leader(alone.client) not in ("", first), "another one leads", HAND_OVER_S)
+    led = time.monotonic() - killed
     alone.until_ready("handed-over")
 
-    lasted = time.monotonic() - killed
-    print(f"the leader was killed in mid-launch; ready through another one after {lasted:.1f} s")
-    assert leader(alone.client) != first
-    assert lasted < HAND_OVER_S
+    ready = time.monotonic() - killed
+    print(f"the leader was killed in mid-launch; another one led after {led:.1f} s, ready after {ready:.1f} s")
     assert len(alone.skypilot.launches("handed-over")) == 1
     two_operators[first].start()  # it waits, and nothing is done twice
     alone.delete("handed-over")
