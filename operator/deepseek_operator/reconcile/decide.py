@@ -325,18 +325,19 @@ def _targets(world: World, replicas: tuple[Replica, ...], plan: Planned | None) 
             drains = draining(replace(view, ledger=ledger))
             if not drains and not view.published:
                 continue  # nobody asks it any more, and whether it answers changes nothing
-            series = _running_series(ledger.engine) if drains and ledger.engine else ()
+            series = _running_series(ledger.engine) if drains else ()
         path = ledger.health_path or (plan.health_path if plan is not None else "/health")
         found[view.address] = ProbeTarget(path, trusted=ledger.ready_since is not None, running=series)
     address = service_address(world)
     if address is not None and any(replica.ready for replica in replicas):
-        path = next(iter(found.values())).path if found else "/health"
+        path = next(target.path for target in found.values())  # of a replica that is ready, so there is one
         found[address] = ProbeTarget(path, keep_alive=False)
     return found
 
 
-def _running_series(engine: str) -> tuple[str, ...]:
-    if engine not in EngineName.__members__.values():
-        return ()
-    metrics = get_engine(EngineName(engine)).metrics
+def _running_series(engine: str | None) -> tuple[str, ...]:
+    known = next((name for name in EngineName if name == engine), None)
+    if known is None:
+        return ()  # never launched, or by an operator that knows another engine
+    metrics = get_engine(known).metrics
     return (metrics.running, metrics.waiting)

@@ -9,11 +9,11 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Ledger, Phase
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.facts.base import Address, Failure, Known
+from deepseek_operator.facts.base import Address, Failure, Known, Probe, ProbeTarget
 from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, World
 from deepseek_operator.planning import Refused
-from deepseek_operator.reconcile.actions import AddFinalizer, Launch, TearDown
+from deepseek_operator.reconcile.actions import AddFinalizer, ApplyService, Launch, TearDown, UnpublishEndpoints
 from deepseek_operator.reconcile.decide import Decision, decide
 from tests.unit.reconcile import builders as b
 
@@ -240,3 +240,138 @@ class TestARentedReplica:
 
     def test_of_the_cluster_itself_is_never_asked_where_it_is(self) -> None:
         assert self.questions(b.up(self.NAME), b.ledger()) == []
+
+
+class TestProbes:
+    """Which addresses are probed, and how."""
+
+    OF = b.deployment()
+    NAME = b.name(OF)
+    AT = Address(b.host(), b.PORT)
+
+    def test_of_a_replica_that_serves_and_of_its_service(self) -> None:
+        targets = decided(b.serving(self.OF)).targets
+        assert targets == {
+            self.AT: ProbeTarget("/health", trusted=True),
+            b.SERVICE: ProbeTarget("/health", keep_alive=False),
+        }
+
+    def test_of_a_replica_that_comes_but_not_of_its_service(self) -> None:
+        of = b.remembering(self.OF, {self.NAME: b.ledger()})
+        world = b.world(of, b.up(self.NAME), probes=b.silent(self.AT))
+        assert decided(world).targets == {self.AT: ProbeTarget("/health")}
+
+    def test_need_an_address(self) -> None:
+        assert decided(b.world(self.OF, b.facts(self.NAME, skypilot=b.seen(b.request(self.NAME))))).targets == {}
+
+    def test_of_a_service_need_its_address(self) -> None:
+        assert set(decided(replace(b.serving(self.OF), service=None)).targets) == {self.AT}
+
+    def test_use_the_path_of_the_launch_and_else_that_of_the_plan(self) -> None:
+        for remembered, expected in (("/ready", "/ready"), (None, "/health")):
+            of = b.remembering(self.OF, {self.NAME: b.ledger(health_path=remembered)})
+            target = decided(b.world(of, b.up(self.NAME))).targets[self.AT]
+            assert target.path == expected
+
+    def test_without_a_plan_use_the_path_that_all_engines_have(self) -> None:
+        of = b.remembering(self.OF, {self.NAME: b.ledger(health_path=None)})
+        assert decided(b.world(of, b.up(self.NAME)), NO_PLAN).targets[self.AT].path == "/health"
+
+    def leaving(self, *, published: bool, since: float, engine: str = "VLLM", running: int = 3) -> World:
+        """A replica that serves and is not wanted any more."""
+        of = b.deployment(replicas=0)
+        ledger = b.ledger(
+            ready_since=b.ago(300),
+            engine=engine,
+            drain_seconds=120,
+            leaving_since=b.ago(since),
+            unpublished_since=None if published else b.ago(since),
+        )
+        return b.world(
+            b.remembering(of, {self.NAME: ledger}),
+            b.up(self.NAME),
+            probes={self.AT: Probe(True, b.ago(60), running=running)},
+            endpoints=(b.endpoints(self.AT),) if published else (),
+        )
+
+    def test_count_the_running_requests_of_a_replica_that_drains(self) -> None:
+        target = decided(self.leaving(published=False, since=5)).targets[self.AT]
+        assert target.running == ("vllm:num_requests_running", "vllm:num_requests_waiting")
+
+    def test_count_nothing_where_the_engine_is_not_known(self) -> None:
+        assert decided(self.leaving(published=False, since=5, engine="Triton")).targets[self.AT].running == ()
+
+    def test_go_on_while_the_service_still_leads_to_it(self) -> None:
+        assert self.AT in decided(self.leaving(published=True, since=3600)).targets
+
+    def test_end_when_it_has_drained(self) -> None:
+        assert decided(self.leaving(published=False, since=5, running=0)).targets == {}
+
+    def test_count_nothing_of_a_replica_that_stays(self) -> None:
+        assert decided(b.serving(self.OF)).targets[self.AT].running == ()
+
+
+class TestAnAddressThatNobodyCanPlace:
+    """The Service leads to an address, and the status that said whose it is was lost."""
+
+    STRAY = Address("54.0.0.1", 8000)
+    OF = b.deployment()
+    NAME = b.name(OF)
+
+    def kept(self, known: Any, ledger: Ledger | None = None, **fields: Any) -> bool:
+        of = b.remembering(self.OF, {self.NAME: ledger}) if ledger is not None else self.OF
+        world = b.world(of, known, endpoints=(b.endpoints(self.STRAY),), **fields)
+        published = [action for action in decided(world).publish if isinstance(action, UnpublishEndpoints)]
+        return published == []
+
+    def row(self, cloud: str) -> Any:
+        return b.seen(b.row(self.NAME, cloud=cloud))
+
+    def test_stays_while_skypilot_has_not_been_asked(self) -> None:
+        assert self.kept(b.facts(self.NAME, skypilot=NOT_ASKED), skypilot=NOT_ASKED)
+
+    def test_stays_while_skypilot_is_away_and_something_was_launched(self) -> None:
+        ledger = b.ledger(infra=None)
+        assert self.kept(b.facts(self.NAME, skypilot=b.AWAY), ledger, skypilot=b.AWAY)
+
+    def test_goes_while_skypilot_is_away_and_nothing_was_launched(self) -> None:
+        assert not self.kept(b.facts(self.NAME, skypilot=b.AWAY), Ledger(), skypilot=b.AWAY)
+
+    def test_stays_until_a_rented_machine_has_said_where_it_is(self) -> None:
+        assert self.kept(b.facts(self.NAME, skypilot=self.row("AWS"), job=b.job(JobState.ACTIVE)))
+
+    def test_goes_when_that_is_known(self) -> None:
+        elsewhere = Known(Address("54.0.0.2", 8000), b.NOW)
+        known = b.facts(self.NAME, skypilot=self.row("AWS"), endpoint=elsewhere, job=b.job(JobState.ACTIVE))
+        assert not self.kept(known)
+
+    def test_goes_where_the_replica_has_pods(self) -> None:
+        assert not self.kept(b.up(self.NAME))
+
+    def test_goes_where_the_replica_runs_on_kubernetes(self) -> None:
+        assert not self.kept(b.facts(self.NAME, skypilot=NOT_ASKED), b.ledger(), skypilot=NOT_ASKED)
+
+    def test_goes_where_no_cluster_is_left(self) -> None:
+        assert not self.kept(b.facts(self.NAME))
+
+
+def test_a_replica_that_drains_keeps_the_old_port_of_the_service() -> None:
+    """Its clients still use it, until its last request has ended."""
+    of = b.deployment(replicas=1, endpoint={"port": 9000})
+    old = b.older(of)
+    world = b.serving(of, old, b.name(of, 1))
+    drained = {"ready_since": b.ago(300), "drain_seconds": 120, "leaving_since": b.ago(5)}
+    for unpublished, kept in ((b.ago(2), True), (b.ago(3600), False)):
+        ledgers = {
+            old: b.ledger(**drained, unpublished_since=unpublished, address=f"{b.host()}:{b.PORT}"),
+            b.name(of, 1): b.ledger(ready_since=b.ago(60), port=9000, address=f"{b.host(1)}:9000"),
+        }
+        moved = replace(
+            world,
+            deployment=b.remembering(world.deployment, ledgers),
+            probes=b.answering(Address(b.host(), b.PORT), Address(b.host(1), 9000), b.SERVICE),
+            endpoints=(b.endpoints(Address(b.host(1), 9000)),),
+            service=b.service(9000, 8000),
+        )
+        dropped = [action for action in decided(moved).publish if isinstance(action, ApplyService)]
+        assert (dropped == []) is kept
