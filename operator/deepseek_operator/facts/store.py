@@ -11,22 +11,23 @@ facts                key -> value                        written by
 deployments          key -> typed object                 feeds.kubernetes, and answers to our writes
 :mod:`.owned`        UID -> pods, Services, slices       feeds.kubernetes, and answers to our writes
 :mod:`.snapshots`    name -> cluster, requests           feeds.skypilot; runtime.act notes its requests
-answers              question -> answer                  feeds.questions
-probes               address -> probe                    feeds.probes
+:mod:`.answers`      question -> answer                  feeds.questions
+:mod:`.probed`       address -> probe                    feeds.probes
 ===================  ==================================  ===========================================
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.status import DeepSeekDeploymentStatus
 from deepseek_operator.api.v1alpha1 import LABEL_UID, DeepSeekDeployment
-from deepseek_operator.facts.base import Address, Fact, Known, Probe, Unknown
+from deepseek_operator.facts.answers import Answers
+from deepseek_operator.facts.base import Address, Fact, Known, Probe
 from deepseek_operator.facts.names import ClusterName, belongs_to, parse_cluster_name, revision_of, uid_prefix
 from deepseek_operator.facts.owned import Owned, OwnedFact, OwnedObjects
+from deepseek_operator.facts.probed import Probed
 from deepseek_operator.facts.skypilot import SkyPilotCluster, SkyPilotRequest
 from deepseek_operator.facts.snapshots import Snapshots
 from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, ReplicaFacts, World
@@ -35,9 +36,6 @@ __all__ = ["Key", "Store", "owner_uid"]
 
 Key = tuple[str, str]
 """``(namespace, name)`` of a deployment."""
-
-SECRET_MAX_AGE_S: Final = 60.0
-"""Seconds for which the answer that a Secret exists is used."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +67,8 @@ class Store:
         self._terminating: set[str] = set()
         self._conflicts: set[Key] = set()
         self._skypilot: Snapshots[Key] = Snapshots()
-        self._answers: dict[Question, Fact[Any]] = {}
-        self._questions: dict[str, set[Question]] = {}
-        self._secret_questions: dict[str, set[Question]] = {}
-        self._probes: dict[Address, Probe] = {}
-        self._watchers: dict[Address, set[Key]] = {}
-        self._targets: dict[Key, frozenset[Address]] = {}
+        self._answers = Answers()
+        self._probed: Probed[Key] = Probed()
         self._unsaved: dict[Key, tuple[str, DeepSeekDeploymentStatus]] = {}
 
     # --- Kubernetes --------------------------------------------------------------------------------------------------
@@ -178,7 +172,7 @@ class Store:
         """Store everything that SkyPilot knows at one moment."""
         news = self._skypilot.put(sequence, at, clusters, requests)
         for name in news.changed:
-            self._forget_answers(name)
+            self._answers.forget(name)
         keys = {key for name in news.changed | news.settled for key in self._keys_of(name)}
         for key in self._objects if news.recovered else sorted(keys):
             self._wake(key)
@@ -192,7 +186,7 @@ class Store:
     def acted(self, key: Key, name: str, *, launch: bool) -> None:
         """Note that a request about ``name`` was sent: only a snapshot asked for later can show its effect."""
         self._skypilot.acted(key, name, launch=launch)
-        self._forget_answers(name)
+        self._answers.forget(name)
 
     def not_acted(self, name: str) -> None:
         """Note that the last request about ``name`` certainly never reached the server."""
@@ -235,44 +229,19 @@ class Store:
     # --- questions and probes ----------------------------------------------------------------------------------------
 
     def put_answer(self, question: Question, answer: Fact[Any]) -> None:
-        """Store the answer to a question. A failed question keeps the time since when it has been failing."""
-        before = self._answers.get(question)
-        if isinstance(answer, Unknown) and isinstance(before, Unknown) and before.since is not None:
-            answer = Unknown(answer.why, before.since)
-        self._answers[question] = answer
-        if question.kind is QuestionKind.SECRET:
-            self._secret_questions.setdefault(question.subject.split("/", 1)[0], set()).add(question)
-        else:
-            self._questions.setdefault(question.subject, set()).add(question)
+        """Store the answer to a question."""
+        self._answers.put(question, answer)
         for key in self._keys_of_question(question):
             self._wake(key)
 
     def watch(self, key: Key, addresses: Iterable[Address]) -> None:
         """Wake ``key`` when the probe of one of these addresses changes, from now on."""
-        after, before = frozenset(addresses), self._targets.get(key, frozenset())
-        if after == before:
-            return
-        for address in before - after:
-            watchers = self._watchers.get(address, set())
-            watchers.discard(key)
-            if not watchers:
-                self._watchers.pop(address, None)
-        for address in after - before:
-            self._watchers.setdefault(address, set()).add(key)
-        if after:
-            self._targets[key] = after
-        else:
-            self._targets.pop(key, None)
-        if any(address in self._probes for address in after - before):
+        if self._probed.watch(key, addresses):
             self._wake(key)  # probed for someone else already, so no first result will announce itself
 
     def put_probe(self, address: Address, fact: Known[Probe] | None) -> None:
         """Store the result of a probe; None when the address is no longer probed."""
-        if fact is None:
-            self._probes.pop(address, None)
-            return
-        self._probes[address] = fact.value
-        for key in sorted(self._watchers.get(address, ())):
+        for key in sorted(self._probed.put(address, fact)):
             self._wake_urgently(key)
 
     # --- the join ----------------------------------------------------------------------------------------------------
@@ -298,10 +267,8 @@ class Store:
             service=owned.published.get(key[1]),
             service_conflict=key in self._conflicts,
             endpoints=tuple(owned.endpoints[name] for name in sorted(owned.endpoints)),
-            secrets=self._secrets(key[0], now),
-            probes={
-                address: self._probes[address] for address in self._targets.get(key, ()) if address in self._probes
-            },
+            secrets=self._answers.secrets(key[0], now),
+            probes=self._probed.of(key),
         )
 
     def _names(self, deployment: DeepSeekDeployment, key: Key, owned: Owned) -> list[ClusterName]:
@@ -314,7 +281,7 @@ class Store:
 
     def _replica(self, name: ClusterName, owned: Owned) -> ReplicaFacts:
         text = str(name)
-        answers = {question.kind: self._answers[question] for question in self._questions.get(text, ())}
+        answers = self._answers.of(text)
         return ReplicaFacts(
             name=name,
             skypilot=self._skypilot.of(text),
@@ -326,15 +293,6 @@ class Store:
             pods=tuple(pod for pod in owned.pods.values() if pod.cluster_name == text),
             services=tuple(service for service in owned.services.values() if service.cluster_name == text),
         )
-
-    def _secrets(self, namespace: str, now: datetime) -> Mapping[SecretKeyRef, Fact[str]]:
-        found: dict[SecretKeyRef, Fact[str]] = {}
-        for question in self._secret_questions.get(namespace, ()):
-            answer = self._answers[question]
-            fresh = isinstance(answer, Known) and (now - answer.at).total_seconds() < SECRET_MAX_AGE_S
-            _, name, secret_key = question.subject.split("/", 2)
-            found[SecretKeyRef(name=name, key=secret_key)] = answer if fresh else NOT_ASKED
-        return found
 
     # --- indexes -----------------------------------------------------------------------------------------------------
 
@@ -367,16 +325,12 @@ class Store:
         if not keys:
             self._keys_by_prefix.pop(uid_prefix(uid), None)
         for name in {*map(str, self._seen_names(deployment)), *self._skypilot.acted_names(key)}:
-            self._forget_answers(name)
+            self._answers.forget(name)
         self._skypilot.drop(key)
         self._owned.drop_all(uid)
         self._conflicts.discard(key)
         self._unsaved.pop(key, None)
         self.watch(key, ())
-
-    def _forget_answers(self, name: str) -> None:
-        for question in self._questions.pop(name, set()):
-            del self._answers[question]
 
 
 def owner_uid(body: Mapping[str, Any]) -> str:

@@ -1,0 +1,53 @@
+"""Answers to questions that a decision asked: how a launch ended, whether a job runs, whether a Secret is there."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from deepseek_operator.api.spec import SecretKeyRef
+from deepseek_operator.facts.base import Fact, Known, Unknown
+from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind
+
+__all__ = ["Answers"]
+
+SECRET_MAX_AGE_S: Final = 60.0
+"""Seconds for which the answer that a Secret exists is used."""
+
+
+class Answers:
+    """The last answer to each question."""
+
+    def __init__(self) -> None:
+        self._answers: dict[Question, Fact[Any]] = {}
+        self._of_name: dict[str, set[Question]] = {}
+        self._of_namespace: dict[str, set[Question]] = {}
+
+    def put(self, question: Question, answer: Fact[Any]) -> None:
+        """Store an answer. A question that fails again keeps the time since when it has been failing."""
+        before = self._answers.get(question)
+        if isinstance(answer, Unknown) and isinstance(before, Unknown) and before.since is not None:
+            answer = Unknown(answer.why, before.since)
+        self._answers[question] = answer
+        if question.kind is QuestionKind.SECRET:
+            self._of_namespace.setdefault(question.subject.split("/", 1)[0], set()).add(question)
+        else:
+            self._of_name.setdefault(question.subject, set()).add(question)
+
+    def of(self, name: str) -> Mapping[QuestionKind, Fact[Any]]:
+        """Return what was answered about a cluster, by kind of question."""
+        return {question.kind: self._answers[question] for question in self._of_name.get(name, ())}
+
+    def secrets(self, namespace: str, now: datetime) -> Mapping[SecretKeyRef, Fact[str]]:
+        """Return what is known of the Secrets of a namespace; an answer that is too old counts as not asked."""
+        found: dict[SecretKeyRef, Fact[str]] = {}
+        for question in self._of_namespace.get(namespace, ()):
+            answer = self._answers[question]
+            fresh = isinstance(answer, Known) and (now - answer.at).total_seconds() < SECRET_MAX_AGE_S
+            _, name, secret_key = question.subject.split("/", 2)
+            found[SecretKeyRef(name=name, key=secret_key)] = answer if fresh else NOT_ASKED
+        return found
+
+    def forget(self, name: str) -> None:
+        """Forget what was answered about a cluster: it is no longer what it was."""
+        for question in self._of_name.pop(name, set()):
+            del self._answers[question]
