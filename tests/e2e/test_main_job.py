@@ -1,5 +1,6 @@
 """apply -> SkyPilot -> engine -> tokens -> delete leaves nothing."""
 
+import json
 import re
 import time
 from typing import Any
@@ -54,6 +55,17 @@ def test_a_model_comes_up_answers_and_leaves_nothing(tenant: Tenant) -> None:
     assert "GPUs of one node" in tenant.kubectl("explain", "dsd.spec.resources")
     described = tenant.kubectl("describe", "dsd", "tiny")
     assert all(reason in described for reason in ("Launching", "EngineStarting", "Ready"))
+
+    # The plugin says the same without a second tool.
+    tree = tenant.deepseek("status", "tiny")
+    assert re.search(r"tiny\s+Ready 1/1\s+Ready", tree)
+    assert re.search(r"head\s+Running", tree), "the pod is a leaf of the tree"
+    assert tenant.deepseek("endpoint", "tiny").strip() == url
+    assert "Ready" in tenant.deepseek("events", "tiny")
+    assert "GET /health" in tenant.deepseek("logs", "tiny", "--tail", "50"), "the engine's own log"
+    assert tenant.deepseek("chat", "tiny", "--message", "Who are you?", "--max-tokens", "12", "-o", "json")
+    assert json.loads(tenant.deepseek("bench", "tiny", "-c", "1", "--requests", "2", "--max-tokens", "8", "-o", "json"))
+    assert "0 faults" in tenant.deepseek("doctor")
 
     tenant.delete()
     tenant.expect_nothing_left(created)
