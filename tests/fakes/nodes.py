@@ -99,6 +99,16 @@ class Pods:
         for name in wanted.pod_names:
             await self._create(cast(Pod, Pod.from_dict(_pod(wanted, name))))
 
+    async def find_no_node(self, wanted: Wanted) -> None:
+        """Say of the pods what a scheduler says that has no room for them."""
+        message = "0/1 nodes are available: 1 Insufficient memory."
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        for name in wanted.pod_names:
+            status = {"status": {"phase": "Pending", "conditions": [condition]}}
+            await self.client.patch(
+                Pod.Status, name, status, namespace=wanted.namespace, patch_type=PatchType.STRATEGIC
+            )
+
     async def run(self, wanted: Wanted) -> str:
         """Let the pods run; return the address of the head."""
         addresses = [await self._run(wanted.namespace, name) for name in wanted.pod_names]

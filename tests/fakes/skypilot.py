@@ -74,6 +74,8 @@ class FakeSkyPilot:
         How long a launch takes that makes nodes.
     held
         Deployments whose launches do not end; :data:`EVERY` holds all.
+    unschedulable
+        Deployments whose pods find no node, so that their launches do not end.
     refused_downs
         By deployment, the message with which its teardowns fail.
     kill_on_launch
@@ -92,6 +94,7 @@ class FakeSkyPilot:
     workers: int = 4
     launch_seconds: float = 0.5
     held: set[str] = field(default_factory=set)
+    unschedulable: set[str] = field(default_factory=set)
     refused_downs: dict[str, str] = field(default_factory=dict)
     kill_on_launch: int | None = None
     calls: list[Call] = field(default_factory=list)
@@ -370,6 +373,10 @@ class FakeSkyPilot:
         cluster.say("Provisioning on kubernetes in in-cluster")
         if self.pods is not None:
             await self.pods.create(wanted)
+        if self.pods is not None and _any_belongs(wanted.cluster, self.unschedulable):
+            await self.pods.find_no_node(wanted)
+        while _any_belongs(wanted.cluster, self.unschedulable):
+            await asyncio.sleep(0.05)
         await asyncio.sleep(self.launch_seconds)
         while EVERY in self.held or _any_belongs(wanted.cluster, self.held):
             await asyncio.sleep(0.05)
