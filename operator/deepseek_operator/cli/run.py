@@ -133,6 +133,7 @@ def check_user_id(value: str) -> str:
 
 def _configure_logging(log_format: LogFormat) -> None:
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,  # object, replica and reason
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -68,7 +68,7 @@ class ControlLoop:
         resync_period_s: float = 600.0,
         kubernetes_context: str | None = None,
     ) -> None:
-        self.queue = WorkQueue()
+        self.queue = WorkQueue(waited=metrics.QUEUE_WAIT_SECONDS.observe)
         self.store = Store(self.queue.add, self.queue.add_urgent)
         self.kubernetes = KubernetesFeed(outside.reader, self.store, namespaces)
         self.questions = Questions(outside.skypilot, outside.reader, self.store, clock=outside.clock)
@@ -145,25 +145,32 @@ class ControlLoop:
         metrics.SKYPILOT_CALLS.set(self.skypilot.calls)
         metrics.SKYPILOT_REACHABLE.set(self.skypilot.reachable)
         metrics.UNSETTLED.set(len(self.reconciler.unsettled))
+        metrics.LAUNCHES_IN_FLIGHT.set(len(self.store.launches()[0]))
+        metrics.LAUNCHES_WAITING.set(self.slots.waiting)
+        self._measure_queue()
         return bool(self.reconciler.unsettled)
 
     async def _work(self) -> None:
         while True:
             key = await self.queue.take()
             self._started[key] = began = time.monotonic()
-            metrics.QUEUE_LENGTH.set(len(self.queue))
-            metrics.QUEUE_SECONDS.set(self.queue.oldest_s())
-            try:
-                async with asyncio.timeout(PASS_LIMIT_S):
-                    await self.reconciler.reconcile(key)
-            except Exception as error:
-                self._failed(key, error)
-            else:
-                metrics.PASSES.labels("ok").inc()
-                self.queue.done(key)
-            finally:
-                self._started.pop(key, None)
-                metrics.PASS_SECONDS.observe(time.monotonic() - began)
+            self._measure_queue()
+            with structlog.contextvars.bound_contextvars(object="/".join(key)):
+                try:
+                    async with asyncio.timeout(PASS_LIMIT_S):
+                        await self.reconciler.reconcile(key)
+                except Exception as error:
+                    self._failed(key, error)
+                else:
+                    metrics.PASSES.labels("ok").inc()
+                    self.queue.done(key)
+                finally:
+                    self._started.pop(key, None)
+                    metrics.PASS_SECONDS.observe(time.monotonic() - began)
+
+    def _measure_queue(self) -> None:
+        metrics.QUEUE_LENGTH.set(len(self.queue))
+        metrics.QUEUE_SECONDS.set(self.queue.oldest_s())
 
     def _failed(self, key: Key, error: Exception) -> None:
         metrics.PASSES.labels("error").inc()
@@ -172,7 +179,7 @@ class ControlLoop:
         # What is expected to go wrong now and then is a line; anything else is a bug, and wants its traceback.
         log.warning(
             "pass_failed",
-            key="/".join(key),
+            reason=type(error).__name__,
             error=f"{type(error).__name__}: {error}",
             retry_in_s=delay,
             exc_info=None if expected else error,

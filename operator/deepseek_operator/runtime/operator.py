@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import kopf
@@ -41,7 +42,12 @@ class Operator:
         self._settings = settings
         token = settings.skypilot_token_file.read_text().strip() if settings.skypilot_token_file else None
         self._kube = KubeClient()
-        self._skypilot = SkyPilotClient(settings.skypilot_endpoint, user_id=settings.skypilot_user_id, token=token)
+        self._skypilot = SkyPilotClient(
+            settings.skypilot_endpoint,
+            user_id=settings.skypilot_user_id,
+            token=token,
+            observe=metrics.observe_skypilot,
+        )
         planner = Planner(
             load_catalog(settings.catalog_files),
             default_infra=settings.default_infra,
@@ -51,7 +57,7 @@ class Operator:
             skypilot=self._skypilot,
             reader=KubeReader(self._kube),
             writer=KubeWriter(self._kube, settings.instance),
-            prober=Prober,
+            prober=partial(Prober, count=metrics.count_probe),
             clock=_now,
         )
         self._loop = ControlLoop(
