@@ -138,6 +138,12 @@ class ControlLoop:
         oldest = time.monotonic() - min(self._started.values(), default=time.monotonic())
         return f"a pass has been running for {oldest:.0f} s" if oldest > 3 * PASS_LIMIT_S else ""
 
+    def unready(self) -> str:
+        """Return why nothing could be launched now; empty if it could."""
+        if trouble := self.trouble():
+            return trouble
+        return f"the SkyPilot API server: {self.skypilot.problem}" if self.skypilot.problem else ""
+
     def _spawn(self, *loops: Coroutine[Any, Any, None]) -> None:
         self._tasks += [asyncio.create_task(loop) for loop in loops]
 

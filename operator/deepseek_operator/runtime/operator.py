@@ -23,6 +23,7 @@ from deepseek_operator.planning import Planner
 from deepseek_operator.runtime import handlers, metrics
 from deepseek_operator.runtime.audit import AuditLoop
 from deepseek_operator.runtime.loop import ControlLoop, Outside
+from deepseek_operator.runtime.readiness import Readiness
 from deepseek_operator.runtime.settings import Settings
 from deepseek_operator.skypilot.client import SkyPilotClient
 
@@ -71,6 +72,8 @@ class Operator:
         )
         self._prices = PriceFeed(self._skypilot, planner, clock=_now)
         self._audit = AuditLoop(self._loop.store, settings.skypilot_user_id)
+        address = settings.readiness_address
+        self._readiness = Readiness(address, self._loop.unready) if address else None
         self._tasks: list[asyncio.Task[None]] = []
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
@@ -85,6 +88,8 @@ class Operator:
         async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
             _configure(settings)
             self._loop.start()
+            if self._readiness is not None:
+                await self._readiness.start()
             self._tasks = [asyncio.create_task(self._prices.run())]
             if self._settings.lease_name is None:
                 self._lead()
@@ -98,6 +103,8 @@ class Operator:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._readiness is not None:
+                await self._readiness.close()
             await self._skypilot.close()
             await self._kube.close()
 

@@ -4,6 +4,7 @@
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -38,7 +39,7 @@ def test_every_object_has_the_recommended_labels_and_a_name_of_its_own(values: P
     assert len(names) == len(set(names))
     for one in found:
         labels = one["metadata"]["labels"]
-        assert labels["app.kubernetes.io/name"] == "deepseek-operator", one["metadata"]["name"]
+        assert labels["app.kubernetes.io/name"].startswith("deepseek-operator"), one["metadata"]["name"]
         assert labels["app.kubernetes.io/instance"] == "deepseek-operator", one["metadata"]["name"]
 
 
@@ -72,3 +73,84 @@ def test_an_image_is_named_by_its_digest_where_one_is_given() -> None:
     (deployment,) = objects(rendered, ("Deployment",))
     images = [container["image"] for container in deployment["spec"]["template"]["spec"]["containers"]]
     assert images == [f"ghcr.io/deepseek-operator/operator@{digest}", "ghcr.io/deepseek-operator/skypilot:0.1.0"]
+
+
+def pod_of(rendered: str, name: str) -> dict[str, Any]:
+    """Return the spec of the pods of a Deployment."""
+    (found,) = [one for one in objects(rendered, ("Deployment",)) if one["metadata"]["name"] == name]
+    spec: dict[str, Any] = found["spec"]["template"]["spec"]
+    return spec
+
+
+def environment(container: dict[str, Any]) -> dict[str, Any]:
+    return {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
+
+
+def test_no_selector_matches_the_pods_of_another_part() -> None:
+    rendered = render(f"--values={CHART}/ci/two-replicas-values.yaml")
+    selectors, pods = {}, {}
+    for one in objects(rendered, ("Deployment", "Job", "Pod")):
+        name = f"{one['kind']}/{one['metadata']['name']}"
+        pods[name] = (
+            one["metadata"]["labels"] if one["kind"] == "Pod" else one["spec"]["template"]["metadata"]["labels"]
+        )
+        if one["kind"] == "Deployment":
+            selectors[name] = one["spec"]["selector"]["matchLabels"]
+    assert len(selectors) == 2
+    assert len(pods) == 4
+    for name, selector in selectors.items():
+        assert [pod for pod, labels in pods.items() if selector.items() <= labels.items()] == [name]
+
+
+def test_skypilot_in_a_pod_of_its_own_takes_its_rights_with_it() -> None:
+    rendered = render("--set=skypilot.mode=deployment")
+    roles = {one["metadata"]["name"]: one["rules"] for one in objects(rendered, ("ClusterRole",))}
+
+    def may(role: str, verb: str, resource: str) -> bool:
+        return any(verb in rule["verbs"] and resource in rule["resources"] for rule in roles[role])
+
+    assert may("deepseek-operator-skypilot-namespaced", "create", "pods/exec")
+    assert may("deepseek-operator-skypilot-namespaced", "create", "pods")
+    assert not may("deepseek-operator-skypilot-namespaced", "get", "secrets")
+    assert not may("deepseek-operator-namespaced", "create", "pods/exec")
+    assert not may("deepseek-operator-namespaced", "create", "pods")
+    assert [one["name"] for one in pod_of(rendered, "deepseek-operator")["containers"]] == ["operator"]
+    (operator,) = pod_of(rendered, "deepseek-operator")["containers"]
+    endpoint = "http://deepseek-operator-skypilot.deepseek-system.svc:46580"
+    assert environment(operator)["DEEPSEEK_OPERATOR_SKYPILOT_ENDPOINT"] == endpoint
+    (policy,) = objects(rendered, ("NetworkPolicy",))
+    assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "deepseek-operator-skypilot"
+
+
+def test_a_server_that_runs_elsewhere_is_given_its_token_from_a_file() -> None:
+    rendered = render(f"--values={CHART}/ci/external-values.yaml")
+    pod = pod_of(rendered, "deepseek-operator")
+    (operator,) = pod["containers"]
+    assert environment(operator)["DEEPSEEK_OPERATOR_SKYPILOT_ENDPOINT"] == "https://skypilot.example.com"
+    file = environment(operator)["DEEPSEEK_OPERATOR_SKYPILOT_TOKEN_FILE"]
+    mount = next(one for one in operator["volumeMounts"] if file.startswith(one["mountPath"]))
+    volume = next(one for one in pod["volumes"] if one["name"] == mount["name"])
+    assert volume["secret"] == {"secretName": "skypilot-token", "items": [{"key": "token", "path": "token"}]}
+    assert objects(rendered, ("PersistentVolumeClaim",)) == []
+
+
+def test_the_database_is_named_by_a_secret_and_never_by_its_uri() -> None:
+    rendered = render("--set=skypilot.database.uriSecret.name=db")
+    skypilot = pod_of(rendered, "deepseek-operator")["containers"][1]
+    assert environment(skypilot)["SKYPILOT_DB_CONNECTION_URI"] == {"secretKeyRef": {"name": "db", "key": "uri"}}
+
+
+def test_the_pod_is_ready_when_skypilot_answers_and_alive_when_the_operator_is() -> None:
+    (operator, _) = pod_of(render(), "deepseek-operator")["containers"]
+    ports = {one["name"]: one["containerPort"] for one in operator["ports"]}
+    assert operator["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "readiness"}
+    assert operator["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
+    assert f"--readiness-address=0.0.0.0:{ports['readiness']}" in operator["args"]
+
+
+def test_uninstalling_is_guarded_only_where_one_wants_it() -> None:
+    assert objects(render(), ("Job",)) == []
+    (job,) = objects(render("--set=uninstallGuard.enabled=true,uninstallGuard.waitSeconds=90"), ("Job",))
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["check", "uninstall", "--within=90"]
+    assert job["spec"]["activeDeadlineSeconds"] > 90

@@ -27,6 +27,8 @@ WRONG = [
     ('operator.extraArgs=["workers=4"]', "at '/operator/extraArgs/0': 'workers=4' does not match pattern"),
     ('operator.resources.limits.memory="much"', "at '/operator/resources/limits/memory': 'much' does not match"),
     ("operator.resources.limit={}", "at '/operator/resources': additional properties 'limit' not allowed"),
+    ("operator.replicas=0", "at '/operator/replicas': minimum: got 0, want 1"),
+    ('operator.replicas="2"', "at '/operator/replicas': got string, want integer"),
     ('watchNamespaces="serving"', "at '/watchNamespaces': got string, want array"),
     ('watchNamespaces=["Serving"]', "at '/watchNamespaces/0': 'Serving' does not match pattern"),
     ('watchNamespaces=["a", "a"]', "at '/watchNamespaces': items at 0 and 1 are equal"),
@@ -34,6 +36,18 @@ WRONG = [
     ('catalog={"model": []}', "at '/catalog': additional properties 'model' not allowed"),
     ('catalog={"models": {}}', "at '/catalog/models': got object, want array"),
     ('skypilot.userId="xyz"', "at '/skypilot/userId': 'xyz' does not match pattern"),
+    (
+        'skypilot.mode="beside"',
+        "at '/skypilot/mode': value must be one of 'sidecar', 'deployment', 'external'",
+    ),
+    (
+        'skypilot.external.endpoint="skypilot:46580"',
+        "at '/skypilot/external/endpoint': 'skypilot:46580' does not match",
+    ),
+    ('skypilot.external.token="abc"', "at '/skypilot/external': additional properties 'token' not allowed"),
+    ('skypilot.database.uri="postgres://"', "at '/skypilot/database': additional properties 'uri' not allowed"),
+    ('skypilot.database.uriSecret.key=""', "at '/skypilot/database/uriSecret/key': minLength: got 0, want 1"),
+    ('uninstallGuard.waitSeconds="5m"', "at '/uninstallGuard/waitSeconds': got string, want integer"),
     ("skypilot.userId=12345678", "at '/skypilot/userId': got number, want string"),
     ("skypilot.cpuLimit=0", "at '/skypilot/cpuLimit': exclusiveMinimum: got 0, want 0"),
     ('skypilot.memoryLimitGB="4Gi"', "at '/skypilot/memoryLimitGB': got string, want number"),
@@ -54,6 +68,22 @@ WRONG = [
 @pytest.mark.parametrize(("value", "words"), WRONG, ids=[value for value, _ in WRONG])
 def test_a_wrong_value_is_refused_in_a_sentence_that_names_it(value: str, words: str) -> None:
     assert words in refusal("--set-json", value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["operator.replicas=2"], "operator.replicas: more than one needs skypilot.mode deployment or external"),
+        (["skypilot.mode=external"], "skypilot.external.endpoint must be the URL of that SkyPilot API server"),
+        (["skypilot.external.endpoint=http://a"], "skypilot.mode is sidecar: it must be external"),
+        (
+            ["skypilot.mode=external", "skypilot.external.endpoint=http://a", "skypilot.database.uriSecret.name=a"],
+            "skypilot.database is that of a SkyPilot API server that this chart runs",
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused_in_a_sentence(flags: list[str], words: str) -> None:
+    assert words in refusal(*(f"--set={flag}" for flag in flags))
 
 
 def schema_of(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
