@@ -34,6 +34,7 @@ def helm(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program, *args], capture_output=True, text=True, timeout=60, check=False)
 
 
+@functools.cache
 def render(*flags: str) -> str:
     """Return what ``helm template`` prints for the release deepseek-operator in deepseek-system."""
     done = helm("template", *RELEASE, *flags)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.chart.chart import CHART, COMBINATIONS, helm, objects, render
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from tests.unit.chart.chart import CHART, COMBINATIONS, ROOT, helm, objects, render
 
 EXPECTED = Path(__file__).parent / "expected"
 IDS = [path.name.removesuffix("-values.yaml") for path in COMBINATIONS]
@@ -154,3 +155,67 @@ def test_uninstalling_is_guarded_only_where_one_wants_it() -> None:
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
     assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["check", "uninstall", "--within=90"]
     assert job["spec"]["activeDeadlineSeconds"] > 90
+
+
+def test_a_budget_is_made_only_for_several_replicas() -> None:
+    assert objects(render("--set=skypilot.mode=deployment"), ("PodDisruptionBudget",)) == []
+    (budget,) = objects(render("--set=skypilot.mode=deployment,operator.replicas=2"), ("PodDisruptionBudget",))
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_nothing_of_prometheus_is_made_unless_one_asks() -> None:
+    kinds = {one["kind"] for one in objects(render())}
+    assert kinds.isdisjoint({"ServiceMonitor", "PodMonitor", "PrometheusRule", "NetworkPolicy"})
+
+
+def test_a_monitor_selects_the_service_and_no_other() -> None:
+    rendered = render("--set=metrics.serviceMonitor.enabled=true")
+    (monitor,) = objects(rendered, ("ServiceMonitor",))
+    selector = monitor["spec"]["selector"]["matchLabels"]
+    services = [one for one in objects(rendered, ("Service",)) if selector.items() <= one["metadata"]["labels"].items()]
+    (service,) = services
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["port"] in [port["name"] for port in service["spec"]["ports"]]
+    assert endpoint["honorLabels"] is True
+
+
+def test_kubernetes_own_roles_get_rights_on_deployments_by_degrees() -> None:
+    roles = {one["metadata"]["name"]: one for one in objects(render(), ("ClusterRole",))}
+
+    def verbs(aggregated_to: str) -> set[str]:
+        label = f"rbac.authorization.k8s.io/aggregate-to-{aggregated_to}"
+        rules = [rule for role in roles.values() if label in role["metadata"]["labels"] for rule in role["rules"]]
+        return {verb for rule in rules if rule["resources"] == ["deepseekdeployments"] for verb in rule["verbs"]}
+
+    assert verbs("view") == {"get", "list", "watch"}
+    assert verbs("edit") == verbs("view") | {"create", "update", "patch", "delete"}
+    assert verbs("admin") == verbs("edit") | {"deletecollection"}
+
+
+def test_the_notes_say_what_to_type_in_a_namespace_that_is_served() -> None:
+    done = helm("install", "r", str(CHART), "--dry-run=client", "-n=system", "--set=watchNamespaces={serving}")
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.partition("NOTES:")[2]
+    for line in (
+        "kubectl rollout status deployment/r-deepseek-operator -n system",
+        "helm test r -n system",
+        "kubectl apply -n serving -f -",
+        "kubectl describe dsd r1 -n serving",
+        "kubectl delete dsd --all",
+    ):
+        assert line in notes
+
+
+def test_what_artifact_hub_shows_is_what_the_chart_has() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    annotations = {key: yaml.safe_load(value) for key, value in chart["annotations"].items()}
+    images = {one["image"] for one in annotations["artifacthub.io/images"]}
+    containers = pod_of(render(), "deepseek-operator")["containers"]
+    assert images == {container["image"] for container in containers}
+    (crd,) = objects(render(), ("CustomResourceDefinition",))
+    (shown,) = annotations["artifacthub.io/crds"]
+    assert (shown["name"], shown["kind"]) == (crd["metadata"]["name"], crd["spec"]["names"]["kind"])
+    assert shown["version"] in [version["name"] for version in crd["spec"]["versions"]]
+    (example,) = annotations["artifacthub.io/crdsExamples"]
+    assert DeepSeekDeployment.model_validate(example | {"metadata": {"name": "r1", "namespace": "default", "uid": "1"}})
+    assert (ROOT / chart["icon"].partition("/main/")[2]).exists()
