@@ -62,6 +62,7 @@ test: lint unit simulation ## Every test, then everything taken down
 
 # One process each: the operators of the suites must not meet.
 on-the-cluster: install
+	$(RUN) pytest tests/unit/chart # helm is there now
 	$(RUN) pytest tests/integration
 	$(RUN) pytest tests/contract --timeout=900
 	$(RUN) pytest tests/e2e --ignore=tests/e2e/test_traffic.py --timeout=900 --durations=0

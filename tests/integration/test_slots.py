@@ -24,7 +24,9 @@ def test_a_launch_that_finds_no_node_does_not_hold_up_ten_others(alone: Stage) -
         alone.skypilot.unschedulable.clear()
         alone.skypilot.workers = 4
     alone.until_ready("stuck", 120)
-    print(f"ten launches of 0.5 s beside a stuck one, one worker: {beside:.1f} s; the stuck one was tried {tried} times")
+    print(
+        f"ten launches of 0.5 s beside a stuck one, one worker: {beside:.1f} s; the stuck one was tried {tried} times"
+    )
     for name in ["stuck", *names]:
         alone.delete(name)
     until(lambda: not alone.skypilot.clusters, "everything was given back", 60)

@@ -19,10 +19,65 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "deepseek-operator.image" -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" .image.repository .image.digest -}}
+{{- else -}}
 {{- printf "%s:%s" .image.repository (.image.tag | default .appVersion) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The same release in the same namespace always has the same id, also after it was uninstalled and installed again. */}}
 {{- define "deepseek-operator.skypilotUserId" -}}
 {{- .Values.skypilot.userId | default (printf "%s/%s" .Release.Namespace .Release.Name | sha256sum | trunc 8) -}}
+{{- end -}}
+
+{{- define "deepseek-operator.restricted" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- define "deepseek-operator.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{/* Where a pod runs: the same for the operator and for SkyPilot. */}}
+{{- define "deepseek-operator.placement" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "deepseek-operator.skypilotLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-skypilot
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* Values that only together make sense. Helm prints the sentence. */}}
+{{- define "deepseek-operator.check" -}}
+{{- if and (gt (int .Values.operator.replicas) 1) (eq .Values.skypilot.mode "sidecar") -}}
+{{- fail "operator.replicas: more than one needs skypilot.mode deployment or external, because SkyPilot beside each operator would have a database of its own" -}}
+{{- end -}}
+{{- if and (eq .Values.skypilot.mode "external") (not .Values.skypilot.external.endpoint) -}}
+{{- fail "skypilot.mode is external: skypilot.external.endpoint must be the URL of that SkyPilot API server" -}}
+{{- end -}}
+{{- if and (ne .Values.skypilot.mode "external") .Values.skypilot.external.endpoint -}}
+{{- fail (printf "skypilot.external.endpoint is set, but skypilot.mode is %s: it must be external" .Values.skypilot.mode) -}}
+{{- end -}}
+{{- if and (eq .Values.skypilot.mode "external") .Values.skypilot.database.uriSecret.name -}}
+{{- fail "skypilot.database is that of a SkyPilot API server that this chart runs, and skypilot.mode is external" -}}
+{{- end -}}
 {{- end -}}

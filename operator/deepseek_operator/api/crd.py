@@ -17,6 +17,7 @@ from deepseek_operator.api.status import DeepSeekDeploymentStatus
 __all__ = ["custom_resource_definition"]
 
 _DROPPED = ("title", "additionalProperties", "discriminator")  # unless additionalProperties is a schema
+_EXCLUSIVE = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 
 _COLUMNS: list[dict[str, Any]] = [
     {"name": "Model", "type": "string", "jsonPath": ".spec.model.name"},
@@ -137,12 +138,11 @@ def _clean(node: Any, definitions: dict[str, Any], *, in_properties: bool = Fals
             continue
         if key in ("default", "enum"):
             cleaned[key] = value
+        elif key in _EXCLUSIVE and not isinstance(value, dict | bool):
+            # Kubernetes speaks an older JSON Schema, in which the limit and its being excluded are two keywords.
+            cleaned |= {_EXCLUSIVE[key]: value, key: True}
         else:
             cleaned[key] = _clean(value, definitions, in_properties=key == "properties")
-    for bound in ("minimum", "maximum"):
-        exclusive = f"exclusive{bound.capitalize()}"
-        if exclusive in cleaned:  # a number in JSON Schema, as pydantic writes it; Kubernetes has the older flag
-            cleaned |= {bound: cleaned[exclusive], exclusive: True}
     if cleaned.get("x-kubernetes-int-or-string") and str(cleaned.get("default", "")).isdigit():
         cleaned["default"] = int(cleaned["default"])  # as a user would write it, and as the CEL rule reads it
     if not isinstance(cleaned.get("default"), str | int):

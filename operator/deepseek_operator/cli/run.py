@@ -95,6 +95,13 @@ def run(
     health_address: Annotated[
         str, typer.Option(envvar=f"{_ENV}HEALTH_ADDRESS", help="host:port of the liveness probe at /healthz.")
     ] = _DEFAULTS.health_address,
+    readiness_address: Annotated[
+        str | None,
+        typer.Option(
+            envvar=f"{_ENV}READINESS_ADDRESS",
+            help="host:port of the readiness probe at /readyz: whether SkyPilot answers. Unset: none is served.",
+        ),
+    ] = None,
     metrics_port: Annotated[
         int, typer.Option(envvar=f"{_ENV}METRICS_PORT", help="Port of the Prometheus metrics; 0 serves none.")
     ] = _DEFAULTS.metrics_port or 0,
@@ -118,6 +125,7 @@ def run(
         catalog_files=tuple(catalog or ()),
         workers=workers,
         health_address=health_address,
+        readiness_address=readiness_address,
         metrics_port=metrics_port or None,
         instance=instance or socket.gethostname(),
     )
@@ -133,6 +141,7 @@ def check_user_id(value: str) -> str:
 
 def _configure_logging(log_format: LogFormat) -> None:
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,  # object, replica and reason
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -95,6 +95,8 @@ class Prober:
         Called with an address and its result when that changes; with None when it is no longer watched.
     connect
         Makes a connection; tests pass their own.
+    count
+        Called with the result of every probe: whether it was answered as it should be.
     """
 
     def __init__(
@@ -102,8 +104,9 @@ class Prober:
         report: Report,
         connect: Callable[[Address, bool], ConnectionLike] = lambda address, keep: Connection(address, keep_alive=keep),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        count: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        self._report, self._connect, self._clock = report, connect, clock
+        self._report, self._connect, self._clock, self._count = report, connect, clock, count
         self._watched: dict[Address, _Watched] = {}
         self._of: dict[Key, dict[Address, ProbeTarget]] = {}
         self._heap: list[tuple[float, int, Address]] = []
@@ -219,6 +222,7 @@ class Prober:
         """Schedule the next probe, and report what this one found if that is news."""
         self._ended(watched)
         healthy = not problem
+        self._count(healthy)
         watched.misses = 0 if healthy else watched.misses + 1
         if not healthy and watched.expected and watched.misses < MISSES:
             self._schedule(watched, AGAIN_S)

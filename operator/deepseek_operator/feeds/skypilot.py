@@ -52,6 +52,8 @@ class SkyPilotFeed:
         self._busy, self._taken, self._clock = busy, taken, clock
         self._wanted = asyncio.Event()
         self._reachable = False
+        self.problem = "it has not been asked yet"
+        """Why the last snapshot failed; empty if it did not."""
         self.calls = 0
         """Calls to the SkyPilot server so far."""
 
@@ -88,9 +90,9 @@ class SkyPilotFeed:
         except SkyPilotError as error:
             if self._reachable:
                 log.warning("skypilot_unavailable", error=str(error))
-            self._reachable = False
+            self._reachable, self.problem = False, str(error)
             self._store.put_skypilot_unknown(str(error), at)
             return
-        self._reachable = True
+        self._reachable, self.problem = True, ""
         self._store.put_snapshot(sequence, at, snapshot.clusters, snapshot.requests)
         self._taken()

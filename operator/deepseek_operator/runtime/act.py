@@ -124,7 +124,7 @@ class Actor:
 
     async def finalizer(self, world: World, action: AddFinalizer | RemoveFinalizer) -> None:
         """Add or remove the operator's finalizer. What is released, and held by nobody else, is gone."""
-        self._log(world, action)
+        self._log(action)
         present = isinstance(action, AddFinalizer)
         body = await self.writer.set_finalizer(world.deployment, present=present)
         if present or body.get("metadata", {}).get("finalizers"):
@@ -141,7 +141,7 @@ class Actor:
             If it could not be done now; the pass is repeated.
         """
         deployment = world.deployment
-        self._log(world, action)
+        self._log(action)
         if isinstance(action, ApplyService):
             try:
                 body = await self.writer.apply_service(deployment, action.ports, action.type, create=action.create)
@@ -167,7 +167,7 @@ class Actor:
         if isinstance(action, Launch | RunAgain) and not self.slots.take(key, str(name)):
             words = f"waits for one of {self.slots.limit} launch slots of the SkyPilot server"
             return Result(name, action, ResultKind.QUEUED, words)
-        self._log(world, action)
+        self._log(action)
         if isinstance(action, ClearRemains):
             return await self._clear(world, name, action)
         try:
@@ -274,5 +274,5 @@ class Actor:
         failure = classify(error.error_type, error.message)
         return Outcome(f"rejected-{digest}", RequestKind.LAUNCH, now, failure)
 
-    def _log(self, world: World, action: Action) -> None:
-        log.info("action", action=type(action).__name__, key="/".join(world.deployment.key), detail=str(action))
+    def _log(self, action: Action) -> None:
+        log.info("action", action=type(action).__name__, detail=str(action))

@@ -68,7 +68,7 @@ class ControlLoop:
         resync_period_s: float = 600.0,
         kubernetes_context: str | None = None,
     ) -> None:
-        self.queue = WorkQueue()
+        self.queue = WorkQueue(waited=metrics.QUEUE_WAIT_SECONDS.observe)
         self.store = Store(self.queue.add, self.queue.add_urgent)
         self.kubernetes = KubernetesFeed(outside.reader, self.store, namespaces)
         self.questions = Questions(outside.skypilot, outside.reader, self.store, clock=outside.clock)
@@ -138,6 +138,12 @@ class ControlLoop:
         oldest = time.monotonic() - min(self._started.values(), default=time.monotonic())
         return f"a pass has been running for {oldest:.0f} s" if oldest > 3 * PASS_LIMIT_S else ""
 
+    def unready(self) -> str:
+        """Return why nothing could be launched now; empty if it could."""
+        if trouble := self.trouble():
+            return trouble
+        return f"the SkyPilot API server: {self.skypilot.problem}" if self.skypilot.problem else ""
+
     def _spawn(self, *loops: Coroutine[Any, Any, None]) -> None:
         self._tasks += [asyncio.create_task(loop) for loop in loops]
 
@@ -145,25 +151,32 @@ class ControlLoop:
         metrics.SKYPILOT_CALLS.set(self.skypilot.calls)
         metrics.SKYPILOT_REACHABLE.set(self.skypilot.reachable)
         metrics.UNSETTLED.set(len(self.reconciler.unsettled))
+        metrics.LAUNCHES_IN_FLIGHT.set(len(self.store.launches()[0]))
+        metrics.LAUNCHES_WAITING.set(self.slots.waiting)
+        self._measure_queue()
         return bool(self.reconciler.unsettled)
 
     async def _work(self) -> None:
         while True:
             key = await self.queue.take()
             self._started[key] = began = time.monotonic()
-            metrics.QUEUE_LENGTH.set(len(self.queue))
-            metrics.QUEUE_SECONDS.set(self.queue.oldest_s())
-            try:
-                async with asyncio.timeout(PASS_LIMIT_S):
-                    await self.reconciler.reconcile(key)
-            except Exception as error:
-                self._failed(key, error)
-            else:
-                metrics.PASSES.labels("ok").inc()
-                self.queue.done(key)
-            finally:
-                self._started.pop(key, None)
-                metrics.PASS_SECONDS.observe(time.monotonic() - began)
+            self._measure_queue()
+            with structlog.contextvars.bound_contextvars(object="/".join(key)):
+                try:
+                    async with asyncio.timeout(PASS_LIMIT_S):
+                        await self.reconciler.reconcile(key)
+                except Exception as error:
+                    self._failed(key, error)
+                else:
+                    metrics.PASSES.labels("ok").inc()
+                    self.queue.done(key)
+                finally:
+                    self._started.pop(key, None)
+                    metrics.PASS_SECONDS.observe(time.monotonic() - began)
+
+    def _measure_queue(self) -> None:
+        metrics.QUEUE_LENGTH.set(len(self.queue))
+        metrics.QUEUE_SECONDS.set(self.queue.oldest_s())
 
     def _failed(self, key: Key, error: Exception) -> None:
         metrics.PASSES.labels("error").inc()
@@ -172,7 +185,7 @@ class ControlLoop:
         # What is expected to go wrong now and then is a line; anything else is a bug, and wants its traceback.
         log.warning(
             "pass_failed",
-            key="/".join(key),
+            reason=type(error).__name__,
             error=f"{type(error).__name__}: {error}",
             retry_in_s=delay,
             exc_info=None if expected else error,

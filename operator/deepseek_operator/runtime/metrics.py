@@ -1,29 +1,200 @@
-"""Prometheus metrics of the operator itself; those of the engines are served by the engines."""
+"""Prometheus metrics of the operator itself; those of the engines are served by the engines.
 
-from typing import Final
+docs/metrics.md is written from what is defined here, by ``tests/unit/runtime/test_metrics.py``. Series of a deployment
+come from :data:`DEPLOYMENTS`, which makes them when Prometheus asks: what is gone leaves no series behind.
+"""
 
-from prometheus_client import Counter, Gauge, Histogram
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+import deepseek_operator
+from deepseek_operator.facts.store import Key
+from deepseek_operator.skypilot.client import SERVER_VERSION
 
 __all__ = [
+    "DEPLOYMENTS",
+    "FAILURES",
+    "LAUNCHES",
+    "LAUNCHES_IN_FLIGHT",
+    "LAUNCHES_WAITING",
     "LEADER",
     "ORPHANS",
     "PASSES",
     "PASS_SECONDS",
+    "PROBES",
     "QUEUE_LENGTH",
     "QUEUE_SECONDS",
+    "QUEUE_WAIT_SECONDS",
     "SKYPILOT_CALLS",
+    "SKYPILOT_ERRORS",
     "SKYPILOT_REACHABLE",
+    "SKYPILOT_SECONDS",
+    "STAGE_SECONDS",
     "UNSETTLED",
+    "DeploymentCollector",
+    "DeploymentFacts",
+    "count_probe",
+    "observe_skypilot",
 ]
 
-PASSES: Final = Counter("deepseek_operator_passes", "Passes over a deployment.", ["result"])
-PASS_SECONDS: Final = Histogram("deepseek_operator_pass_seconds", "Duration of a pass.")
-QUEUE_LENGTH: Final = Gauge("deepseek_operator_queue_length", "Deployments that wait for a worker.")
-QUEUE_SECONDS: Final = Gauge("deepseek_operator_queue_seconds", "How long the deployment waits that waits longest.")
-UNSETTLED: Final = Gauge("deepseek_operator_unsettled_deployments", "Deployments on which something is under way.")
-SKYPILOT_REACHABLE: Final = Gauge("deepseek_operator_skypilot_reachable", "1 if the SkyPilot API server answers.")
-SKYPILOT_CALLS: Final = Gauge("deepseek_operator_skypilot_snapshot_calls", "Snapshot calls to the SkyPilot API server.")
-ORPHANS: Final = Gauge(
-    "deepseek_operator_orphaned_clusters", "SkyPilot clusters of this installation that no deployment owns."
+_PREFIX: Final = "deepseek_operator_"
+_STAGES_S: Final = (5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 3600.0)
+"""A pod with its image on the node takes 25 s, the download of R1's weights half an hour."""
+_REQUESTS_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0)
+"""The longest time that the client gives a call is 30 s."""
+_WAITS_S: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+PASSES: Final = Counter(f"{_PREFIX}passes", "Passes over a deployment, by how they ended: ok or error.", ["result"])
+PASS_SECONDS: Final = Histogram(f"{_PREFIX}pass_seconds", "Duration of a pass.")
+QUEUE_LENGTH: Final = Gauge(f"{_PREFIX}queue_length", "Deployments that wait for a worker.")
+QUEUE_SECONDS: Final = Gauge(f"{_PREFIX}queue_seconds", "How long the deployment waits that waits longest.")
+QUEUE_WAIT_SECONDS: Final = Histogram(
+    f"{_PREFIX}queue_wait_seconds", "How long a deployment had waited when a worker took it.", buckets=_WAITS_S
 )
-LEADER: Final = Gauge("deepseek_operator_leader", "1 if this process holds the Lease and acts.")
+UNSETTLED: Final = Gauge(f"{_PREFIX}unsettled_deployments", "Deployments on which something is under way.")
+
+LAUNCHES: Final = Counter(
+    f"{_PREFIX}launches",
+    "Launches that have ended, by result (Ready, or the Reason of the failure) and by where: kubernetes, aws ...",
+    ["result", "infra"],
+)
+LAUNCHES_IN_FLIGHT: Final = Gauge(f"{_PREFIX}launches_in_flight", "Launches under way at the SkyPilot API server.")
+LAUNCHES_WAITING: Final = Gauge(f"{_PREFIX}launches_waiting", "Launches that wait for a launch slot.")
+STAGE_SECONDS: Final = Histogram(
+    f"{_PREFIX}stage_seconds",
+    "Duration of the stages of a launch: nodes (until they are up), engine (from then to its first answer), and ready "
+    "(both).",
+    ["stage", "infra"],
+    buckets=_STAGES_S,
+)
+FAILURES: Final = Counter(
+    f"{_PREFIX}replica_failures",
+    "Failures of replicas, in a launch and later, by Reason and by where.",
+    ["reason", "infra"],
+)
+PROBES: Final = Counter(
+    f"{_PREFIX}probes", "Probes of engines and Services, by result: answered or missed.", ["result"]
+)
+
+SKYPILOT_REACHABLE: Final = Gauge(f"{_PREFIX}skypilot_reachable", "1 if the SkyPilot API server answers.")
+SKYPILOT_CALLS: Final = Gauge(f"{_PREFIX}skypilot_snapshot_calls", "Snapshot calls to the SkyPilot API server.")
+SKYPILOT_SECONDS: Final = Histogram(
+    f"{_PREFIX}skypilot_request_seconds",
+    "Duration of HTTP requests to the SkyPilot API server, by path.",
+    ["path"],
+    buckets=_REQUESTS_S,
+)
+SKYPILOT_ERRORS: Final = Counter(
+    f"{_PREFIX}skypilot_errors",
+    "Requests to the SkyPilot API server without success, by path and kind: unavailable, rejected or failed.",
+    ["path", "kind"],
+)
+ORPHANS: Final = Gauge(f"{_PREFIX}orphaned_clusters", "SkyPilot clusters of this installation that no deployment owns.")
+LEADER: Final = Gauge(f"{_PREFIX}leader", "1 if this process holds the Lease and acts.")
+BUILD_INFO: Final = Gauge(
+    f"{_PREFIX}build_info",
+    "1; the version of the operator, and of SkyPilot as tested.",
+    ["version", "skypilot_version"],
+)
+BUILD_INFO.labels(deepseek_operator.__version__, SERVER_VERSION).set(1)
+
+_ANSWERED, _MISSED = PROBES.labels("answered"), PROBES.labels("missed")
+
+
+def count_probe(healthy: bool) -> None:
+    """Count a probe. It is called for each of up to a thousand probes a second."""
+    (_ANSWERED if healthy else _MISSED).inc()
+
+
+def observe_skypilot(path: str, seconds: float | None, error: str) -> None:
+    """Record a request to the SkyPilot API server.
+
+    Parameters
+    ----------
+    seconds
+        Duration of the HTTP request; None for one that was recorded when it was accepted, and has failed since.
+    error
+        ``unavailable``, ``rejected`` or ``failed``; empty if there was none.
+    """
+    if seconds is not None:
+        SKYPILOT_SECONDS.labels(path).observe(seconds)
+    if error:
+        SKYPILOT_ERRORS.labels(path, error).inc()
+
+
+class DeploymentFacts(NamedTuple):
+    """What is exported of one deployment.
+
+    Attributes
+    ----------
+    desired, replicas, ready
+        Numbers of replicas: wanted, existing, and answering.
+    hourly_cost
+        US dollars an hour of what is rented now.
+    conditions
+        Type, whether it is True, and Reason.
+    """
+
+    model: str
+    desired: int
+    replicas: int
+    ready: int
+    hourly_cost: float
+    conditions: tuple[tuple[str, bool, str], ...]
+
+
+class DeploymentCollector(Collector):
+    """Series of each deployment, made when they are asked for. Only the process that acts has any."""
+
+    def __init__(self) -> None:
+        self._facts: dict[Key, DeploymentFacts] = {}
+
+    def put(self, key: Key, facts: DeploymentFacts) -> None:
+        """Note what is so now."""
+        self._facts[key] = facts
+
+    def forget(self, key: Key) -> None:
+        """Drop the series of a deployment that is gone."""
+        self._facts.pop(key, None)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return the metrics without their series."""
+        return self._families()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the series. Called in the thread of the metrics server, so it works on a copy."""
+        info, desired, replicas, ready, cost, condition = families = self._families()
+        for (namespace, name), facts in self._facts.copy().items():
+            labels = [namespace, name]
+            info.add_metric([*labels, facts.model], 1)
+            desired.add_metric(labels, facts.desired)
+            replicas.add_metric(labels, facts.replicas)
+            ready.add_metric(labels, facts.ready)
+            cost.add_metric(labels, facts.hourly_cost)
+            for type_, true, reason in facts.conditions:
+                condition.add_metric([*labels, type_, reason], int(true))
+        return families
+
+    @staticmethod
+    def _families() -> tuple[GaugeMetricFamily, ...]:
+        name, labels = f"{_PREFIX}deployment_", ["namespace", "name"]
+        return (
+            GaugeMetricFamily(f"{name}info", "1; the model that is served.", labels=[*labels, "model"]),
+            GaugeMetricFamily(f"{name}replicas_desired", "Replicas wanted; 0 while suspended.", labels=labels),
+            GaugeMetricFamily(f"{name}replicas", "Replicas that exist.", labels=labels),
+            GaugeMetricFamily(f"{name}replicas_ready", "Replicas whose engine answers.", labels=labels),
+            GaugeMetricFamily(f"{name}hourly_cost_dollars", "US dollars an hour of what is rented now.", labels=labels),
+            GaugeMetricFamily(
+                f"{name}condition",
+                "1 if the condition is True, else 0; for Ready and Stalled.",
+                labels=[*labels, "type", "reason"],
+            ),
+        )
+
+
+DEPLOYMENTS: Final = DeploymentCollector()
+REGISTRY.register(DEPLOYMENTS)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import kopf
@@ -22,6 +23,7 @@ from deepseek_operator.planning import Planner
 from deepseek_operator.runtime import handlers, metrics
 from deepseek_operator.runtime.audit import AuditLoop
 from deepseek_operator.runtime.loop import ControlLoop, Outside
+from deepseek_operator.runtime.readiness import Readiness
 from deepseek_operator.runtime.settings import Settings
 from deepseek_operator.skypilot.client import SkyPilotClient
 
@@ -41,7 +43,12 @@ class Operator:
         self._settings = settings
         token = settings.skypilot_token_file.read_text().strip() if settings.skypilot_token_file else None
         self._kube = KubeClient()
-        self._skypilot = SkyPilotClient(settings.skypilot_endpoint, user_id=settings.skypilot_user_id, token=token)
+        self._skypilot = SkyPilotClient(
+            settings.skypilot_endpoint,
+            user_id=settings.skypilot_user_id,
+            token=token,
+            observe=metrics.observe_skypilot,
+        )
         planner = Planner(
             load_catalog(settings.catalog_files),
             default_infra=settings.default_infra,
@@ -51,7 +58,7 @@ class Operator:
             skypilot=self._skypilot,
             reader=KubeReader(self._kube),
             writer=KubeWriter(self._kube, settings.instance),
-            prober=Prober,
+            prober=partial(Prober, count=metrics.count_probe),
             clock=_now,
         )
         self._loop = ControlLoop(
@@ -65,6 +72,8 @@ class Operator:
         )
         self._prices = PriceFeed(self._skypilot, planner, clock=_now)
         self._audit = AuditLoop(self._loop.store, settings.skypilot_user_id)
+        address = settings.readiness_address
+        self._readiness = Readiness(address, self._loop.unready) if address else None
         self._tasks: list[asyncio.Task[None]] = []
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
@@ -79,6 +88,8 @@ class Operator:
         async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
             _configure(settings)
             self._loop.start()
+            if self._readiness is not None:
+                await self._readiness.start()
             self._tasks = [asyncio.create_task(self._prices.run())]
             if self._settings.lease_name is None:
                 self._lead()
@@ -92,6 +103,8 @@ class Operator:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._readiness is not None:
+                await self._readiness.close()
             await self._skypilot.close()
             await self._kube.close()
 

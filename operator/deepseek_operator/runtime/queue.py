@@ -13,6 +13,7 @@ import asyncio
 import heapq
 import itertools
 from collections import OrderedDict
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
@@ -36,9 +37,16 @@ class Priority(IntEnum):
 
 
 class WorkQueue:
-    """Keys that want a pass."""
+    """Keys that want a pass.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    waited
+        Called with the seconds that a key had waited when it is taken.
+    """
+
+    def __init__(self, waited: Callable[[float], None] = lambda _: None) -> None:
+        self._waited = waited
         self._waiting: tuple[OrderedDict[Key, float], ...] = tuple(OrderedDict() for _ in Priority)
         self._priority: dict[Key, Priority] = {}
         self._available = asyncio.Semaphore(0)  # counts the keys that wait: each of them wakes one worker, not all
@@ -94,17 +102,18 @@ class WorkQueue:
     async def take(self) -> Key:
         """Return the next key; :meth:`done` or :meth:`failed` must follow."""
         await self._available.acquire()
-        key = self._next()
+        key, since = self._next()
         del self._priority[key]
         self._working.add(key)
+        self._waited(asyncio.get_running_loop().time() - since)
         return key
 
-    def _next(self) -> Key:
+    def _next(self) -> tuple[Key, float]:
         urgent, normal, polled = self._waiting
         self._turn += 1
         if urgent and (self._turn % 4 or not (normal or polled)):
-            return urgent.popitem(last=self._turn % 2 == 0)[0]
-        return (normal or polled).popitem(last=False)[0]
+            return urgent.popitem(last=self._turn % 2 == 0)
+        return (normal or polled).popitem(last=False)
 
     def done(self, key: Key) -> None:
         """Report that a pass ended well."""

@@ -10,19 +10,21 @@ import structlog
 
 from deepseek_operator.api.reasons import ConditionType, Reason
 from deepseek_operator.facts.base import Address, ProbeTarget
+from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.store import Key, Store
 from deepseek_operator.facts.world import World
 from deepseek_operator.feeds.kubernetes import KubernetesFeed
 from deepseek_operator.feeds.questions import Questions
 from deepseek_operator.kube.errors import KubeError, KubeNotFoundError
 from deepseek_operator.planning import Planned, Planner, Refused
-from deepseek_operator.reconcile.actions import AddFinalizer, Launch, RunAgain
+from deepseek_operator.reconcile.actions import Action, AddFinalizer, Launch, RunAgain
 from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.endpoint import about_to_be_asked
 from deepseek_operator.reconcile.events import EventNote, notes
 from deepseek_operator.reconcile.results import Result, with_results
 from deepseek_operator.reconcile.status import compute_status, dump_status, news
 from deepseek_operator.runtime.act import Actor
+from deepseek_operator.runtime.recorder import Recorder
 from deepseek_operator.runtime.slots import LaunchSlots
 
 __all__ = ["Reconciler"]
@@ -45,6 +47,8 @@ class Reconciler:
     ----------
     watch
         Tells the prober which addresses of a deployment to probe.
+    recorder
+        Turns statuses into metrics and log lines.
     unsettled
         Keys that wait for something; SkyPilot is asked often while there are any.
     """
@@ -60,6 +64,7 @@ class Reconciler:
     wake_after: Callable[[Key, float], None]
     clock: Callable[[], datetime]
     resync_period_s: float = 600.0
+    recorder: Recorder = field(default_factory=Recorder)
     unsettled: set[Key] = field(default_factory=set)
     _waiting: dict[Key, datetime] = field(default_factory=dict)
     """Since when a status has not been written although it differs, because another one follows in a moment."""
@@ -88,8 +93,10 @@ class Reconciler:
             await self.actor.finalizer(world, decision.finalizer)
         planned = plan if isinstance(plan, Planned) else None
         self.slots.keep(key, {str(name) for name, action in decision.actions if isinstance(action, Launch | RunAgain)})
+        why = {replica.name: str(replica.finding.reason) for replica in decision.replicas}
         ended = await asyncio.gather(
-            *(self.actor.act(world, planned, name, action) for name, action in decision.actions), return_exceptions=True
+            *(self._act(world, planned, name, action, why.get(name, "")) for name, action in decision.actions),
+            return_exceptions=True,
         )
         # What went wrong with one replica must not make the operator forget what was done for another.
         decision = with_results(decision, [one for one in ended if isinstance(one, Result)], planned, self.clock())
@@ -101,6 +108,11 @@ class Reconciler:
         self._schedule(key, decision)
         if errors:
             raise errors[0]
+
+    async def _act(self, world: World, plan: Planned | None, name: ClusterName, action: Action, reason: str) -> Result:
+        """Carry out one action; every line that is logged meanwhile names the replica and why."""
+        with structlog.contextvars.bound_contextvars(replica=str(name), reason=reason):
+            return await self.actor.act(world, plan, name, action)
 
     def _plan(self, world: World) -> Planned | Refused:
         if world.unreadable:
@@ -126,6 +138,7 @@ class Reconciler:
             return  # released already
         key = world.deployment.key
         before, after = self.store.stored_status(key), compute_status(world, plan, decision)
+        self.recorder.saw(world.deployment, after)
         self.store.drop_unsaved(key)
         if before is None or before == after:
             self._waiting.pop(key, None)
@@ -146,6 +159,7 @@ class Reconciler:
         self.store.drop_unsaved(key)
         self._waiting.pop(key, None)
         self.kubernetes.put("deployments", body, wake=False)
+        self.recorder.wrote(key, before, after)
         await self._post(world, notes(before, after))
 
     def _may_wait(self, world: World, decision: Decision, *, no_news: bool, was_ready: bool) -> bool:
@@ -175,7 +189,7 @@ class Reconciler:
         if not decision.abandoned:
             return
         names = ", ".join(map(str, decision.abandoned))
-        log.warning("abandoned", key="/".join(world.deployment.key), clusters=names)
+        log.warning("abandoned", reason="Abandoned", clusters=names)
         message = f"released on request; these SkyPilot clusters may still exist: {names}"
         await self._post(world, (EventNote("Warning", "Abandoned", message),))
 
@@ -193,5 +207,6 @@ class Reconciler:
         """Drop everything kept for a deployment that is gone."""
         self.unsettled.discard(key)
         self._waiting.pop(key, None)
+        self.recorder.forget(key)
         self.slots.forget(key)
         self.watch(key, {})

@@ -53,6 +53,9 @@ class Settings:
     health_address: str = "0.0.0.0:8080"
     """``host:port`` of the liveness probe, at ``/healthz``."""
 
+    readiness_address: str | None = None
+    """``host:port`` of the readiness probe, at ``/readyz``. Unset: none is served, as on a laptop."""
+
     metrics_port: int | None = 8081
     """Port of the Prometheus metrics. Unset: none are served."""
 

@@ -34,6 +34,11 @@ class LaunchSlots:
         """Most launches in flight at once."""
         return self._limit
 
+    @property
+    def waiting(self) -> int:
+        """Launches that wait for a slot."""
+        return len(self._waiting)
+
     def take(self, key: Key, name: str) -> bool:
         """Return whether ``name`` may be launched now; if not, its deployment is woken when its turn has come.
 

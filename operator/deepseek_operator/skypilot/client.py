@@ -5,7 +5,8 @@ waited for: an open long-poll keeps the server from shutting down, and the snaps
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, Self
@@ -44,6 +45,9 @@ _SUBMIT_S: Final = 20.0
 _LOG_BYTES: Final = 65_536
 
 _Query = Sequence[tuple[str, str]]
+Observe = Callable[[str, float | None, str], None]
+"""Called with the path of a request, its seconds, and the kind of its error: ``unavailable``, ``rejected``, ``failed``
+(accepted, and failed later; without seconds), or empty."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,14 @@ class SkyPilotClient:
         cloud, so they must never change while anything runs.
     token
         Service-account token of a shared server; None for a sidecar on loopback.
+    observe
+        Called after each request.
     """
 
-    def __init__(self, endpoint: str, *, user_id: str, token: str | None = None) -> None:
+    def __init__(
+        self, endpoint: str, *, user_id: str, token: str | None = None, observe: Observe = lambda *_: None
+    ) -> None:
+        self._observe = observe
         self._endpoint = endpoint.rstrip("/")
         self._identity = {"SKYPILOT_USER_ID": user_id, "SKYPILOT_USER": "deepseek-operator"}
         self._headers = {"X-SkyPilot-API-Version": str(API_VERSION), "X-SkyPilot-Version": SERVER_VERSION}
@@ -215,7 +224,12 @@ class SkyPilotClient:
         return str(request_id)
 
     async def _call(self, path: str, body: dict[str, Any]) -> Any:
-        return wire.return_value(await self._get(await self._start(path, body)))
+        payload = await self._get(await self._start(path, body))
+        try:
+            return wire.return_value(payload)
+        except SkyPilotRequestFailedError:
+            self._observe(path, None, "failed")
+            raise
 
     async def _requests(self, cluster_name: str | None, *, ended: bool) -> list[dict[str, Any]]:
         query = [("all_status", str(ended).lower()), *(("fields", name) for name in _FIELDS)]
@@ -260,6 +274,27 @@ class SkyPilotClient:
         body: dict[str, Any] | None = None,
         seconds: float = _ASK_S,
         failed_is_answer: bool = False,
+    ) -> "_Answer":
+        began, error = time.monotonic(), ""
+        try:
+            return await self._exchange(method, path, query, body, seconds, failed_is_answer)
+        except SkyPilotRejectedError:
+            error = "rejected"
+            raise
+        except SkyPilotUnavailableError:
+            error = "unavailable"
+            raise
+        finally:
+            self._observe(path, time.monotonic() - began, error)
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: _Query,
+        body: dict[str, Any] | None,
+        seconds: float,
+        failed_is_answer: bool,
     ) -> "_Answer":
         try:
             async with self._request(method, path, query=query, body=body, seconds=seconds) as response:

@@ -23,9 +23,11 @@ class Engines:
         self.metrics = b""
         self.asked: list[tuple[float, Address, str]] = []
         self.told: list[tuple[float, Address, Probe | None]] = []
+        self.counted: list[bool] = []
 
     def prober(self) -> Prober:
-        return Prober(self.report, lambda address, keep_alive: _Connection(self, address))
+        connect = lambda address, keep_alive: _Connection(self, address)  # noqa: E731
+        return Prober(self.report, connect, count=self.counted.append)
 
     def report(self, address: Address, fact: Known[Probe] | None) -> None:
         self.told.append((asyncio.get_running_loop().time(), address, fact.value if fact is not None else None))
@@ -182,3 +184,17 @@ def test_an_address_that_nobody_watches_any_more_is_forgotten() -> None:
         assert len(engines.asked) == asked
 
     play(story)
+
+
+def test_every_probe_is_counted_and_not_only_those_that_change_something() -> None:
+    async def story(engines: Engines, prober: Prober) -> None:
+        engines.how[AT] = "up"
+        prober.watch(KEY, {AT: ProbeTarget()})
+        await asyncio.sleep(10)
+        engines.how[AT] = "down"
+        await asyncio.sleep(10)
+
+    counted = play(story).counted
+    assert 8 <= counted.count(True) <= 13
+    assert 8 <= counted.count(False) <= 13
+    assert counted == sorted(counted, reverse=True)

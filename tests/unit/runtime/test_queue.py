@@ -119,3 +119,12 @@ async def test_what_becomes_urgent_while_it_waits_or_is_worked_on_is_urgent(queu
     queue.add(("serving", "r2"))
     queue.done(KEY)
     assert await taken(queue) == KEY
+
+
+async def test_how_long_a_key_has_waited_is_told_when_it_is_taken() -> None:
+    waits: list[float] = []
+    queue = WorkQueue(waited=waits.append)
+    queue.add(KEY)
+    await asyncio.sleep(0.05)
+    await queue.take()
+    assert 0.04 < waits[0] < 1.0

@@ -14,7 +14,11 @@ from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.skypilot import JobState, RequestKind, RequestState, SkyPilotClusterState
 from deepseek_operator.skypilot import client as client_module
 from deepseek_operator.skypilot.client import SkyPilotClient
-from deepseek_operator.skypilot.errors import SkyPilotRejectedError, SkyPilotUnavailableError
+from deepseek_operator.skypilot.errors import (
+    SkyPilotRejectedError,
+    SkyPilotRequestFailedError,
+    SkyPilotUnavailableError,
+)
 
 NAME = "r1-0a1b2c3d-beef-0"
 
@@ -280,3 +284,28 @@ async def test_something_else_at_its_address_is_no_skypilot(client: SkyPilotClie
     server.refuse = Refusal(200, {"hello": "world"})
     with pytest.raises(SkyPilotUnavailableError, match="is this a SkyPilot API server"):
         await client.down(NAME)
+
+
+async def test_every_request_is_reported_with_its_path_and_the_kind_of_its_error(server: Server, url: str) -> None:
+    told: list[tuple[str, bool, str]] = []
+
+    def observe(path: str, seconds: float | None, error: str) -> None:
+        told.append((path, seconds is not None, error))
+
+    async with SkyPilotClient(url, user_id="d5ee9000", observe=observe) as client:
+        server.fails("/cost_report", "ValueError", "no")
+        with pytest.raises(SkyPilotRequestFailedError):
+            await client.terminated(NAME)
+        server.refuse = Refusal(404, {"detail": "not found"})
+        with pytest.raises(SkyPilotRejectedError):
+            await client.down(NAME)
+        server.refuse = Refusal(503, {"detail": "shutting down"})
+        with pytest.raises(SkyPilotUnavailableError):
+            await client.health()
+    assert told == [
+        ("/cost_report", True, ""),
+        ("/api/get", True, ""),
+        ("/cost_report", False, "failed"),
+        ("/down", True, "rejected"),
+        ("/api/health", True, "unavailable"),
+    ]

@@ -1,0 +1,221 @@
+"""Each combination of values in ``ci/`` is linted and rendered, and the result is a file in ``expected/``.
+
+``pytest tests/unit/chart --regenerate-expected`` writes the files again; read the difference first.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from tests.unit.chart.chart import CHART, COMBINATIONS, ROOT, helm, objects, render
+
+EXPECTED = Path(__file__).parent / "expected"
+IDS = [path.name.removesuffix("-values.yaml") for path in COMBINATIONS]
+
+
+@pytest.mark.parametrize("values", COMBINATIONS, ids=IDS)
+def test_lint_finds_nothing_to_say(values: Path) -> None:
+    done = helm("lint", "--strict", str(CHART), f"--values={values}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout
+
+
+@pytest.mark.parametrize("values", COMBINATIONS, ids=IDS)
+def test_objects_are_the_expected_ones(values: Path, request: pytest.FixtureRequest) -> None:
+    found = [one for one in objects(render(f"--values={values}")) if one["kind"] != "CustomResourceDefinition"]
+    text = yaml.safe_dump_all(found, sort_keys=False, width=120)
+    path = EXPECTED / f"{values.name.removesuffix('-values.yaml')}.yaml"
+    if request.config.getoption("--regenerate-expected", default=False):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), "pytest tests/unit/chart --regenerate-expected"
+
+
+@pytest.mark.parametrize("values", COMBINATIONS, ids=IDS)
+def test_every_object_has_the_recommended_labels_and_a_name_of_its_own(values: Path) -> None:
+    found = objects(render(f"--values={values}"))
+    names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in found]
+    assert len(names) == len(set(names))
+    for one in found:
+        labels = one["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"].startswith("deepseek-operator"), one["metadata"]["name"]
+        assert labels["app.kubernetes.io/instance"] == "deepseek-operator", one["metadata"]["name"]
+
+
+@pytest.mark.parametrize("values", COMBINATIONS, ids=IDS)
+def test_every_pod_meets_the_restricted_profile(values: Path) -> None:
+    found = objects(render(f"--values={values}"), ("Deployment", "Job", "Pod"))
+    assert found
+    for one in found:
+        spec = one["spec"] if one["kind"] == "Pod" else one["spec"]["template"]["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_the_crd_is_rendered_and_kept_unless_one_says_otherwise() -> None:
+    (crd,) = objects(render(), ("CustomResourceDefinition",))
+    assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert objects(render("--set=crds.enabled=false"), ("CustomResourceDefinition",)) == []
+    (crd,) = objects(render("--set=crds.keep=false"), ("CustomResourceDefinition",))
+    assert "annotations" not in crd["metadata"]
+
+
+def test_an_image_is_named_by_its_digest_where_one_is_given() -> None:
+    digest = "sha256:" + "ab" * 32
+    rendered = render(f"--set=operator.image.digest={digest}", "--set=operator.image.tag=1.0")
+    (deployment,) = objects(rendered, ("Deployment",))
+    images = [container["image"] for container in deployment["spec"]["template"]["spec"]["containers"]]
+    assert images == [f"ghcr.io/deepseek-operator/operator@{digest}", "ghcr.io/deepseek-operator/skypilot:0.1.0"]
+
+
+def pod_of(rendered: str, name: str) -> dict[str, Any]:
+    """Return the spec of the pods of a Deployment."""
+    (found,) = [one for one in objects(rendered, ("Deployment",)) if one["metadata"]["name"] == name]
+    spec: dict[str, Any] = found["spec"]["template"]["spec"]
+    return spec
+
+
+def environment(container: dict[str, Any]) -> dict[str, Any]:
+    return {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
+
+
+def test_no_selector_matches_the_pods_of_another_part() -> None:
+    rendered = render(f"--values={CHART}/ci/two-replicas-values.yaml")
+    selectors, pods = {}, {}
+    for one in objects(rendered, ("Deployment", "Job", "Pod")):
+        name = f"{one['kind']}/{one['metadata']['name']}"
+        pods[name] = (
+            one["metadata"]["labels"] if one["kind"] == "Pod" else one["spec"]["template"]["metadata"]["labels"]
+        )
+        if one["kind"] == "Deployment":
+            selectors[name] = one["spec"]["selector"]["matchLabels"]
+    assert len(selectors) == 2
+    assert len(pods) == 4
+    for name, selector in selectors.items():
+        assert [pod for pod, labels in pods.items() if selector.items() <= labels.items()] == [name]
+
+
+def test_skypilot_in_a_pod_of_its_own_takes_its_rights_with_it() -> None:
+    rendered = render("--set=skypilot.mode=deployment")
+    roles = {one["metadata"]["name"]: one["rules"] for one in objects(rendered, ("ClusterRole",))}
+
+    def may(role: str, verb: str, resource: str) -> bool:
+        return any(verb in rule["verbs"] and resource in rule["resources"] for rule in roles[role])
+
+    assert may("deepseek-operator-skypilot-namespaced", "create", "pods/exec")
+    assert may("deepseek-operator-skypilot-namespaced", "create", "pods")
+    assert not may("deepseek-operator-skypilot-namespaced", "get", "secrets")
+    assert not may("deepseek-operator-namespaced", "create", "pods/exec")
+    assert not may("deepseek-operator-namespaced", "create", "pods")
+    assert [one["name"] for one in pod_of(rendered, "deepseek-operator")["containers"]] == ["operator"]
+    (operator,) = pod_of(rendered, "deepseek-operator")["containers"]
+    endpoint = "http://deepseek-operator-skypilot.deepseek-system.svc:46580"
+    assert environment(operator)["DEEPSEEK_OPERATOR_SKYPILOT_ENDPOINT"] == endpoint
+    (policy,) = objects(rendered, ("NetworkPolicy",))
+    assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "deepseek-operator-skypilot"
+
+
+def test_a_server_that_runs_elsewhere_is_given_its_token_from_a_file() -> None:
+    rendered = render(f"--values={CHART}/ci/external-values.yaml")
+    pod = pod_of(rendered, "deepseek-operator")
+    (operator,) = pod["containers"]
+    assert environment(operator)["DEEPSEEK_OPERATOR_SKYPILOT_ENDPOINT"] == "https://skypilot.example.com"
+    file = environment(operator)["DEEPSEEK_OPERATOR_SKYPILOT_TOKEN_FILE"]
+    mount = next(one for one in operator["volumeMounts"] if file.startswith(one["mountPath"]))
+    volume = next(one for one in pod["volumes"] if one["name"] == mount["name"])
+    assert volume["secret"] == {"secretName": "skypilot-token", "items": [{"key": "token", "path": "token"}]}
+    assert objects(rendered, ("PersistentVolumeClaim",)) == []
+
+
+def test_the_database_is_named_by_a_secret_and_never_by_its_uri() -> None:
+    rendered = render("--set=skypilot.database.uriSecret.name=db")
+    skypilot = pod_of(rendered, "deepseek-operator")["containers"][1]
+    assert environment(skypilot)["SKYPILOT_DB_CONNECTION_URI"] == {"secretKeyRef": {"name": "db", "key": "uri"}}
+
+
+def test_the_pod_is_ready_when_skypilot_answers_and_alive_when_the_operator_is() -> None:
+    (operator, _) = pod_of(render(), "deepseek-operator")["containers"]
+    ports = {one["name"]: one["containerPort"] for one in operator["ports"]}
+    assert operator["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "readiness"}
+    assert operator["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
+    assert f"--readiness-address=0.0.0.0:{ports['readiness']}" in operator["args"]
+
+
+def test_uninstalling_is_guarded_only_where_one_wants_it() -> None:
+    assert objects(render(), ("Job",)) == []
+    (job,) = objects(render("--set=uninstallGuard.enabled=true,uninstallGuard.waitSeconds=90"), ("Job",))
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["check", "uninstall", "--within=90"]
+    assert job["spec"]["activeDeadlineSeconds"] > 90
+
+
+def test_a_budget_is_made_only_for_several_replicas() -> None:
+    assert objects(render("--set=skypilot.mode=deployment"), ("PodDisruptionBudget",)) == []
+    (budget,) = objects(render("--set=skypilot.mode=deployment,operator.replicas=2"), ("PodDisruptionBudget",))
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_nothing_of_prometheus_is_made_unless_one_asks() -> None:
+    kinds = {one["kind"] for one in objects(render())}
+    assert kinds.isdisjoint({"ServiceMonitor", "PodMonitor", "PrometheusRule", "NetworkPolicy"})
+
+
+def test_a_monitor_selects_the_service_and_no_other() -> None:
+    rendered = render("--set=metrics.serviceMonitor.enabled=true")
+    (monitor,) = objects(rendered, ("ServiceMonitor",))
+    selector = monitor["spec"]["selector"]["matchLabels"]
+    services = [one for one in objects(rendered, ("Service",)) if selector.items() <= one["metadata"]["labels"].items()]
+    (service,) = services
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["port"] in [port["name"] for port in service["spec"]["ports"]]
+    assert endpoint["honorLabels"] is True
+
+
+def test_kubernetes_own_roles_get_rights_on_deployments_by_degrees() -> None:
+    roles = {one["metadata"]["name"]: one for one in objects(render(), ("ClusterRole",))}
+
+    def verbs(aggregated_to: str) -> set[str]:
+        label = f"rbac.authorization.k8s.io/aggregate-to-{aggregated_to}"
+        rules = [rule for role in roles.values() if label in role["metadata"]["labels"] for rule in role["rules"]]
+        return {verb for rule in rules if rule["resources"] == ["deepseekdeployments"] for verb in rule["verbs"]}
+
+    assert verbs("view") == {"get", "list", "watch"}
+    assert verbs("edit") == verbs("view") | {"create", "update", "patch", "delete"}
+    assert verbs("admin") == verbs("edit") | {"deletecollection"}
+
+
+def test_the_notes_say_what_to_type_in_a_namespace_that_is_served() -> None:
+    done = helm("install", "r", str(CHART), "--dry-run=client", "-n=system", "--set=watchNamespaces={serving}")
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.partition("NOTES:")[2]
+    for line in (
+        "kubectl rollout status deployment/r-deepseek-operator -n system",
+        "helm test r -n system",
+        "kubectl apply -n serving -f -",
+        "kubectl describe dsd r1 -n serving",
+        "kubectl delete dsd --all",
+    ):
+        assert line in notes
+
+
+def test_what_artifact_hub_shows_is_what_the_chart_has() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    annotations = {key: yaml.safe_load(value) for key, value in chart["annotations"].items()}
+    images = {one["image"] for one in annotations["artifacthub.io/images"]}
+    containers = pod_of(render(), "deepseek-operator")["containers"]
+    assert images == {container["image"] for container in containers}
+    (crd,) = objects(render(), ("CustomResourceDefinition",))
+    (shown,) = annotations["artifacthub.io/crds"]
+    assert (shown["name"], shown["kind"]) == (crd["metadata"]["name"], crd["spec"]["names"]["kind"])
+    assert shown["version"] in [version["name"] for version in crd["spec"]["versions"]]
+    (example,) = annotations["artifacthub.io/crdsExamples"]
+    assert DeepSeekDeployment.model_validate(example | {"metadata": {"name": "r1", "namespace": "default", "uid": "1"}})
+    assert (ROOT / chart["icon"].partition("/main/")[2]).exists()

@@ -1,0 +1,155 @@
+"""What the schema of the values refuses, and in which words."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.chart.chart import CHART, refusal
+
+WRONG = [
+    # --set-json flag, words of the refusal
+    ('oprator={"logFormat": "json"}', "additional properties 'oprator' not allowed"),
+    ('operator.imge={"tag": "1"}', "at '/operator': additional properties 'imge' not allowed"),
+    ("operator.image.tag=1.5", "at '/operator/image/tag': got number, want string"),
+    ('operator.image.tag="a b"', "at '/operator/image/tag': 'a b' does not match pattern"),
+    ('operator.image.repository=""', "at '/operator/image/repository': minLength: got 0, want 1"),
+    ('operator.image.repository="a@sha256:0"', "at '/operator/image/repository': 'a@sha256:0' does not match pattern"),
+    ('operator.image.digest="0123"', "at '/operator/image/digest': '0123' does not match pattern"),
+    (
+        'operator.image.pullPolicy="Sometimes"',
+        "at '/operator/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'",
+    ),
+    ('operator.logFormat="xml"', "at '/operator/logFormat': value must be one of 'json', 'console'"),
+    ('operator.extraArgs="--workers=4"', "at '/operator/extraArgs': got string, want array"),
+    ('operator.extraArgs=["workers=4"]', "at '/operator/extraArgs/0': 'workers=4' does not match pattern"),
+    ('operator.resources.limits.memory="much"', "at '/operator/resources/limits/memory': 'much' does not match"),
+    ("operator.resources.limit={}", "at '/operator/resources': additional properties 'limit' not allowed"),
+    ("operator.replicas=0", "at '/operator/replicas': minimum: got 0, want 1"),
+    ('operator.replicas="2"', "at '/operator/replicas': got string, want integer"),
+    ('watchNamespaces="serving"', "at '/watchNamespaces': got string, want array"),
+    ('watchNamespaces=["Serving"]', "at '/watchNamespaces/0': 'Serving' does not match pattern"),
+    ('watchNamespaces=["a", "a"]', "at '/watchNamespaces': items at 0 and 1 are equal"),
+    ('imagePullSecrets=["registry"]', "at '/imagePullSecrets/0': got string, want object"),
+    ('catalog={"model": []}', "at '/catalog': additional properties 'model' not allowed"),
+    ('catalog={"models": {}}', "at '/catalog/models': got object, want array"),
+    ('skypilot.userId="xyz"', "at '/skypilot/userId': 'xyz' does not match pattern"),
+    (
+        'skypilot.mode="beside"',
+        "at '/skypilot/mode': value must be one of 'sidecar', 'deployment', 'external'",
+    ),
+    (
+        'skypilot.external.endpoint="skypilot:46580"',
+        "at '/skypilot/external/endpoint': 'skypilot:46580' does not match",
+    ),
+    ('skypilot.external.token="abc"', "at '/skypilot/external': additional properties 'token' not allowed"),
+    ('skypilot.database.uri="postgres://"', "at '/skypilot/database': additional properties 'uri' not allowed"),
+    ('skypilot.database.uriSecret.key=""', "at '/skypilot/database/uriSecret/key': minLength: got 0, want 1"),
+    ('metrics.serviceMonitor.interval="soon"', "at '/metrics/serviceMonitor/interval': 'soon' does not match pattern"),
+    ("metrics.serviceMonitor.interval=30", "at '/metrics/serviceMonitor/interval': got number, want string"),
+    ('metrics.prometheusRule.runbooks="docs"', "at '/metrics/prometheusRule/runbooks': 'docs' does not match pattern"),
+    ("metrics.enabled=true", "at '/metrics': additional properties 'enabled' not allowed"),
+    ('networkPolicy.metricsFrom={"podSelector": {}}', "at '/networkPolicy/metricsFrom': got object, want array"),
+    ("podDisruptionBudget.minAvailable=1", "at '/podDisruptionBudget': additional properties 'minAvailable' not"),
+    ('rbac.aggregate="no"', "at '/rbac/aggregate': got string, want boolean"),
+    ('uninstallGuard.waitSeconds="5m"', "at '/uninstallGuard/waitSeconds': got string, want integer"),
+    ("skypilot.userId=12345678", "at '/skypilot/userId': got number, want string"),
+    ("skypilot.cpuLimit=0", "at '/skypilot/cpuLimit': exclusiveMinimum: got 0, want 0"),
+    ('skypilot.memoryLimitGB="4Gi"', "at '/skypilot/memoryLimitGB': got string, want number"),
+    ("skypilot.memoryLimitGB=1", "at '/skypilot/memoryLimitGB': minimum: got 1, want 2"),
+    ('skypilot.persistence.enabled="false"', "at '/skypilot/persistence/enabled': got string, want boolean"),
+    ('skypilot.persistence.size="big"', "at '/skypilot/persistence/size': 'big' does not match pattern"),
+    ('skypilot.extraEnv=[{"value": "1"}]', "at '/skypilot/extraEnv/0': missing property 'name'"),
+    ('skypilot.extraEnv=[{"name": "A", "value": 1}]', "at '/skypilot/extraEnv/0/value': got number, want string"),
+    ('serviceAccount.annotations={"a": 1}', "at '/serviceAccount/annotations/a': got number, want string"),
+    ('crds.keep="yes"', "at '/crds/keep': got string, want boolean"),
+    ('podAnnotations={"a": true}', "at '/podAnnotations/a': got boolean, want string"),
+    ('nodeSelector=["a"]', "at '/nodeSelector': got array, want object"),
+    ('tolerations={"key": "a"}', "at '/tolerations': got object, want array"),
+    ('priorityClassName="High!"', "at '/priorityClassName': 'High!' does not match pattern"),
+]
+
+
+@pytest.mark.parametrize(("value", "words"), WRONG, ids=[value for value, _ in WRONG])
+def test_a_wrong_value_is_refused_in_a_sentence_that_names_it(value: str, words: str) -> None:
+    assert words in refusal("--set-json", value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["operator.replicas=2"], "operator.replicas: more than one needs skypilot.mode deployment or external"),
+        (["skypilot.mode=external"], "skypilot.external.endpoint must be the URL of that SkyPilot API server"),
+        (["skypilot.external.endpoint=http://a"], "skypilot.mode is sidecar: it must be external"),
+        (
+            ["skypilot.mode=external", "skypilot.external.endpoint=http://a", "skypilot.database.uriSecret.name=a"],
+            "skypilot.database is that of a SkyPilot API server that this chart runs",
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused_in_a_sentence(flags: list[str], words: str) -> None:
+    assert words in refusal(*(f"--set={flag}" for flag in flags))
+
+
+def schema_of(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    reference = schema.get("$ref")
+    return definitions[reference.rpartition("/")[2]] if reference else schema
+
+
+def paths(value: Any, schema: dict[str, Any], definitions: dict[str, Any], at: str = "") -> list[str]:
+    """Return the paths of values that the schema does not know, and of objects that it leaves open."""
+    schema = schema_of(schema, definitions)
+    if not isinstance(value, dict) or (not value and "properties" not in schema):
+        return []
+    if isinstance(schema.get("additionalProperties"), dict):
+        return []
+    found = [] if schema.get("additionalProperties") is False else [f"{at} is open"]
+    for key, inner in value.items():
+        known = schema.get("properties", {}).get(key)
+        found += [f"{at}/{key} is unknown"] if known is None else paths(inner, known, definitions, f"{at}/{key}")
+    return found
+
+
+def test_the_schema_knows_every_value_and_leaves_no_object_open() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert paths(values, schema, schema["definitions"]) == []
+
+
+def test_the_values_file_has_every_value_that_the_schema_knows() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def missing(value: Any, part: dict[str, Any], at: str = "") -> list[str]:
+        part = schema_of(part, schema["definitions"])
+        found = []
+        for key, inner in part.get("properties", {}).items():
+            if not isinstance(value, dict) or key not in value:
+                found.append(f"{at}.{key}")
+            elif value[key] and isinstance(value[key], dict):
+                found += missing(value[key], inner, f"{at}.{key}")
+        return found
+
+    assert missing(values, schema) == [".global"]
+
+
+def test_every_value_is_read_by_some_template() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    templates = "".join(path.read_text() for path in (CHART / "templates").rglob("*") if path.is_file())
+
+    def leaves(value: Any, at: str = "") -> list[str]:
+        if isinstance(value, dict) and value:
+            return [leaf for key, inner in value.items() for leaf in leaves(inner, f"{at}.{key}")]
+        return [at]
+
+    def read(leaf: str) -> bool:
+        """Whether a template names the value itself or what it is a part of, other than a whole section."""
+        parts = leaf.split(".")
+        return any(
+            re.search(rf"Values{re.escape('.'.join(parts[:length]))}(?![\w.])", templates)
+            for length in range(2, len(parts) + 1)
+        )
+
+    assert [leaf for leaf in leaves(values) if not read(leaf)] == []
