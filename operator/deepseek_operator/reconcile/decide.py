@@ -306,7 +306,7 @@ def _strays(world: World, views: Iterable[View]) -> list[Address]:
 
 def _unplaced(view: View) -> bool:
     """Return whether a replica may answer somewhere without anybody knowing where, as after a lost status."""
-    if view.address is not None or view.facts.pods or view.infra == KUBERNETES:
+    if view.address is not None or view.infra == KUBERNETES:
         return False
     if not isinstance(view.facts.skypilot, Known):
         # Not asked since the start of this process; or away, and what was launched may be anywhere.

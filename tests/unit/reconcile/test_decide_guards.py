@@ -38,6 +38,11 @@ class TestSecretsAreRead:
     def test_not_when_nothing_is_wanted(self, off: dict[str, Any]) -> None:
         assert asked(decided(b.world(b.deployment(**SECRET, **off)))) == []
 
+    def test_not_while_everything_is_given_back(self) -> None:
+        of = b.deployment(**SECRET, deleting=True)
+        name = b.name(of)
+        assert asked(decided(b.world(of, b.facts(name, skypilot=b.seen(b.row(name)))))) == []
+
     def test_when_a_replica_is_silent(self) -> None:
         world = b.serving(b.deployment(**SECRET))
         silent = replace(world, probes=b.silent(Address(b.host(), b.PORT)))
@@ -191,6 +196,14 @@ class TestWhatIsShownWhileNothingNewIsKnown:
     def test_a_launch_is_still_described_in_skypilots_words(self) -> None:
         assert self.after_restart(self.said(Phase.LAUNCHING)) == "SkyPilot found a node"
 
+    def test_where_nothing_was_said_nothing_is_repeated(self) -> None:
+        of = b.deployment()
+        name = b.name(of)
+        going = b.facts(name, skypilot=NOT_ASKED, pods=(b.pod(name),))
+        world = b.world(b.deployment(deleting=True), going, skypilot=NOT_ASKED)
+        (replica,) = decided(world).replicas
+        assert (replica.finding.passing, replica.finding.phase) == (True, Phase.TERMINATING)
+
     def test_without_a_reason_nothing_was_said(self) -> None:
         assert "found a node" not in self.after_restart(self.said(Phase.LAUNCHING, reason=""))
 
@@ -277,6 +290,12 @@ class TestProbes:
         of = b.remembering(self.OF, {self.NAME: b.ledger(health_path=None)})
         assert decided(b.world(of, b.up(self.NAME)), NO_PLAN).targets[self.AT].path == "/health"
 
+    def test_use_the_path_of_the_plan_where_the_launch_is_forgotten(self) -> None:
+        of = b.remembering(self.OF, {self.NAME: b.ledger(health_path=None)})
+        planned = b.planned(self.OF)
+        plan = replace(planned, plan=replace(planned.plan, health_path="/ready"))
+        assert decide(b.world(of, b.up(self.NAME)), plan).targets[self.AT].path == "/ready"
+
     def leaving(self, *, published: bool, since: float, engine: str = "VLLM", running: int = 3) -> World:
         """A replica that serves and is not wanted any more."""
         of = b.deployment(replicas=0)
@@ -303,6 +322,12 @@ class TestProbes:
 
     def test_go_on_while_the_service_still_leads_to_it(self) -> None:
         assert self.AT in decided(self.leaving(published=True, since=3600)).targets
+
+    def test_go_on_while_the_service_leads_to_one_that_does_not_drain(self) -> None:
+        world = self.leaving(published=True, since=5)
+        status = world.deployment.status
+        deleting = replace(world, deployment=b.deployment(deleting=True, status=status))
+        assert decided(deleting).targets[self.AT].running == (), "a deletion does not wait for requests"
 
     def test_end_when_it_has_drained(self) -> None:
         assert decided(self.leaving(published=False, since=5, running=0)).targets == {}
@@ -344,6 +369,10 @@ class TestAnAddressThatNobodyCanPlace:
         elsewhere = Known(Address("54.0.0.2", 8000), b.NOW)
         known = b.facts(self.NAME, skypilot=self.row("AWS"), endpoint=elsewhere, job=b.job(JobState.ACTIVE))
         assert not self.kept(known)
+
+    def test_goes_where_the_status_says_where_the_machine_is(self) -> None:
+        ledger = b.ledger(infra="aws", address="54.0.0.2:8000")
+        assert not self.kept(b.facts(self.NAME, skypilot=self.row("AWS"), job=b.job(JobState.ACTIVE)), ledger)
 
     def test_goes_where_the_replica_has_pods(self) -> None:
         assert not self.kept(b.up(self.NAME))
