@@ -52,7 +52,7 @@ class SkyPilotFeed:
         self._busy, self._taken, self._clock = busy, taken, clock
         self._wanted = asyncio.Event()
         self._reachable = False
-        self.problem = "it has not been asked yet"
+        self.problem = "the SkyPilot API server has not been asked yet"
         """Why the last snapshot failed; empty if it did not."""
         self.calls = 0
         """Calls to the SkyPilot server so far."""

@@ -140,9 +140,7 @@ class ControlLoop:
 
     def unready(self) -> str:
         """Return why nothing could be launched now; empty if it could."""
-        if trouble := self.trouble():
-            return trouble
-        return f"the SkyPilot API server: {self.skypilot.problem}" if self.skypilot.problem else ""
+        return self.trouble() or self.skypilot.problem
 
     def _spawn(self, *loops: Coroutine[Any, Any, None]) -> None:
         self._tasks += [asyncio.create_task(loop) for loop in loops]

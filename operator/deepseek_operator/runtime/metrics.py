@@ -34,6 +34,7 @@ __all__ = [
     "SKYPILOT_REACHABLE",
     "SKYPILOT_SECONDS",
     "STAGE_SECONDS",
+    "START_RATIO",
     "UNSETTLED",
     "DeploymentCollector",
     "DeploymentFacts",
@@ -70,6 +71,12 @@ STAGE_SECONDS: Final = Histogram(
     "(both).",
     ["stage", "infra"],
     buckets=_STAGES_S,
+)
+START_RATIO: Final = Histogram(
+    f"{_PREFIX}start_prediction_ratio",
+    "Duration of the stage engine, divided by what the planner expected (status.plan.performance.startSeconds).",
+    ["infra"],
+    buckets=(0.25, 0.5, 0.67, 0.8, 1.0, 1.25, 1.5, 2.0, 4.0),
 )
 FAILURES: Final = Counter(
     f"{_PREFIX}replica_failures",

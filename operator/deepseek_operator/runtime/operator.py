@@ -155,6 +155,8 @@ def _configure(settings: kopf.OperatorSettings) -> None:
 async def run(settings: Settings) -> None:
     """Run the operator until a signal ends it."""
     if settings.metrics_port is not None:
+        # Each counter and histogram has a second series otherwise, which no query of ours reads.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         prometheus_client.start_http_server(settings.metrics_port)
     registry = kopf.OperatorRegistry()
     Operator(settings).register(registry)

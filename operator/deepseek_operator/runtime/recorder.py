@@ -63,9 +63,11 @@ class Recorder:
         ended = self._ended.setdefault(key, {name: _result_known(one) for name, one in earlier.items()})
         for gone in ended.keys() - {instance.name for instance in after.instances}:
             del ended[gone]
+        performance = after.plan.performance if after.plan is not None else None
+        expected_s = performance.start_seconds if performance is not None else 0.0
         for instance in after.instances:
             old = earlier.get(instance.name)
-            self._count(ended, old, instance)
+            self._count(ended, old, instance, expected_s)
             if old is None or (old.phase, old.reason) != (instance.phase, instance.reason):
                 say = log.warning if instance.phase is Phase.FAILED else log.info
                 say(
@@ -83,7 +85,7 @@ class Recorder:
         self._ended.pop(key, None)
         self.deployments.forget(key)
 
-    def _count(self, ended: dict[str, datetime | None], old: Instance | None, new: Instance) -> None:
+    def _count(self, ended: dict[str, datetime | None], old: Instance | None, new: Instance, expected_s: float) -> None:
         infra = new.infra or new.ledger.infra or UNKNOWN
         launched = new.ledger.launched_at
         underway = launched is not None and ended.get(new.name) != launched
@@ -99,6 +101,8 @@ class Recorder:
             metrics.LAUNCHES.labels(str(Reason.READY), infra).inc()
             for stage, seconds in _stages(new):
                 metrics.STAGE_SECONDS.labels(stage, infra).observe(seconds)
+                if stage == "engine" and expected_s > 0:
+                    metrics.START_RATIO.labels(infra).observe(seconds / expected_s)
             ended[new.name] = launched
 
 

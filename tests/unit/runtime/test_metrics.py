@@ -36,7 +36,7 @@ def test_a_name_has_the_prefix_and_its_unit_in_full(one: Exported) -> None:
     assert one.name.startswith("deepseek_operator_")
     assert not re.search(r"_(gauge|counter|histogram|ms|milliseconds|minutes|hours)(_|$)", one.name)
     assert one.name.endswith("_total") == (one.kind == "counter")
-    assert one.name.endswith("_seconds") or one.kind != "histogram"
+    assert one.name.endswith(("_seconds", "_ratio")) or one.kind != "histogram"
     assert one.documentation.endswith(".")
 
 

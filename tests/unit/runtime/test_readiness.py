@@ -55,12 +55,12 @@ async def test_a_process_is_ready_only_while_skypilot_answers() -> None:
     skypilot = SkyPilot()
     outside = Outside(skypilot, nothing, nothing, lambda report: nothing_to_probe(), lambda: datetime.now(UTC))
     loop = ControlLoop(outside, b.planner())
-    assert loop.unready() == "the SkyPilot API server: it has not been asked yet"
+    assert loop.unready() == "the SkyPilot API server has not been asked yet"
     await loop.skypilot._take()
     assert loop.unready() == ""
     skypilot.problem = "connection refused"
     await loop.skypilot._take()
-    assert loop.unready() == "the SkyPilot API server: connection refused"
+    assert loop.unready() == "connection refused"
 
 
 def nothing_to_probe() -> Any:
@@ -75,6 +75,6 @@ async def test_the_feed_tells_why_it_knows_nothing() -> None:
     feed = SkyPilotFeed(
         skypilot, Store(lambda _: None), busy=lambda: False, taken=lambda: None, clock=lambda: datetime.now(UTC)
     )
-    assert (feed.reachable, feed.problem) == (False, "it has not been asked yet")
+    assert (feed.reachable, feed.problem) == (False, "the SkyPilot API server has not been asked yet")
     await feed._take()
     assert (feed.reachable, feed.problem) == (True, "")

@@ -5,13 +5,17 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import structlog
 
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.v1alpha1 import FINALIZER
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.store import Store
 from deepseek_operator.reconcile.actions import Action
 from deepseek_operator.reconcile.results import Result, ResultKind
+from deepseek_operator.runtime.metrics import DeploymentCollector
 from deepseek_operator.runtime.reconciler import Reconciler
+from deepseek_operator.runtime.recorder import Recorder
 from deepseek_operator.runtime.slots import LaunchSlots
 from tests.unit.reconcile import builders as b
 
@@ -42,13 +46,9 @@ class Actor:
     def hurry(self) -> None: ...
 
 
-async def test_a_bug_in_one_action_does_not_forget_what_was_done_for_another_replica() -> None:
-    metadata = {"name": "r1", "namespace": "serving", "uid": b.UID, "resourceVersion": "1", "finalizers": [FINALIZER]}
-    store = Store(lambda key: None)
-    store.put_deployment({"metadata": metadata, "spec": {**b.CPU_SPEC, "replicas": 2}})
-    store.put_snapshot(store.ask_snapshot(), b.NOW, {}, {})
-    actor, nothing = Actor(), cast(Any, defaultdict(lambda: lambda *_: None))
-    reconciler = Reconciler(
+def reconciler_of(store: Store, actor: Actor, collector: DeploymentCollector) -> Reconciler:
+    nothing = cast(Any, defaultdict(lambda: lambda *_: None))
+    return Reconciler(
         store=store,
         planner=b.planner(),
         kubernetes=cast(Any, SimpleNamespace(put=lambda *_, **__: None)),
@@ -59,9 +59,54 @@ async def test_a_bug_in_one_action_does_not_forget_what_was_done_for_another_rep
         wake=nothing["wake"],
         wake_after=nothing["wake_after"],
         clock=lambda: b.NOW,
+        recorder=Recorder(collector),
     )
+
+
+@pytest.fixture
+def store() -> Store:
+    metadata = {"name": "r1", "namespace": "serving", "uid": b.UID, "resourceVersion": "1", "finalizers": [FINALIZER]}
+    store = Store(lambda key: None)
+    store.put_deployment({"metadata": metadata, "spec": {**b.CPU_SPEC, "replicas": 2}})
+    store.put_snapshot(store.ask_snapshot(), b.NOW, {}, {})
+    return store
+
+
+async def test_a_bug_in_one_action_does_not_forget_what_was_done_for_another_replica(store: Store) -> None:
+    actor = Actor()
     with pytest.raises(LookupError, match="a bug"):
-        await reconciler.reconcile(KEY)
+        await reconciler_of(store, actor, DeploymentCollector()).reconcile(KEY)
     (status,) = actor.statuses
     launched = [bool(one["ledger"].get("launchedAt")) for one in status["instances"]]
     assert launched == [False, True]
+
+
+async def test_a_deployment_has_series_from_its_first_pass_until_it_is_gone(store: Store) -> None:
+    collector = DeploymentCollector()
+    reconciler = reconciler_of(store, Actor(), collector)
+
+    def series() -> dict[str, float]:
+        return {family.name: sample.value for family in collector.collect() for sample in family.samples}
+
+    with pytest.raises(LookupError):
+        await reconciler.reconcile(KEY)
+    assert series()["deepseek_operator_deployment_replicas_desired"] == 2
+    store.drop_deployment(KEY)
+    await reconciler.reconcile(KEY)
+    assert series() == {}
+
+
+async def test_what_is_logged_about_an_action_names_the_replica_and_why(store: Store) -> None:
+    seen: dict[str, Any] = {}
+
+    class Listener(Actor):
+        async def act(self, world: Any, plan: Any, name: ClusterName, action: Action) -> Result:
+            seen[str(name)] = structlog.contextvars.get_contextvars()
+            return Result(name, action, ResultKind.DONE)
+
+    await reconciler_of(store, Listener(), DeploymentCollector()).reconcile(KEY)
+    assert len(seen) == 2
+    for name, bound in seen.items():
+        assert bound["replica"] == name
+        assert bound["reason"] in {str(reason) for reason in Reason}
+    assert "replica" not in structlog.contextvars.get_contextvars()

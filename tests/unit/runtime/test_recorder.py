@@ -7,8 +7,18 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
-from deepseek_operator.api.status import Cost, DeepSeekDeploymentStatus, Instance, Ledger, Phase
+from deepseek_operator.api.status import (
+    Cost,
+    DeepSeekDeploymentStatus,
+    Instance,
+    Ledger,
+    PerformanceStatus,
+    Phase,
+    PlanStatus,
+    Verdict,
+)
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.runtime.metrics import DeploymentCollector
 from deepseek_operator.runtime.recorder import Recorder
@@ -61,6 +71,30 @@ def test_a_launch_that_leads_to_an_answer_is_counted_with_its_stages(recorder: R
         counted("stage_seconds_sum", by=130, stage="ready", infra="aws"),
     ):
         recorder.wrote(KEY, LAUNCHED, READY)
+
+
+def test_a_start_is_compared_with_what_the_planner_expected(recorder: Recorder) -> None:
+    performance = PerformanceStatus(
+        decode_tokens_per_second=1,
+        concurrency=1,
+        decode_tokens_per_second_at_concurrency=1,
+        prefill_tokens_per_second=1,
+        time_to_first_token_seconds=1,
+        start_seconds=80,
+    )
+    plan = PlanStatus(engine="VLLM", verdict=Verdict.FITS, performance=performance)
+    recorder.wrote(KEY, NOTHING, LAUNCHED)
+    with counted("start_prediction_ratio_sum", by=100 / 80, infra="aws"):
+        recorder.wrote(KEY, LAUNCHED, READY.model_copy(update={"plan": plan}))
+
+
+def test_a_change_of_a_replica_is_a_line_of_the_log_with_its_reason(recorder: Recorder) -> None:
+    with capture_logs() as lines:
+        recorder.wrote(KEY, LAUNCHED, FAILED)
+        recorder.wrote(KEY, FAILED, FAILED)
+        recorder.wrote(KEY, FAILED, NOTHING)
+    told = [(line["log_level"], line["replica"], line["phase"], line["reason"]) for line in lines]
+    assert told == [("warning", "r1-0", "Failed", "NoCapacity"), ("info", "r1-0", "Gone", "TornDown")]
 
 
 def test_a_launch_that_fails_is_counted_once_by_its_reason(recorder: Recorder) -> None:
