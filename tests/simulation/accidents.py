@@ -159,6 +159,10 @@ class Accidents:
     def _on_launch_sticks(self, event: Event) -> None:
         self._world.skypilot.launch_faults.append("stuck")
 
+    def _on_credentials_go(self, event: Event) -> None:
+        self._world.skypilot.without_credentials.add("aws")
+        self._world.loop.call_later(event.value, self._world.skypilot.without_credentials.clear)
+
     def _on_teardown_fails(self, event: Event) -> None:
         self._world.skypilot.down_faults.append("500")
 

@@ -68,6 +68,8 @@ class SimulatedSkyPilot:
         How the next launches and teardowns fail: ``clean`` leaves nothing, ``stuck`` leaves nodes and row.
     stuck
         Uids whose pods find no node for as long as they are in it.
+    without_credentials
+        Clouds that the server cannot use.
     """
 
     dice: random.Random
@@ -82,6 +84,7 @@ class SimulatedSkyPilot:
     launch_faults: list[str] = field(default_factory=list)
     down_faults: list[str] = field(default_factory=list)
     stuck: set[str] = field(default_factory=set)
+    without_credentials: set[str] = field(default_factory=set)
     crashing: set[str] = field(default_factory=set)
     on_launch: Check = lambda promise, cluster: None
     _ids: int = 0
@@ -143,6 +146,12 @@ class SimulatedSkyPilot:
     def terminated(self, name: str) -> bool:
         """Return whether a cluster of this name was terminated."""
         return name in self.history and name not in self.rows
+
+    def cloud_access(self, cloud: str) -> Failure | None:
+        """Return why a cloud cannot be used."""
+        if cloud in self.without_credentials:
+            return Failure(Reason.CREDENTIALS_INVALID, f"the SkyPilot server has no working credentials for {cloud}")
+        return None
 
     # --- accidents ---------------------------------------------------------------------------------------------------
 
@@ -239,10 +248,11 @@ class SimulatedSkyPilot:
             await asyncio.sleep(self.dice.uniform(0.5, 12))
             while uid in self.stuck:
                 await asyncio.sleep(1)
-            if fault == "clean":
+            denied = not on_kubernetes and self.cloud_access(row.cloud.lower())
+            if fault == "clean" or denied:
                 self._remove_nodes(one.name)
                 self.rows.pop(one.name, None)
-                return Failure(Reason.NO_CAPACITY, "no capacity anywhere")
+                return denied or Failure(Reason.NO_CAPACITY, "no capacity anywhere")
             if fault == "stuck" or one.name not in self.ground.nodes:
                 return Failure(Reason.LAUNCH_FAILED, "the nodes could not be reached")
             self._run_pod(one.name)

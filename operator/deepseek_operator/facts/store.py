@@ -24,7 +24,7 @@ from typing import Any, Final
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.status import DeepSeekDeploymentStatus
 from deepseek_operator.api.v1alpha1 import LABEL_UID, DeepSeekDeployment
-from deepseek_operator.facts.base import Address, Fact, Known, Probe, Unknown
+from deepseek_operator.facts.base import Address, Fact, Failure, Known, Probe, Unknown
 from deepseek_operator.facts.names import ClusterName, belongs_to, parse_cluster_name, revision_of, uid_prefix
 from deepseek_operator.facts.owned import Owned, OwnedFact, OwnedObjects
 from deepseek_operator.facts.skypilot import SkyPilotCluster, SkyPilotRequest
@@ -72,6 +72,7 @@ class Store:
         self._answers: dict[Question, Fact[Any]] = {}
         self._questions: dict[str, set[Question]] = {}
         self._secret_questions: dict[str, set[Question]] = {}
+        self._clouds: dict[str, Fact[Failure | None]] = {}
         self._probes: dict[Address, Probe] = {}
         self._watchers: dict[Address, set[Key]] = {}
         self._targets: dict[Key, frozenset[Address]] = {}
@@ -239,6 +240,9 @@ class Store:
         before = self._answers.get(question)
         if isinstance(answer, Unknown) and isinstance(before, Unknown) and before.since is not None:
             answer = Unknown(answer.why, before.since)
+        if question.kind is QuestionKind.CLOUD:
+            self._put_cloud(question.subject, answer)
+            return
         self._answers[question] = answer
         if question.kind is QuestionKind.SECRET:
             self._secret_questions.setdefault(question.subject.split("/", 1)[0], set()).add(question)
@@ -246,6 +250,17 @@ class Store:
             self._questions.setdefault(question.subject, set()).add(question)
         for key in self._keys_of_question(question):
             self._wake(key)
+
+    def _put_cloud(self, cloud: str, answer: Fact[Failure | None]) -> None:
+        """Store whether a cloud can be used; deployments are woken only where that is news."""
+        before = self._clouds.get(cloud)
+        self._clouds[cloud] = answer
+        if isinstance(before, Known) and isinstance(answer, Known) and before.value == answer.value:
+            return
+        for key, known in self._objects.items():
+            places = known.deployment.spec.resources.infra
+            if not places or any(place.split("/", 1)[0] == cloud for place in places):
+                self._wake(key)
 
     def watch(self, key: Key, addresses: Iterable[Address]) -> None:
         """Wake ``key`` when the probe of one of these addresses changes, from now on."""
@@ -299,6 +314,7 @@ class Store:
             service_conflict=key in self._conflicts,
             endpoints=tuple(owned.endpoints[name] for name in sorted(owned.endpoints)),
             secrets=self._secrets(key[0], now),
+            clouds=self._clouds,
             probes={
                 address: self._probes[address] for address in self._targets.get(key, ()) if address in self._probes
             },

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.facts.base import Address, Fact, Probe, Unknown
+from deepseek_operator.facts.base import Address, Fact, Failure, Probe, Unknown
 from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod, PublishedService
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import Job, Outcome, SkyPilotCluster, SkyPilotRequest
@@ -30,11 +30,13 @@ class QuestionKind(StrEnum):
     """Whether SkyPilot remembers having terminated a cluster of this name."""
     SECRET = "secret"
     """Whether a Secret and its key exist."""
+    CLOUD = "cloud"
+    """Whether the SkyPilot server has working credentials for a cloud."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question. ``subject`` is a cluster name, or ``NAMESPACE/NAME/KEY`` of a Secret."""
+    """One question. ``subject`` is a cluster name, ``NAMESPACE/NAME/KEY`` of a Secret, or the name of a cloud."""
 
     kind: QuestionKind
     subject: str
@@ -94,6 +96,8 @@ class World:
         A Service of the deployment's name exists and belongs to someone else.
     secrets
         Per reference: a sentence that says what is missing, or an empty string.
+    clouds
+        Per cloud that was asked about: why the SkyPilot server cannot use it, or None.
     probes
         Per address; an address that has not been asked yet is absent.
     """
@@ -109,6 +113,7 @@ class World:
     service_conflict: bool = False
     endpoints: tuple[Endpoints, ...] = ()
     secrets: Mapping[SecretKeyRef, Fact[str]] = field(default_factory=dict)
+    clouds: Mapping[str, Fact[Failure | None]] = field(default_factory=dict)
     probes: Mapping[Address, Probe] = field(default_factory=dict)
 
     @property

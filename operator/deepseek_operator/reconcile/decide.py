@@ -19,10 +19,10 @@ from deepseek_operator.api.spec import EngineName
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger, Phase
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, FINALIZER
 from deepseek_operator.engines import get_engine
-from deepseek_operator.facts.base import Address, Fact, Failure, Known, ProbeTarget
+from deepseek_operator.facts.base import Address, Fact, Failure, Known, ProbeTarget, Unknown
 from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.names import ClusterName, cluster_name
-from deepseek_operator.facts.world import Question, QuestionKind, ReplicaFacts, Seen, World
+from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, ReplicaFacts, Seen, World
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Action, AddFinalizer, RemoveFinalizer
 from deepseek_operator.reconcile.endpoint import publish, service_address
@@ -37,6 +37,10 @@ __all__ = ["Decision", "Replica", "decide"]
 RECOVERY_S = 60
 """Seconds for which a silent replica of an older revision may come back before it is removed. It is never repaired."""
 BLOCKED_LOOK_S = 5.0
+CLOUD_ENABLED_S = 600
+"""Seconds for which it is believed that the SkyPilot server has credentials for a cloud."""
+CLOUD_REFUSED_S = 20
+"""Seconds after which a cloud without credentials is asked about again: somebody may be mending it just now."""
 
 
 @dataclass(frozen=True)
@@ -258,6 +262,9 @@ def _blocked(world: World, plan: Planned | Refused, *, complete: bool) -> tuple[
     if world.service_conflict:
         name = deployment.metadata.name
         return Failure(Reason.SERVICE_CONFLICT, f"a Service {name} exists and was not made for this deployment"), ()
+    access, cloud_asks = (None, ()) if complete else _no_access(world, plan)
+    if access is not None and access.reason is not Reason.PLANNING:
+        return access, cloud_asks
     answers = {ref: world.secrets.get(ref) for ref in (() if complete else plan.secrets)}
     namespace = deployment.metadata.namespace
     asks = tuple(
@@ -269,10 +276,38 @@ def _blocked(world: World, plan: Planned | Refused, *, complete: bool) -> tuple[
     if missing:
         return Failure(Reason.SECRET_NOT_FOUND, "; ".join(missing)), asks
     if asks:
-        return Failure(Reason.PLANNING, "checking that the Secrets of the spec exist"), asks
+        return Failure(Reason.PLANNING, "checking that the Secrets of the spec exist"), (*asks, *cloud_asks)
     if FINALIZER not in deployment.metadata.finalizers:
-        return Failure(Reason.PLANNING, "planned; SkyPilot is asked for nodes next"), ()
-    return None, ()
+        return Failure(Reason.PLANNING, "planned; SkyPilot is asked for nodes next"), cloud_asks
+    return access, cloud_asks
+
+
+def _no_access(world: World, plan: Planned) -> tuple[Failure | None, tuple[Question, ...]]:
+    """Return why the SkyPilot server cannot use any cloud of the spec, and what has to be asked to know better.
+
+    A launch would say the same, but only after SkyPilot has looked into catalogs that it may have to download. Where
+    one place of several will do, SkyPilot itself leaves out the others.
+    """
+    if not plan.places or any(place.is_kubernetes for place in plan.places):
+        return None, ()
+    answers = {place.cloud: world.clouds.get(place.cloud, NOT_ASKED) for place in plan.places}
+    asks = tuple(Question(QuestionKind.CLOUD, cloud) for cloud, answer in answers.items() if _stale(world, answer))
+    refused = [answer.value for answer in answers.values() if isinstance(answer, Known) and answer.value is not None]
+    wrong = next((one for one in refused if one.reason is Reason.INVALID_SPEC), None)
+    if wrong is not None or len(refused) == len(answers):
+        return wrong or refused[0], asks
+    if any(isinstance(answer, Unknown) and answer.since is None for answer in answers.values()):
+        words = f"asking the SkyPilot server whether it has credentials for {', '.join(answers)}"
+        return Failure(Reason.PLANNING, words), asks
+    return None, asks
+
+
+def _stale(world: World, answer: Fact[Failure | None]) -> bool:
+    """Return whether to ask about a cloud again; the answer is used meanwhile."""
+    if not isinstance(answer, Known):
+        return True
+    limit_s = CLOUD_ENABLED_S if answer.value is None else CLOUD_REFUSED_S
+    return not 0 <= (world.now - answer.at).total_seconds() < limit_s
 
 
 def _endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Question, ...]:
