@@ -18,6 +18,7 @@ __all__ = [
     "Ledger",
     "PerformanceStatus",
     "Phase",
+    "PlaceTriedStatus",
     "PlanStatus",
     "Verdict",
 ]
@@ -178,6 +179,19 @@ class Ledger(StatusModel):
     final: bool = field("The failure counted last is not retried.", default=False)
 
 
+class PlaceTriedStatus(StatusModel):
+    """A place at which a launch found no machines, or none that came up."""
+
+    place: str = field("As in spec.resources.infra: aws/us-east-1.", max_length=253)
+    reason: str = field("Why it was not taken: NoCapacity, QuotaExceeded ...", max_length=128)
+    code: str = field(
+        "The provider's own code, such as InsufficientInstanceCapacity. Empty where it gave none.",
+        default="",
+        max_length=128,
+    )
+    time: str = field("When the launch that tried it ended.", max_length=40, json_schema_extra={"format": "date-time"})
+
+
 class Instance(StatusModel):
     """One replica: one SkyPilot cluster."""
 
@@ -204,6 +218,11 @@ class Instance(StatusModel):
     )
     retry_after: str | None = field(
         "When the next attempt is due.", default=None, max_length=40, json_schema_extra={"format": "date-time"}
+    )
+    places_tried: tuple[PlaceTriedStatus, ...] = field(
+        "Places where its launches found no machines and why, newest last; the same failure of a place is listed once.",
+        default=(),
+        max_length=10,
     )
     ledger: Ledger = field("Memory of the operator. Its fields may change between versions.", default=Ledger())
 

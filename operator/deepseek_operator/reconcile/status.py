@@ -12,6 +12,7 @@ from deepseek_operator.reconcile.conditions import Report, conditions
 from deepseek_operator.reconcile.decide import Decision, Replica
 from deepseek_operator.reconcile.endpoint import endpoint_status, reachability
 from deepseek_operator.reconcile.replica.view import KUBERNETES
+from deepseek_operator.reconcile.tried import tried_places
 
 __all__ = ["compute_status", "dump_status", "news"]
 
@@ -93,6 +94,7 @@ def _instance(world: World, plan: Planned | Refused, replica: Replica) -> Instan
         message=finding.message[:2048],
         since=previous.since if previous is not None and same else format_time(world.now),
         retry_after=format_time(ledger.retry_after) if ledger.retry_after is not None and not replica.ready else None,
+        places_tried=tried_places(previous, view, ledger),
         ledger=ledger,
     )
 

@@ -70,6 +70,10 @@ API_KEY_EXISTS = {SecretKeyRef(name="key", key="token"): Known("", NOW)}
 """The Secret of :func:`rented_deployment` exists."""
 
 
+CLOUDS_ENABLED = {cloud: Known(None, NOW) for cloud in ("aws", "gcp")}
+"""The SkyPilot server has credentials for both clouds."""
+
+
 def rented_deployment(*infra: str, **fields: Any) -> DeepSeekDeployment:
     """A deployment that runs on L4 machines of these places, at 0.80 dollars an hour or a little more."""
     resources = {"accelerators": ["L4:1"], "infra": list(infra or ("aws",)), **fields.pop("resources", {})}
