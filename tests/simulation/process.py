@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from deepseek_operator.facts.base import Address, Failure
@@ -170,6 +171,9 @@ class _SkyPilotClient:
 
     async def terminated(self, cluster_name: str) -> bool:
         return await self._ask("history", lambda: self._world.skypilot.terminated(cluster_name))
+
+    async def hourly_price(self, cluster_name: str) -> Decimal | None:
+        return await self._ask("price", lambda: self._world.skypilot.hourly_price(cluster_name))
 
     async def cloud_access(self, cloud: str) -> Failure | None:
         return await self._ask(f"cloud {cloud}", lambda: self._world.skypilot.cloud_access(cloud))

@@ -205,6 +205,7 @@ class Simulation:
         self.kubernetes.refused.clear()
         self.planner.refusing = False
         self.accidents.wake_all()
+        self.accidents.lift_caps()
         self._mode = "up"
         for nodes in self.ground.nodes.values():
             if nodes.engine is not None and nodes.engine.hung:

@@ -54,6 +54,7 @@ _EDITS: Final = {
     "delete": 2,
     "create": 2,
     "no-surge": 1,
+    "cap": 2,
     "delete-service": 1,
     "delete-slice": 1,
     "edit-service": 1,
@@ -95,6 +96,7 @@ KINDS: Final = {**_EDITS, **_NODES, **_SKYPILOT, **_KUBERNETES, **_OPERATOR}
 
 _VALUES: Final[dict[str, tuple[float, float]]] = {
     "edit": (1, 3),
+    "cap": (0, 3),
     "skypilot-refuses": (1, 60),
     "skypilot-hangs": (5, 60),
     "skypilot-restarts": (0, 15),

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     CREDENTIALS_INVALID = "CredentialsInvalid"
     NOT_AUTHORIZED = "NotAuthorized"
     NOT_OFFERED = "NotOffered"
+    MAX_HOURLY_COST_REACHED = "MaxHourlyCostReached"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     POD_REJECTED = "PodRejected"
     LAUNCH_FAILED = "LaunchFailed"
@@ -135,6 +136,11 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
         "The provider does not offer this kind of machine there, or not to this account.",
         "Put another region into resources.infra or another GPU into resources.accelerators. The operator retries "
         "after a minute, then less often, at least every 30 minutes.",
+    ),
+    Reason.MAX_HOURLY_COST_REACHED: (
+        "One more replica would cost more than spec.resources.maxHourlyCost leaves; what runs is left alone.",
+        "Raise maxHourlyCost. Where only a change of the spec waits, updateStrategy.maxUnavailable: 1 lets an old "
+        "replica make room for its successor.",
     ),
     Reason.IMAGE_PULL_FAILED: (
         "A node cannot get the engine's image.",

@@ -339,6 +339,7 @@ class Store:
             job=answers.get(QuestionKind.JOB, NOT_ASKED),
             endpoint=answers.get(QuestionKind.ENDPOINT, NOT_ASKED),
             terminated=answers.get(QuestionKind.HISTORY, NOT_ASKED),
+            price=answers.get(QuestionKind.PRICE, NOT_ASKED),
             pods=tuple(pod for pod in owned.pods.values() if pod.cluster_name == text),
             services=tuple(service for service in owned.services.values() if service.cluster_name == text),
         )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 from deepseek_operator.api.spec import SecretKeyRef
@@ -28,6 +29,8 @@ class QuestionKind(StrEnum):
     """Where a rented head node answers."""
     HISTORY = "history"
     """Whether SkyPilot remembers having terminated a cluster of this name."""
+    PRICE = "price"
+    """What the nodes of a rented cluster cost."""
     SECRET = "secret"
     """Whether a Secret and its key exist."""
     CLOUD = "cloud"
@@ -70,6 +73,7 @@ class ReplicaFacts:
     job: Fact[Job] = NOT_ASKED
     endpoint: Fact[Address | None] = NOT_ASKED
     terminated: Fact[bool] = NOT_ASKED
+    price: Fact[Decimal | None] = NOT_ASKED
     pods: tuple[Pod, ...] = ()
     services: tuple[LaunchedService, ...] = ()
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, Protocol
 
 from deepseek_operator.api.spec import SecretKeyRef
@@ -27,6 +28,7 @@ class _SkyPilot(Protocol):
     async def job_log(self, cluster_name: str, job_id: int) -> str: ...
     async def endpoints(self, cluster_name: str, port: int) -> Address | None: ...
     async def terminated(self, cluster_name: str) -> bool: ...
+    async def hourly_price(self, cluster_name: str) -> Decimal | None: ...
     async def cloud_access(self, cloud: str) -> Failure | None: ...
 
 
@@ -86,6 +88,8 @@ class Questions:
                 return await self._skypilot.endpoints(subject, question.port)
             case QuestionKind.HISTORY:
                 return await self._skypilot.terminated(subject)
+            case QuestionKind.PRICE:
+                return await self._skypilot.hourly_price(subject)
             case QuestionKind.CLOUD:
                 return await self._skypilot.cloud_access(subject)
             case QuestionKind.SECRET:

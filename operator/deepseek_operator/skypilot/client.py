@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from typing import Any, Final, Self
 
 import aiohttp
@@ -24,7 +25,7 @@ from deepseek_operator.skypilot.errors import (
     SkyPilotUnavailableError,
 )
 from deepseek_operator.skypilot.failures import classify, no_access
-from deepseek_operator.skypilot.prices import read_prices
+from deepseek_operator.skypilot.prices import hourly_price, read_prices
 from deepseek_operator.skypilot.tried import places_tried
 
 __all__ = ["API_VERSION", "SERVER_VERSION", "SkyPilotClient", "Snapshot"]
@@ -168,6 +169,11 @@ class SkyPilotClient:
         """
         history = await self._call("/cost_report", {"days": 30})
         return any(row.get("name") == cluster_name and not row.get("status") for row in history or ())
+
+    async def hourly_price(self, cluster_name: str) -> Decimal | None:
+        """Return US dollars an hour of all nodes of a cluster, at the price of what was rented; None if unknown."""
+        body = {"days": 1, "cluster_names": [cluster_name]}
+        return hourly_price(await self._call("/cost_report", body), cluster_name)
 
     async def cloud_access(self, cloud: str) -> Failure | None:
         """Return why the server cannot rent machines of a cloud; None if it can, as far as it knows.

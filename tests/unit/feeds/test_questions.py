@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from decimal import Decimal
 from typing import Any
 
 from deepseek_operator.api.spec import SecretKeyRef
@@ -47,6 +48,9 @@ class Answers:
 
     async def terminated(self, cluster_name: str) -> bool:
         return await self._answer("terminated", True)  # type: ignore[no-any-return]
+
+    async def hourly_price(self, cluster_name: str) -> Decimal | None:
+        return await self._answer("price", None)  # type: ignore[no-any-return]
 
     async def cloud_access(self, cloud: str) -> Failure | None:
         return await self._answer(f"cloud {cloud}", None)  # type: ignore[no-any-return]

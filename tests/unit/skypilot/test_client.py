@@ -197,6 +197,12 @@ async def test_a_failed_launch_says_which_places_it_has_tried(server: Server, cl
     ]
 
 
+async def test_a_price_is_asked_for_one_cluster_alone(server: Server, client: SkyPilotClient) -> None:
+    server.answers("/cost_report", [{"name": NAME, "status": "UP", "duration": 10, "total_cost": 0.8048 / 360}])
+    assert str(await client.hourly_price(NAME)) == "0.8048"
+    assert json.loads(server.seen[0].content)["cluster_names"] == [NAME]
+
+
 async def test_a_cloud_that_the_server_has_enabled_can_be_used_without_asking_its_provider(
     server: Server, client: SkyPilotClient
 ) -> None:

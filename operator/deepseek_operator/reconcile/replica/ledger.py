@@ -51,6 +51,7 @@ def advance(view: View, *, wanted: bool) -> Ledger:
         ledger = update(ledger, address=str(view.address), port=ledger.port or view.address.port)
     if view.infra is not None:
         ledger = update(ledger, infra=view.infra)
+    ledger = update(ledger, **_money(view, ledger, wanted=wanted))
     if view.in_flight(RequestKind.DOWN) is not None:
         # Also where the status that noted the request could not be written.
         ledger = update(ledger, teardown_at=ledger.teardown_at or now)
@@ -62,6 +63,21 @@ def advance(view: View, *, wanted: bool) -> Ledger:
         return update(ledger, leaving_since=None, unpublished_since=None)
     unpublished = None if view.published else ledger.unpublished_since or now
     return update(ledger, leaving_since=ledger.leaving_since or now, unpublished_since=unpublished)
+
+
+def _money(view: View, ledger: Ledger, *, wanted: bool) -> dict[str, object]:
+    """Return whether machines are rented, and at what price; both stay as they are while nobody can be asked.
+
+    A row of SkyPilot's counts from its first moment, because machines may be up by then. Machines of which SkyPilot has
+    lost its record go on counting while their engine answers, and until a replica that goes is accounted for.
+    """
+    if not isinstance(view.facts.skypilot, Known):
+        return {}
+    here = view.infra in (None, KUBERNETES)
+    unsure = ledger.renting and (view.health is Health.UNKNOWN or not wanted)
+    renting = not here and (view.cluster is not None or view.health is Health.ANSWERS or unsure)
+    price = view.facts.price.value if isinstance(view.facts.price, Known) else None
+    return {"renting": renting, "price": str(price) if price is not None and renting else ledger.price}
 
 
 def _settled(view: View, ledger: Ledger) -> bool:
@@ -89,6 +105,7 @@ def launched(ledger: Ledger, plan: Planned, now: datetime, *, again: bool = Fals
         drain_seconds=plan.graceful_stop_seconds,
         launched_at=ledger.launched_at if again else whole_second(now),
         address=ledger.address if again else None,
+        price=ledger.price if again else None,
         infra=ledger.infra if again else _only_place(plan),
         starting_since=None,
         ready_since=None,
