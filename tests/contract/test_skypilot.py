@@ -124,11 +124,29 @@ async def test_a_request_that_it_does_not_know_is_refused(sky: SkyPilotClient) -
         await sky._get("00000000-0000-0000-0000-000000000000")
 
 
+async def test_a_cloud_without_credentials_is_told_and_why(sky: SkyPilotClient) -> None:
+    failure = await sky.cloud_access("aws")
+    assert failure is not None
+    assert failure.reason is Reason.CREDENTIALS_INVALID
+    assert "spec.resources.infra: aws" in failure.message
+    assert "(" in failure.message, "the server's own reason is part of it"
+
+
+async def test_kubernetes_can_be_used(sky: SkyPilotClient) -> None:
+    assert await sky.cloud_access("kubernetes") is None
+
+
+async def test_a_cloud_that_does_not_exist_is_a_mistake_in_the_spec(sky: SkyPilotClient) -> None:
+    failure = await sky.cloud_access("awss")
+    assert failure is not None
+    assert failure.reason is Reason.INVALID_SPEC
+
+
 @pytest.mark.parametrize(
     ("name", "wanted", "reason", "words"),
     [
         ("context", task(infra="k8s/nowhere"), Reason.LAUNCH_FAILED, "Context nowhere not found"),
-        ("cloud", task(infra="aws"), Reason.ACCESS_DENIED, "aws which is not enabled"),
+        ("cloud", task(infra="aws"), Reason.CREDENTIALS_INVALID, "aws which is not enabled"),
         ("gpus", task(accelerators="H200:16"), Reason.NO_MATCHING_RESOURCES, "does not contain any instances"),
         ("key", task() | {"resorces": {}}, Reason.LAUNCH_FAILED, "resorces"),
     ],

@@ -31,6 +31,8 @@ _CLUSTER_NAME: Final = re.compile(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
 _TASK_KEYS: Final = frozenset(
     {"name", "num_nodes", "resources", "run", "setup", "envs", "secrets", "config", "workdir", "file_mounts"}
 )
+_CLOUDS = frozenset({"kubernetes", "aws", "gcp", "azure"})
+"""Clouds that it knows."""
 _OLDEST_API_VERSION: Final = 24
 _REQUESTS_KEPT: Final = 5000
 _DAEMON: Final = Request("skypilot-status-refresh-daemon", "sky.status-refresh", None, status="RUNNING")
@@ -72,6 +74,8 @@ class FakeSkyPilot:
         Launches and execs that run side by side; the others are PENDING.
     launch_seconds
         How long a launch takes that makes nodes.
+    clouds
+        Clouds for which it has credentials.
     held
         Deployments whose launches do not end; :data:`EVERY` holds all.
     unschedulable
@@ -93,6 +97,7 @@ class FakeSkyPilot:
     port: int = 0
     workers: int = 4
     launch_seconds: float = 0.5
+    clouds: set[str] = field(default_factory=lambda: {"kubernetes"})
     held: set[str] = field(default_factory=set)
     unschedulable: set[str] = field(default_factory=set)
     refused_downs: dict[str, str] = field(default_factory=dict)
@@ -215,6 +220,7 @@ class FakeSkyPilot:
         app.router.add_get("/api/get", self._get)
         app.router.add_get("/api/status", self._list_requests)
         app.router.add_get("/api/stream", self._stream)
+        app.router.add_get("/enabled_clouds", self._enabled_clouds)
         app.router.add_post("/logs", self._logs)
         posts: dict[str, tuple[tuple[str, ...], Callable[[Request, dict[str, Any]], Awaitable[Any]]]] = {
             "/status": ((), self._status),
@@ -225,6 +231,7 @@ class FakeSkyPilot:
             "/job_status": (("cluster_name",), self._job_status),
             "/endpoints": (("cluster",), self._endpoints),
             "/cost_report": ((), self._cost_report),
+            "/check": ((), self._check),
         }
         for path, (needed, work) in posts.items():
             app.router.add_post(path, self._post(path, needed, work))
@@ -334,6 +341,14 @@ class FakeSkyPilot:
         cluster = self.clusters.get(body["cluster_name"])
         return web.Response(text=cluster.logs.get(body["job_id"], "") if cluster else "")
 
+    async def _enabled_clouds(self, _: web.Request) -> web.Response:
+        request = Request(str(uuid.uuid4()), "sky.enabled_clouds", "")
+        self._begin(request, self._enabled())
+        return web.json_response(None, headers={"X-Skypilot-Request-ID": request.id})
+
+    async def _enabled(self) -> list[str]:
+        return sorted(self.clouds)
+
     # --- requests ------------------------------------------------------------------------------------------------
 
     async def _status(self, _: Request, __: dict[str, Any]) -> list[dict[str, Any]]:
@@ -356,6 +371,16 @@ class FakeSkyPilot:
     async def _cost_report(self, _: Request, __: dict[str, Any]) -> list[dict[str, Any]]:
         living = [{"name": cluster.name, "status": cluster.status} for cluster in self.clusters.values()]
         return living + [{"name": name, "status": None} for name in self._terminated]
+
+    async def _check(self, request: Request, body: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
+        if unknown := [cloud for cloud in body.get("clouds") or () if cloud not in _CLOUDS]:
+            raise Failed("ValueError", f"Cloud {unknown[0]!r} is not a valid cloud among {sorted(_CLOUDS)}")
+        missing = [cloud for cloud in body.get("clouds") or () if cloud not in self.clouds]
+        request.log = "".join(
+            f"  {cloud}: disabled\n    Reason [compute]: credentials are not set.\n" for cloud in missing
+        )
+        found = [cloud for cloud in body.get("clouds") or () if cloud in self.clouds]
+        return {"default": {cloud.upper(): ["compute", "storage"] for cloud in found}}
 
     async def _launch(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         await self._worker(request)

@@ -21,7 +21,7 @@ LAUNCH_FAILURES = {
     "nocloud": (
         "ResourcesUnavailableError",
         "Task requires aws which is not enabled. To enable access, run: \x1b[1msky check aws\x1b[0m",
-        "AccessDenied",
+        "CredentialsInvalid",
     ),
     "nomatch": (
         "ResourcesUnavailableError",
@@ -41,7 +41,8 @@ def test_failed_launches_are_told_in_the_providers_words_and_tried_again(stage: 
     for name, (_, _, reason) in LAUNCH_FAILURES.items():
         until(lambda name=name, reason=reason: reason in stage.history.reasons(name), f"{name}: {reason}")  # type: ignore[misc]
     for name, (_, _, reason) in LAUNCH_FAILURES.items():
-        instance = stage.until_ready(name)["status"]["instances"][0]
+        # Credentials are mended by people, so that launch is repeated only after half a minute.
+        instance = stage.until_ready(name, 90)["status"]["instances"][0]
         assert len(stage.skypilot.launches(name)) == 2
         assert instance["attempts"] == 1
         warnings = [(told, note) for kind, told, note in stage.events(name) if kind == "Warning"]

@@ -7,6 +7,7 @@ from deepseek_operator.facts.clock import format_time
 from deepseek_operator.runtime.queue import Priority
 from tests.simulation.kubernetes import KINDS
 from tests.simulation.schedule import Event
+from tests.simulation.skypilot import PRICE
 
 __all__ = ["NAMESPACE", "Accidents"]
 
@@ -67,6 +68,21 @@ class Accidents:
 
     def _on_no_surge(self, event: Event) -> None:
         self._edit(event.target, updateStrategy={"maxSurge": "0", "maxUnavailable": "1"})
+
+    def _on_cap(self, event: Event) -> None:
+        """Set maxHourlyCost to the price of so many machines and a half; 0 takes it off."""
+        body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
+        if body is not None:
+            resources = {key: kept for key, kept in body["spec"]["resources"].items() if key != "maxHourlyCost"}
+            cap = {"maxHourlyCost": str(round(int(event.value) * PRICE + PRICE / 2, 2))} if event.value >= 1 else {}
+            self._edit(event.target, resources={**resources, **cap})
+
+    def lift_caps(self) -> None:
+        """Take every maxHourlyCost off, so that everything can be as it is wanted."""
+        for name in "ab":
+            body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, name)
+            if body is not None and "maxHourlyCost" in body["spec"]["resources"]:
+                self._on_cap(Event(0, "cap", name))
 
     def _on_delete(self, event: Event) -> None:
         self._world.kubernetes.delete(api.PLURAL, NAMESPACE, event.target)
@@ -158,6 +174,10 @@ class Accidents:
 
     def _on_launch_sticks(self, event: Event) -> None:
         self._world.skypilot.launch_faults.append("stuck")
+
+    def _on_credentials_go(self, event: Event) -> None:
+        self._world.skypilot.without_credentials.add("aws")
+        self._world.loop.call_later(event.value, self._world.skypilot.without_credentials.clear)
 
     def _on_teardown_fails(self, event: Event) -> None:
         self._world.skypilot.down_faults.append("500")

@@ -16,7 +16,7 @@ __all__ = ["film"]
 
 T = TypeVar("T")
 
-_NAME = re.compile(r"(?:a-0000000\d-)?([0-9a-f]{8})-(\d)")
+_NAME = re.compile(r"(?:[ab]-0000000\d-)?([0-9a-f]{8})-(\d)")
 
 
 class Steady(random.Random):
@@ -36,14 +36,18 @@ class Steady(random.Random):
 
 
 def film(events: Sequence[Event], *, replicas: int, rented: bool = False) -> str:
-    """Return what happens to one deployment, a line per change, seconds in front.
+    """Return what happens to one deployment, a line per change, seconds in front: to ``a``, or to ``b`` if rented.
 
     Raises
     ------
     AssertionError
         If a promise was broken.
     """
-    played = play(Schedule(0, tuple(events), (replicas, 0), rented=rented), traced=True, dice=Steady())
+    played = play(
+        Schedule(0, tuple(events), (0, replicas) if rented else (replicas, 0), rented=rented),
+        traced=True,
+        dice=Steady(),
+    )
     assert played.violations == ()
     frames: list[str] = []
     letters: dict[str, str] = {}
@@ -57,7 +61,7 @@ def film(events: Sequence[Event], *, replicas: int, rented: bool = False) -> str
         moment, words = line[:8].strip(), line[10:]
         if words.startswith("EVENT"):
             words = _event(words)
-        words = _NAME.sub(name, words).replace("status a: ", "")
+        words = _NAME.sub(name, words).replace("status a: ", "").replace("status b: ", "")
         if words != last and not words.startswith("operator starts"):
             frames.append(f"{float(moment):6.0f}  {words}")
         if "Ready=" in words:

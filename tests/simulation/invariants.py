@@ -1,7 +1,8 @@
-"""The promises P1 to P6 as checks of what is really there, made at every request and every second."""
+"""The promises P1 to P7 as checks of what is really there, made at every request and every second."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from deepseek_operator.api import v1alpha1 as api
@@ -11,7 +12,7 @@ from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.kube.read import read_endpoints
 from tests.simulation.ground import Ground
 from tests.simulation.kubernetes import SimulatedKubernetes
-from tests.simulation.skypilot import SimulatedSkyPilot
+from tests.simulation.skypilot import PRICE, SimulatedSkyPilot
 
 __all__ = ["Promises", "Violation"]
 
@@ -47,6 +48,7 @@ class _Wish:
     replicas: int
     surge: int
     unavailable: int
+    cap: Decimal | None = None
 
 
 @dataclass
@@ -73,6 +75,7 @@ class Promises:
     acting: float | None = None
     late: bool = False
     clock_moved_at: float = -1e9
+    _spent: dict[str, Decimal] = field(default_factory=dict)
     _published_at: int = -1
     _published: dict[str, set[Address]] = field(default_factory=dict)
     _wishes: dict[str, list[_Wish]] = field(default_factory=dict)
@@ -94,7 +97,8 @@ class Promises:
         strategy = spec.get("updateStrategy") or {}
         wishes = self._wishes.setdefault(metadata["uid"], [])
         surge, unavailable = int(strategy.get("maxSurge", 1)), int(strategy.get("maxUnavailable", 0))
-        wishes.append(_Wish(self.now(), replicas, surge, unavailable))
+        cap = spec["resources"].get("maxHourlyCost")
+        wishes.append(_Wish(self.now(), replicas, surge, unavailable, Decimal(cap) if cap is not None else None))
 
     def _recent(self, uid: str) -> list[_Wish]:
         wishes = self._wishes.get(uid, [])
@@ -133,6 +137,11 @@ class Promises:
         limit = max((wish.replicas + wish.surge for wish in self._recent(metadata["uid"])), default=0)
         if len(present) > limit and not self.late:
             self.broken("P2-too-many", f"{sorted(present)} of at most {limit}")
+        caps = [wish.cap for wish in self._recent(metadata["uid"])]
+        if _rents(body) and None not in caps and not self.late:
+            cap = max(cap for cap in caps if cap is not None)
+            if len(present) * PRICE > cap:
+                self.broken("P7-cap", f"{sorted(present)} cost {len(present) * PRICE} of at most {cap} dollars an hour")
 
     def _present(self, uid: str) -> set[str]:
         names = {nodes.cluster for nodes in self.ground.of(uid)}
@@ -216,12 +225,16 @@ class Promises:
             self.broken("P1-released-early", f"{metadata['name']}: {sorted(left)}")
 
     def on_status(self, body: Body) -> None:
-        """Check that a status says why it is not ready."""
+        """Check that a status says why it is not ready, and forgets no money."""
         ready = _ready(body)
         said = ready if ready is not None else {"status": "", "reason": "", "message": ""}
         lies = said["status"] != "True" and said["reason"] == "Ready"
         if lies or not said["reason"] or not said["message"]:
             self.broken("P4-no-reason", str(ready))
+        spent = Decimal((body["status"].get("cost") or {}).get("spent") or 0)
+        if spent < self._spent.get(body["metadata"]["uid"], 0):
+            self.broken("P7-spent-less", f"{body['metadata']['name']} has spent {spent} dollars and had spent more")
+        self._spent[body["metadata"]["uid"]] = spent
 
     # --- P3, every second --------------------------------------------------------------------------------------------
 
@@ -273,6 +286,9 @@ class Promises:
                     f"{body['metadata']['name']}: {sorted(present)}, reachable {sorted(map(str, live))}, Ready "
                     f"{_ready(body)}, wanted {wish.replicas}"
                 )
+            hourly = Decimal(((body.get("status") or {}).get("cost") or {}).get("hourly") or 0)
+            if _rents(body) and hourly != wish.replicas * PRICE:
+                return f"{body['metadata']['name']}: {hourly} dollars an hour for {wish.replicas} machines"
         return ""
 
     def terminating(self, namespace: str, *, since: float | None) -> None:
@@ -292,6 +308,10 @@ class Promises:
 
 def _uid(body: Body) -> str:
     return str((body["metadata"].get("labels") or {}).get(api.LABEL_UID, ""))
+
+
+def _rents(body: Body) -> bool:
+    return bool(body["spec"]["resources"].get("infra"))
 
 
 def _ready(body: Body) -> Body | None:

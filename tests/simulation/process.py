@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, TypeVar
 
-from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.skypilot import Job, Outcome
 from deepseek_operator.kube.errors import KubeError
 from deepseek_operator.kube.reader import KubeReader
@@ -170,6 +171,12 @@ class _SkyPilotClient:
 
     async def terminated(self, cluster_name: str) -> bool:
         return await self._ask("history", lambda: self._world.skypilot.terminated(cluster_name))
+
+    async def hourly_price(self, cluster_name: str) -> Decimal | None:
+        return await self._ask("price", lambda: self._world.skypilot.hourly_price(cluster_name))
+
+    async def cloud_access(self, cloud: str) -> Failure | None:
+        return await self._ask(f"cloud {cloud}", lambda: self._world.skypilot.cloud_access(cloud))
 
     async def launch(self, cluster_name: str, task: Body, config: Body) -> str:
         return await self._post(f"launch {cluster_name}", lambda: self._world.skypilot.launch(cluster_name, task))

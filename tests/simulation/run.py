@@ -200,10 +200,12 @@ class Simulation:
         self.skypilot.launch_faults.clear()
         self.skypilot.down_faults.clear()
         self.skypilot.stuck.clear()
+        self.skypilot.without_credentials.clear()
         self.skypilot.crashing.clear()
         self.kubernetes.refused.clear()
         self.planner.refusing = False
         self.accidents.wake_all()
+        self.accidents.lift_caps()
         self._mode = "up"
         for nodes in self.ground.nodes.values():
             if nodes.engine is not None and nodes.engine.hung:

@@ -168,6 +168,18 @@ SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
         True,
         (Event(0, "status-refused", value=50), Event(5, "nodes-go", "a"), Event(5, "nodes-go", "b")),
     ),
+    "credentials come after the object": ((1, 1), True, (Event(-60, "credentials-go", value=90),)),
+    "credentials expire while a rented machine is lost": (
+        (1, 2),
+        True,
+        (Event(0, "credentials-go", value=100), Event(2, "nodes-go", "b"), Event(30, "edit", "b", 2)),
+    ),
+    "a cap that leaves no room for a surge": (
+        (1, 2),
+        True,
+        (Event(0, "cap", "b", 2), Event(1, "edit", "b", 2), Event(60, "nodes-go", "b")),
+    ),
+    "a cap below what runs": ((1, 2), True, (Event(0, "cap", "b", 1), Event(20, "kill", value=3))),
     "pods find no node": ((1, 1), False, (Event(-59, "stuck", "a"), Event(60, "unstuck", "a"))),
 }
 """Replicas of the two deployments, whether the second is rented, and events in seconds after everything serves."""

@@ -54,6 +54,7 @@ _EDITS: Final = {
     "delete": 2,
     "create": 2,
     "no-surge": 1,
+    "cap": 2,
     "delete-service": 1,
     "delete-slice": 1,
     "edit-service": 1,
@@ -76,6 +77,7 @@ _SKYPILOT: Final = {
     "lose-database": 1,
     "launch-fails": 3,
     "launch-sticks": 2,
+    "credentials-go": 1,
     "teardown-fails": 3,
     "post-refused": 3,
     "post-late": 2,
@@ -94,10 +96,12 @@ KINDS: Final = {**_EDITS, **_NODES, **_SKYPILOT, **_KUBERNETES, **_OPERATOR}
 
 _VALUES: Final[dict[str, tuple[float, float]]] = {
     "edit": (1, 3),
+    "cap": (0, 3),
     "skypilot-refuses": (1, 60),
     "skypilot-hangs": (5, 60),
     "skypilot-restarts": (0, 15),
     "lose-database": (0, 10),
+    "credentials-go": (5, 120),
     "post-late": (5, 60),
     "api-away": (1, 30),
     "slices-refused": (5, 60),

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from deepseek_operator.api import v1alpha1 as api
@@ -30,10 +31,12 @@ from deepseek_operator.skypilot.client import Snapshot
 from tests.simulation.ground import Engine, Ground, Nodes
 from tests.simulation.kubernetes import SimulatedKubernetes
 
-__all__ = ["SimulatedSkyPilot"]
+__all__ = ["PRICE", "SimulatedSkyPilot"]
 
 _LABEL = "skypilot-cluster-name"
 _PORT = re.compile(r"--port[= ](\d+)")
+PRICE = Decimal("0.8048")
+"""US dollars an hour of every machine."""
 Check = Callable[[str, str], None]
 """Called with the name of a promise and a cluster when a request comes in that breaks it."""
 
@@ -68,6 +71,8 @@ class SimulatedSkyPilot:
         How the next launches and teardowns fail: ``clean`` leaves nothing, ``stuck`` leaves nodes and row.
     stuck
         Uids whose pods find no node for as long as they are in it.
+    without_credentials
+        Clouds that the server cannot use.
     """
 
     dice: random.Random
@@ -82,6 +87,7 @@ class SimulatedSkyPilot:
     launch_faults: list[str] = field(default_factory=list)
     down_faults: list[str] = field(default_factory=list)
     stuck: set[str] = field(default_factory=set)
+    without_credentials: set[str] = field(default_factory=set)
     crashing: set[str] = field(default_factory=set)
     on_launch: Check = lambda promise, cluster: None
     _ids: int = 0
@@ -143,6 +149,17 @@ class SimulatedSkyPilot:
     def terminated(self, name: str) -> bool:
         """Return whether a cluster of this name was terminated."""
         return name in self.history and name not in self.rows
+
+    def hourly_price(self, name: str) -> Decimal | None:
+        """Return what a cluster costs."""
+        row = self.rows.get(name)
+        return PRICE if row is not None and row.cloud != "Kubernetes" else None
+
+    def cloud_access(self, cloud: str) -> Failure | None:
+        """Return why a cloud cannot be used."""
+        if cloud in self.without_credentials:
+            return Failure(Reason.CREDENTIALS_INVALID, f"the SkyPilot server has no working credentials for {cloud}")
+        return None
 
     # --- accidents ---------------------------------------------------------------------------------------------------
 
@@ -239,10 +256,14 @@ class SimulatedSkyPilot:
             await asyncio.sleep(self.dice.uniform(0.5, 12))
             while uid in self.stuck:
                 await asyncio.sleep(1)
-            if fault == "clean":
+            denied = not on_kubernetes and self.cloud_access(row.cloud.lower())
+            limit = task["resources"].get("max_hourly_cost")
+            if not on_kubernetes and limit is not None and Decimal(str(limit)) < PRICE:
+                denied = Failure(Reason.NO_MATCHING_RESOURCES, f"no machine for {limit} dollars an hour")
+            if fault == "clean" or denied:
                 self._remove_nodes(one.name)
                 self.rows.pop(one.name, None)
-                return Failure(Reason.NO_CAPACITY, "no capacity anywhere")
+                return denied or Failure(Reason.NO_CAPACITY, "no capacity anywhere")
             if fault == "stuck" or one.name not in self.ground.nodes:
                 return Failure(Reason.LAUNCH_FAILED, "the nodes could not be reached")
             self._run_pod(one.name)

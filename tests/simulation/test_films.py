@@ -25,6 +25,12 @@ FILMS: dict[str, tuple[int, bool, tuple[Event, ...]]] = {
     "operator-restarts-during-a-rolling-update": (2, False, (Event(40, "edit", "a", 2), Event(46, "kill", "a", 3))),
     "skypilot-restarts-during-a-launch": (1, False, (Event(3, "skypilot-restarts", "a", 5),)),
     "launch-fails-twice": (1, False, (Event(0.01, "launch-fails", "a"), Event(0.02, "launch-fails", "a"))),
+    "rented-without-credentials": (1, True, (Event(0, "credentials-go", "b", 70), Event(110, "nodes-go", "b"))),
+    "rented-update-above-the-cap": (
+        1,
+        True,
+        (Event(40, "cap", "b", 1), Event(41, "edit", "b", 2), Event(90, "cap", "b", 2)),
+    ),
     "teardown-fails-once": (2, False, (Event(40, "teardown-fails", "a"), Event(41, "scale", "a", 1))),
     "suspend-and-resume": (1, False, (Event(40, "suspend", "a"), Event(70, "resume", "a"))),
 }

@@ -46,7 +46,10 @@ class Reason(StrEnum):
     NO_CAPACITY = "NoCapacity"
     NO_MATCHING_RESOURCES = "NoMatchingResources"
     QUOTA_EXCEEDED = "QuotaExceeded"
-    ACCESS_DENIED = "AccessDenied"
+    CREDENTIALS_INVALID = "CredentialsInvalid"
+    NOT_AUTHORIZED = "NotAuthorized"
+    NOT_OFFERED = "NotOffered"
+    MAX_HOURLY_COST_REACHED = "MaxHourlyCostReached"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     POD_REJECTED = "PodRejected"
     LAUNCH_FAILED = "LaunchFailed"
@@ -108,19 +111,36 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     ),
     Reason.NO_CAPACITY: (
         "The provider has no machine of this kind now.",
-        "Wait (the operator retries), or allow more accelerators or regions.",
+        "Wait: the operator retries after 10 s, then less often, at least every 2 minutes. More entries in "
+        "resources.infra or resources.accelerators leave more to choose from.",
     ),
     Reason.NO_MATCHING_RESOURCES: (
-        "Nothing that SkyPilot may use offers such resources at all.",
+        "Nothing that SkyPilot may use offers such resources at all; no provider was asked.",
         "Check resources.accelerators, infra and maxHourlyCost against what the message says is offered.",
     ),
     Reason.QUOTA_EXCEEDED: (
         "The account's quota is used up.",
-        "Ask the provider for more quota, or use another region.",
+        "Ask the provider for more quota, or use another region. The operator retries after 30 s, then less often, "
+        "at least every 10 minutes.",
     ),
-    Reason.ACCESS_DENIED: (
-        "SkyPilot may not do what it must; credentials or rights are missing.",
-        "Fix the credentials or the roles of the SkyPilot server. The operator retries.",
+    Reason.CREDENTIALS_INVALID: (
+        "The SkyPilot server has no credentials for the cloud, or the provider does not accept them.",
+        "Give the SkyPilot server valid credentials (docs/clouds.md), or take the cloud out of resources.infra. The "
+        "operator notices new ones within a minute; after a launch that failed it retries at least every 10 minutes.",
+    ),
+    Reason.NOT_AUTHORIZED: (
+        "The SkyPilot server's account lacks a right, at the provider or in the cluster; the message names it.",
+        "Grant it. The operator retries after 30 s, then less often, at least every 10 minutes.",
+    ),
+    Reason.NOT_OFFERED: (
+        "The provider does not offer this kind of machine there, or not to this account.",
+        "Put another region into resources.infra or another GPU into resources.accelerators. The operator retries "
+        "after a minute, then less often, at least every 30 minutes.",
+    ),
+    Reason.MAX_HOURLY_COST_REACHED: (
+        "One more replica would cost more than spec.resources.maxHourlyCost leaves; what runs is left alone.",
+        "Raise maxHourlyCost. Where only a change of the spec waits, updateStrategy.maxUnavailable: 1 lets an old "
+        "replica make room for its successor.",
     ),
     Reason.IMAGE_PULL_FAILED: (
         "A node cannot get the engine's image.",

@@ -1,6 +1,7 @@
 """``status`` of a DeepSeekDeployment: what is, why it is so, and what it costs."""
 
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = [
     "Ledger",
     "PerformanceStatus",
     "Phase",
+    "PlaceTriedStatus",
     "PlanStatus",
     "Verdict",
 ]
@@ -135,10 +137,45 @@ class PlanStatus(StatusModel):
 
 
 class Cost(StatusModel):
-    """US dollars an hour of the whole deployment. Machines of the cluster itself count as 0."""
+    """US dollars of the whole deployment. Machines of the cluster itself count as 0.
 
-    hourly: str | None = field("Of what is rented now.", default=None, max_length=32)
-    max_hourly: str | None = field("Limit of the spec.", default=None, max_length=32)
+    Spent up to now: ``spent`` plus ``hourly`` for every hour since ``spentAt``. Only a change of what is rented changes
+    these fields.
+    """
+
+    hourly: str | None = field(
+        "US dollars an hour of what is rented now, at the prices of SkyPilot's catalog.", default=None, max_length=32
+    )
+    max_hourly: str | None = field("Limit of the spec, in US dollars an hour.", default=None, max_length=32)
+    spent: str | None = field(
+        "US dollars spent up to spentAt. Since then hourly has been added every hour. Unset: nothing was ever rented.",
+        default=None,
+        max_length=32,
+    )
+    spent_at: str | None = field(
+        "Moment up to which spent counts: when hourly last changed.",
+        default=None,
+        max_length=40,
+        json_schema_extra={"format": "date-time"},
+    )
+
+    @property
+    def counted_until(self) -> datetime | None:
+        """``spentAt`` as a moment; None where it is unset or cannot be read."""
+        try:
+            return datetime.fromisoformat(self.spent_at) if self.spent_at is not None else None
+        except ValueError:
+            return None
+
+    def spent_until(self, moment: datetime) -> Decimal:
+        """Return US dollars spent from the first launch up to ``moment``, at least ``spent``."""
+        since = self.counted_until
+        try:
+            spent, hourly = Decimal(self.spent or 0), Decimal(self.hourly or 0)
+        except ArithmeticError:
+            return Decimal(0)
+        seconds = max(0, int((moment - since).total_seconds())) if since is not None else 0
+        return spent + hourly * seconds / 3600
 
 
 class Ledger(StatusModel):
@@ -156,6 +193,13 @@ class Ledger(StatusModel):
     drain_seconds: int = field("Seconds that running requests get before teardown.", default=60, ge=0)
     infra: str | None = field("Where it runs, once SkyPilot has said so.", default=None, max_length=128)
     address: str | None = field("host:port of its engine, as seen last.", default=None, max_length=300)
+    renting: bool = field("Machines of it are rented, as far as is known.", default=False)
+    price: str | None = field(
+        "US dollars an hour of all its nodes, as SkyPilot's catalog has it.", default=None, max_length=32
+    )
+    cost_limit: str | None = field(
+        "US dollars an hour that its launch was allowed to cost. Unset: no limit.", default=None, max_length=32
+    )
     launched_at: datetime | None = field("When SkyPilot was last asked to launch it.", default=None)
     starting_since: datetime | None = field("Since when its nodes have been up without an answer.", default=None)
     ready_since: datetime | None = field("Since when its engine has answered.", default=None)
@@ -178,6 +222,19 @@ class Ledger(StatusModel):
     final: bool = field("The failure counted last is not retried.", default=False)
 
 
+class PlaceTriedStatus(StatusModel):
+    """A place at which a launch found no machines, or none that came up."""
+
+    place: str = field("As in spec.resources.infra: aws/us-east-1.", max_length=253)
+    reason: str = field("Why it was not taken: NoCapacity, QuotaExceeded ...", max_length=128)
+    code: str = field(
+        "The provider's own code, such as InsufficientInstanceCapacity. Empty where it gave none.",
+        default="",
+        max_length=128,
+    )
+    time: str = field("When the launch that tried it ended.", max_length=40, json_schema_extra={"format": "date-time"})
+
+
 class Instance(StatusModel):
     """One replica: one SkyPilot cluster."""
 
@@ -188,7 +245,11 @@ class Instance(StatusModel):
     region: str | None = field("Region, or context of a Kubernetes cluster.", default=None, max_length=253)
     accelerators: str | None = field('GPUs of one node, such as "L4:1".', default=None, max_length=64)
     nodes: int = field("Number of nodes.", default=1, ge=1)
-    hourly_cost: str | None = field("US dollars an hour.", default=None, max_length=32)
+    hourly_cost: str | None = field(
+        "US dollars an hour of all its nodes. The catalog's estimate until SkyPilot says what it rented.",
+        default=None,
+        max_length=32,
+    )
     address: str | None = field("host:port of its engine.", default=None, max_length=300)
     restarts: int = field("How often its engine was started again.", default=0, ge=0)
     attempts: int = field("Failures in a row.", default=0, ge=0)
@@ -204,6 +265,11 @@ class Instance(StatusModel):
     )
     retry_after: str | None = field(
         "When the next attempt is due.", default=None, max_length=40, json_schema_extra={"format": "date-time"}
+    )
+    places_tried: tuple[PlaceTriedStatus, ...] = field(
+        "Places where its launches found no machines and why, newest last; the same failure of a place is listed once.",
+        default=(),
+        max_length=10,
     )
     ledger: Ledger = field("Memory of the operator. Its fields may change between versions.", default=Ledger())
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from deepseek_operator.api.spec import SecretKeyRef
-from deepseek_operator.facts.base import Fact, Known, Unknown
+from deepseek_operator.facts.base import Fact, Failure, Known, Unknown
 from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind
 
 __all__ = ["Answers"]
@@ -21,6 +21,12 @@ class Answers:
         self._answers: dict[Question, Fact[Any]] = {}
         self._of_name: dict[str, set[Question]] = {}
         self._of_namespace: dict[str, set[Question]] = {}
+        self._clouds: dict[str, Fact[Failure | None]] = {}
+
+    @property
+    def clouds(self) -> Mapping[str, Fact[Failure | None]]:
+        """Whether each cloud that was asked about can be used, or why not."""
+        return self._clouds
 
     def put(self, question: Question, answer: Fact[Any]) -> None:
         """Store an answer. A question that fails again keeps the time since when it has been failing."""
@@ -32,6 +38,12 @@ class Answers:
             self._of_namespace.setdefault(question.subject.split("/", 1)[0], set()).add(question)
         else:
             self._of_name.setdefault(question.subject, set()).add(question)
+
+    def put_cloud(self, cloud: str, answer: Fact[Failure | None]) -> bool:
+        """Store whether a cloud can be used; return whether that is news."""
+        before = self._clouds.get(cloud)
+        self._clouds[cloud] = answer
+        return not (isinstance(before, Known) and isinstance(answer, Known) and before.value == answer.value)
 
     def of(self, name: str) -> Mapping[QuestionKind, Fact[Any]]:
         """Return what was answered about a cluster, by kind of question."""

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Failure
 
 __all__ = [
     "Job",
     "JobState",
     "Outcome",
+    "PlaceTried",
     "RequestKind",
     "RequestState",
     "SkyPilotCluster",
@@ -92,6 +94,26 @@ class SkyPilotRequest:
 
 
 @dataclass(frozen=True)
+class PlaceTried:
+    """A place at which a launch found no machines, and why.
+
+    Attributes
+    ----------
+    place
+        As a user writes it: ``aws/us-east-1``.
+    code
+        The provider's own code, such as ``InsufficientInstanceCapacity``; empty where it gave none.
+    words
+        What was said, cleaned.
+    """
+
+    place: str
+    reason: Reason
+    code: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How the last launch, exec or teardown of a cluster name ended, as far as the server remembers.
 
@@ -99,6 +121,8 @@ class Outcome:
     ----------
     found
         False for a teardown that found no cluster of this name: it has terminated nothing.
+    tried
+        The places that a failed launch has tried, in order.
     """
 
     request_id: str
@@ -106,6 +130,7 @@ class Outcome:
     finished_at: datetime
     failure: Failure | None = None
     found: bool = True
+    tried: tuple[PlaceTried, ...] = ()
 
 
 class JobState(StrEnum):

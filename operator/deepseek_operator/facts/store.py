@@ -24,7 +24,7 @@ from typing import Any
 from deepseek_operator.api.status import DeepSeekDeploymentStatus
 from deepseek_operator.api.v1alpha1 import LABEL_UID, DeepSeekDeployment
 from deepseek_operator.facts.answers import Answers
-from deepseek_operator.facts.base import Address, Fact, Known, Probe
+from deepseek_operator.facts.base import Address, Fact, Failure, Known, Probe
 from deepseek_operator.facts.names import ClusterName, belongs_to, parse_cluster_name, revision_of, uid_prefix
 from deepseek_operator.facts.owned import Owned, OwnedFact, OwnedObjects
 from deepseek_operator.facts.probed import Probed
@@ -230,9 +230,21 @@ class Store:
 
     def put_answer(self, question: Question, answer: Fact[Any]) -> None:
         """Store the answer to a question."""
+        if question.kind is QuestionKind.CLOUD:
+            self._put_cloud(question.subject, answer)
+            return
         self._answers.put(question, answer)
         for key in self._keys_of_question(question):
             self._wake(key)
+
+    def _put_cloud(self, cloud: str, answer: Fact[Failure | None]) -> None:
+        """Store whether a cloud can be used; deployments are woken only where that is news."""
+        if not self._answers.put_cloud(cloud, answer):
+            return
+        for key, known in self._objects.items():
+            places = known.deployment.spec.resources.infra
+            if not places or any(place.split("/", 1)[0] == cloud for place in places):
+                self._wake(key)
 
     def watch(self, key: Key, addresses: Iterable[Address]) -> None:
         """Wake ``key`` when the probe of one of these addresses changes, from now on."""
@@ -268,6 +280,7 @@ class Store:
             service_conflict=key in self._conflicts,
             endpoints=tuple(owned.endpoints[name] for name in sorted(owned.endpoints)),
             secrets=self._answers.secrets(key[0], now),
+            clouds=self._answers.clouds,
             probes=self._probed.of(key),
         )
 
@@ -290,6 +303,7 @@ class Store:
             job=answers.get(QuestionKind.JOB, NOT_ASKED),
             endpoint=answers.get(QuestionKind.ENDPOINT, NOT_ASKED),
             terminated=answers.get(QuestionKind.HISTORY, NOT_ASKED),
+            price=answers.get(QuestionKind.PRICE, NOT_ASKED),
             pods=tuple(pod for pod in owned.pods.values() if pod.cluster_name == text),
             services=tuple(service for service in owned.services.values() if service.cluster_name == text),
         )

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.facts.base import Address, Fact, Probe, Unknown
+from deepseek_operator.facts.base import Address, Fact, Failure, Probe, Unknown
 from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod, PublishedService
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import Job, Outcome, SkyPilotCluster, SkyPilotRequest
@@ -28,13 +29,17 @@ class QuestionKind(StrEnum):
     """Where a rented head node answers."""
     HISTORY = "history"
     """Whether SkyPilot remembers having terminated a cluster of this name."""
+    PRICE = "price"
+    """What the nodes of a rented cluster cost."""
     SECRET = "secret"
     """Whether a Secret and its key exist."""
+    CLOUD = "cloud"
+    """Whether the SkyPilot server has working credentials for a cloud."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question. ``subject`` is a cluster name, or ``NAMESPACE/NAME/KEY`` of a Secret."""
+    """One question. ``subject`` is a cluster name, ``NAMESPACE/NAME/KEY`` of a Secret, or the name of a cloud."""
 
     kind: QuestionKind
     subject: str
@@ -68,6 +73,7 @@ class ReplicaFacts:
     job: Fact[Job] = NOT_ASKED
     endpoint: Fact[Address | None] = NOT_ASKED
     terminated: Fact[bool] = NOT_ASKED
+    price: Fact[Decimal | None] = NOT_ASKED
     pods: tuple[Pod, ...] = ()
     services: tuple[LaunchedService, ...] = ()
 
@@ -94,6 +100,8 @@ class World:
         A Service of the deployment's name exists and belongs to someone else.
     secrets
         Per reference: a sentence that says what is missing, or an empty string.
+    clouds
+        Per cloud that was asked about: why the SkyPilot server cannot use it, or None.
     probes
         Per address; an address that has not been asked yet is absent.
     """
@@ -109,6 +117,7 @@ class World:
     service_conflict: bool = False
     endpoints: tuple[Endpoints, ...] = ()
     secrets: Mapping[SecretKeyRef, Fact[str]] = field(default_factory=dict)
+    clouds: Mapping[str, Fact[Failure | None]] = field(default_factory=dict)
     probes: Mapping[Address, Probe] = field(default_factory=dict)
 
     @property

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, Protocol
 
 from deepseek_operator.api.spec import SecretKeyRef
-from deepseek_operator.facts.base import Address, Known, Unknown
+from deepseek_operator.facts.base import Address, Failure, Known, Unknown
 from deepseek_operator.facts.skypilot import Job, JobState, Outcome
 from deepseek_operator.facts.store import Store
 from deepseek_operator.facts.world import Question, QuestionKind
@@ -27,6 +28,8 @@ class _SkyPilot(Protocol):
     async def job_log(self, cluster_name: str, job_id: int) -> str: ...
     async def endpoints(self, cluster_name: str, port: int) -> Address | None: ...
     async def terminated(self, cluster_name: str) -> bool: ...
+    async def hourly_price(self, cluster_name: str) -> Decimal | None: ...
+    async def cloud_access(self, cloud: str) -> Failure | None: ...
 
 
 class _Kubernetes(Protocol):
@@ -85,6 +88,10 @@ class Questions:
                 return await self._skypilot.endpoints(subject, question.port)
             case QuestionKind.HISTORY:
                 return await self._skypilot.terminated(subject)
+            case QuestionKind.PRICE:
+                return await self._skypilot.hourly_price(subject)
+            case QuestionKind.CLOUD:
+                return await self._skypilot.cloud_access(subject)
             case QuestionKind.SECRET:
                 namespace, name, key = subject.split("/", 2)
                 return await self._kubernetes.missing_secret(namespace, SecretKeyRef(name=name, key=key)) or ""

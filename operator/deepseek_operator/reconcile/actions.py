@@ -1,6 +1,7 @@
 """What a decision can ask for. Each action is idempotent: asked for twice, it is done once."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.names import ClusterName
@@ -31,9 +32,16 @@ class RemoveFinalizer:
 
 @dataclass(frozen=True)
 class Launch:
-    """Ask SkyPilot for the cluster."""
+    """Ask SkyPilot for the cluster.
+
+    Attributes
+    ----------
+    cost_limit
+        US dollars an hour that all its nodes together may cost; None: no limit.
+    """
 
     name: ClusterName
+    cost_limit: Decimal | None = None
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,9 @@ def _reconciling(report: Report) -> _Verdict:
             Reason.PLANNED if report.decision.blocked is None else report.decision.blocked.reason,
             "see Stalled",
         )
+    held = next((one for one in report.replicas if one.finding.reason == Reason.MAX_HOURLY_COST_REACHED), None)
+    if held is not None:
+        return "True", Reason.MAX_HOURLY_COST_REACHED, held.finding.message
     status, reason, message = _ready(report)
     if reason in (Reason.SUSPENDED, Reason.SCALED_TO_ZERO):
         busy = bool(report.replicas)

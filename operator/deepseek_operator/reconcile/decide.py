@@ -12,19 +12,20 @@ The function is pure: the same world and plan give the same decision.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger, Phase
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, FINALIZER
 from deepseek_operator.engines import get_engine
-from deepseek_operator.facts.base import Address, Fact, Failure, Known, ProbeTarget
+from deepseek_operator.facts.base import Address, Fact, Failure, Known, ProbeTarget, Unknown
 from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.names import ClusterName, cluster_name
-from deepseek_operator.facts.world import Question, QuestionKind, ReplicaFacts, Seen, World
+from deepseek_operator.facts.skypilot import SkyPilotClusterState
+from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, ReplicaFacts, Seen, World
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Action, AddFinalizer, RemoveFinalizer
+from deepseek_operator.reconcile.budget import Budget, dollars
 from deepseek_operator.reconcile.endpoint import publish, service_address
 from deepseek_operator.reconcile.replica.leaving import draining
 from deepseek_operator.reconcile.replica.ledger import advance
@@ -37,6 +38,10 @@ __all__ = ["Decision", "Replica", "decide"]
 RECOVERY_S = 60
 """Seconds for which a silent replica of an older revision may come back before it is removed. It is never repaired."""
 BLOCKED_LOOK_S = 5.0
+CLOUD_ENABLED_S = 600
+"""Seconds for which it is believed that the SkyPilot server has credentials for a cloud."""
+CLOUD_REFUSED_S = 20
+"""Seconds after which a cloud without credentials is asked about again: somebody may be mending it just now."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,11 @@ def decide(world: World, plan: Planned | Refused, *, launches_waiting: bool = Fa
     blocked, asks = _blocked(world, plan, complete=complete)
     if blocked is not None or launches_waiting:
         views = {name: replace(v, blocked=blocked, launches_waiting=launches_waiting) for name, v in views.items()}
-    rollout = _rollout(world, views, revision, may_add=planned is not None)
-    replicas = _find(world, views, rollout, revision, planned, blocked, launches_waiting)
+    costs = {instance.name: dollars(instance.hourly_cost) for instance in deployment.status.instances}
+    views = {name: replace(view, shown_cost=costs.get(str(name))) for name, view in views.items()}
+    budget = Budget.of(planned, deployment.spec.resources.max_hourly_cost, views.values())
+    rollout = _rollout(world, views, revision, budget, may_add=planned is not None)
+    replicas = _find(world, views, rollout, revision, planned, blocked, launches_waiting, budget)
     replicas = tuple(_shown(replica, deployment.status) for replica in replicas)
     if deployment.deleting and (release := _release(world, replicas)) is not None:
         return release
@@ -148,15 +156,18 @@ def _release(world: World, replicas: tuple[Replica, ...]) -> Decision | None:
     return Decision(finalizer=RemoveFinalizer())
 
 
-def _rollout(world: World, views: Mapping[ClusterName, View], revision: str, *, may_add: bool) -> Rollout:
+def _rollout(
+    world: World, views: Mapping[ClusterName, View], revision: str, budget: Budget, *, may_add: bool
+) -> Rollout:
     spec = world.deployment.spec
     if world.deployment.deleting or spec.suspend:
         return Rollout(retire=tuple(views))
     if world.unreadable:
         return Rollout(serve=tuple(views))  # what the spec wants is not known, so nothing is taken away
     surge, unavailable = limits(spec.update_strategy, spec.replicas)
+    if unavailable and not budget.room_for_one:
+        surge = 0  # a replica beside the old ones is beyond maxHourlyCost, and the user lets one of these go first
     strays = _strays(world, views.values())
-    costs = {instance.name: instance.hourly_cost for instance in world.deployment.status.instances}
     existing = [
         Existing(
             name=name,
@@ -166,7 +177,7 @@ def _rollout(world: World, views: Mapping[ClusterName, View], revision: str, *, 
             recovering=_recovering(view) or (bool(strays) and _unplaced(view)),
             present=view.exists,
             leaving=view.ledger.leaving_since is not None,
-            hourly_cost=_dollars(costs.get(str(name))),
+            hourly_cost=view.shown_cost,
         )
         for name, view in views.items()
     ]
@@ -183,13 +194,6 @@ def _recovering(view: View) -> bool:
     return elapsed(view.now, ledger.silent_since) < RECOVERY_S
 
 
-def _dollars(text: str | None) -> Decimal | None:
-    try:
-        return Decimal(text) if text is not None else None
-    except ArithmeticError:
-        return None
-
-
 def _find(
     world: World,
     views: Mapping[ClusterName, View],
@@ -198,18 +202,21 @@ def _find(
     plan: Planned | None,
     blocked: Failure | None,
     launches_waiting: bool,
+    budget: Budget,
 ) -> tuple[Replica, ...]:
     replicas = []
     for name in rollout.keep:
         view = views[name]
         if name not in rollout.launchable and not view.exists:
             view = replace(view, may_launch=False)
+        elif not view.exists:
+            view, budget = budget.launch(view)
         replicas.append(Replica(name, True, view, want(view)))
     for ordinal in rollout.add:
         name = cluster_name(world.deployment, revision, ordinal)
         facts = ReplicaFacts(name, skypilot=_absent(world))
         view = look(world, facts, Ledger(), plan, current=True)
-        view = replace(view, blocked=blocked, launches_waiting=launches_waiting)
+        view, budget = budget.launch(replace(view, blocked=blocked, launches_waiting=launches_waiting))
         replicas.append(Replica(name, True, view, want(view)))
     for name in rollout.serve:
         # An older revision is used while it serves and never repaired: its successor is on the way.
@@ -256,6 +263,9 @@ def _blocked(world: World, plan: Planned | Refused, *, complete: bool) -> tuple[
     if world.service_conflict:
         name = deployment.metadata.name
         return Failure(Reason.SERVICE_CONFLICT, f"a Service {name} exists and was not made for this deployment"), ()
+    access, cloud_asks = (None, ()) if complete else _no_access(world, plan)
+    if access is not None and access.reason is not Reason.PLANNING:
+        return access, cloud_asks
     answers = {ref: world.secrets.get(ref) for ref in (() if complete else plan.secrets)}
     namespace = deployment.metadata.namespace
     asks = tuple(
@@ -267,14 +277,42 @@ def _blocked(world: World, plan: Planned | Refused, *, complete: bool) -> tuple[
     if missing:
         return Failure(Reason.SECRET_NOT_FOUND, "; ".join(missing)), asks
     if asks:
-        return Failure(Reason.PLANNING, "checking that the Secrets of the spec exist"), asks
+        return Failure(Reason.PLANNING, "checking that the Secrets of the spec exist"), (*asks, *cloud_asks)
     if FINALIZER not in deployment.metadata.finalizers:
-        return Failure(Reason.PLANNING, "planned; SkyPilot is asked for nodes next"), ()
-    return None, ()
+        return Failure(Reason.PLANNING, "planned; SkyPilot is asked for nodes next"), cloud_asks
+    return access, cloud_asks
+
+
+def _no_access(world: World, plan: Planned) -> tuple[Failure | None, tuple[Question, ...]]:
+    """Return why the SkyPilot server cannot use any cloud of the spec, and what has to be asked to know better.
+
+    A launch would say the same, but only after SkyPilot has looked into catalogs that it may have to download. Where
+    one place of several will do, SkyPilot itself leaves out the others.
+    """
+    if not plan.places or any(place.is_kubernetes for place in plan.places):
+        return None, ()
+    answers = {place.cloud: world.clouds.get(place.cloud, NOT_ASKED) for place in plan.places}
+    asks = tuple(Question(QuestionKind.CLOUD, cloud) for cloud, answer in answers.items() if _stale(world, answer))
+    refused = [answer.value for answer in answers.values() if isinstance(answer, Known) and answer.value is not None]
+    wrong = next((one for one in refused if one.reason is Reason.INVALID_SPEC), None)
+    if wrong is not None or len(refused) == len(answers):
+        return wrong or refused[0], asks
+    if any(isinstance(answer, Unknown) and answer.since is None for answer in answers.values()):
+        words = f"asking the SkyPilot server whether it has credentials for {', '.join(answers)}"
+        return Failure(Reason.PLANNING, words), asks
+    return None, asks
+
+
+def _stale(world: World, answer: Fact[Failure | None]) -> bool:
+    """Return whether to ask about a cloud again; the answer is used meanwhile."""
+    if not isinstance(answer, Known):
+        return True
+    limit_s = CLOUD_ENABLED_S if answer.value is None else CLOUD_REFUSED_S
+    return not 0 <= (world.now - answer.at).total_seconds() < limit_s
 
 
 def _endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Question, ...]:
-    """Ask where rented machines answer, once for each launch; and of those without a record, whether they are gone."""
+    """Ask where rented machines answer and what they cost, once for each launch; without a record, if they are gone."""
     found = []
     for replica in replicas:
         view = replica.view
@@ -282,6 +320,9 @@ def _endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Qu
             continue
         if view.cluster is not None and view.address is None and view.ledger.port:
             found.append(Question(QuestionKind.ENDPOINT, str(replica.name), view.ledger.port))
+        up = view.cluster is not None and view.cluster.state is SkyPilotClusterState.UP
+        if up and view.ledger.price is None and not isinstance(view.facts.price, Known):
+            found.append(Question(QuestionKind.PRICE, str(replica.name)))
         if view.cluster is None and view.address is not None and not isinstance(view.facts.terminated, Known):
             found.append(Question(QuestionKind.HISTORY, str(replica.name)))
     return tuple(found)

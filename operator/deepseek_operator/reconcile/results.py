@@ -80,6 +80,10 @@ def _not_done(finding: Finding, reason: Reason, message: str, phase: Phase = Pha
 
 def _ledger_after(ledger: Ledger, action: Action, plan: Planned | None, now: datetime) -> Ledger:
     if isinstance(action, Launch | RunAgain) and plan is not None:
-        return launched(ledger, plan, now, again=isinstance(action, RunAgain))
+        ledger = launched(ledger, plan, now, again=isinstance(action, RunAgain))
+        if isinstance(action, Launch):
+            limit = action.cost_limit
+            ledger = update(ledger, cost_limit=str(limit) if limit is not None else None)
+        return ledger
     # A teardown, by SkyPilot or by label: from now on, its absence is no surprise.
     return update(ledger, teardown_at=whole_second(now))

@@ -1,9 +1,9 @@
 """The status of a pass, from the same findings as its actions."""
 
-from decimal import Decimal
+from dataclasses import replace
 from typing import Any, Final
 
-from deepseek_operator.api.status import Cost, DeepSeekDeploymentStatus, Instance
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance
 from deepseek_operator.api.v1alpha1 import LABEL_UID
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.facts.world import World
@@ -11,7 +11,8 @@ from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.conditions import Report, conditions
 from deepseek_operator.reconcile.decide import Decision, Replica
 from deepseek_operator.reconcile.endpoint import endpoint_status, reachability
-from deepseek_operator.reconcile.replica.view import KUBERNETES
+from deepseek_operator.reconcile.spend import accrue, instance_cost, rate_of
+from deepseek_operator.reconcile.tried import tried_places
 
 __all__ = ["compute_status", "dump_status", "news"]
 
@@ -31,16 +32,14 @@ def news(stored: dict[str, Any]) -> dict[str, Any]:
     """Return what somebody waits for in a stored status, and what a new process must know: it is written at once.
 
     Left out are messages, where a replica runs and what it costs there: they are told with the next change, or soon.
+    What the whole deployment costs is written at once: a rate that is forgotten is money that is not counted.
     """
     conditions = [{**condition, "message": ""} for condition in stored.get("conditions", ())]
     instances = [{key: told for key, told in one.items() if key not in _DETAILS} for one in stored.get("instances", ())]
     for instance in instances:
         ledger = instance.get("ledger", {})
         instance["ledger"] = {key: kept for key, kept in ledger.items() if key not in _DETAILS}
-    return {key: told for key, told in stored.items() if key != "cost"} | {
-        "conditions": conditions,
-        "instances": instances,
-    }
+    return stored | {"conditions": conditions, "instances": instances}
 
 
 def compute_status(world: World, plan: Planned | Refused, decision: Decision) -> DeepSeekDeploymentStatus:
@@ -60,7 +59,7 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
         selector=f"{LABEL_UID}={deployment.metadata.uid},skypilot-head-node=1",
         endpoint=endpoint_status(world),
         plan=planned if planned is not None else deployment.status.plan,
-        cost=_cost(world, instances),
+        cost=accrue(deployment.status.cost, rate_of(instances), deployment.spec.resources.max_hourly_cost, world.now),
         instances=tuple(sorted(instances, key=lambda instance: instance.name)),
         conditions=conditions(report),
     )
@@ -74,9 +73,7 @@ def _instance(world: World, plan: Planned | Refused, replica: Replica) -> Instan
     same = previous is not None and (previous.phase, previous.reason) == (finding.phase, str(finding.reason))
     row = view.facts.last_seen.cluster
     infra = view.infra
-    cost = _instance_cost(infra, plan.hourly_cost if isinstance(plan, Planned) and replica.current else None)
-    if cost is None and previous is not None:
-        cost = previous.hourly_cost
+    priced = replace(view, ledger=ledger)
     return Instance(
         name=name,
         revision=replica.name.revision,
@@ -85,7 +82,7 @@ def _instance(world: World, plan: Planned | Refused, replica: Replica) -> Instan
         region=(row.region or None) if row is not None else (previous.region if previous is not None else None),
         accelerators=(row.accelerators or None) if row is not None else (previous.accelerators if previous else None),
         nodes=ledger.nodes if ledger.launched_at is not None else _nodes(plan),
-        hourly_cost=cost,
+        hourly_cost=instance_cost(priced, plan, previous, current=replica.current),
         address=str(view.address) if view.address is not None else None,
         restarts=ledger.restarts,
         attempts=ledger.attempts,
@@ -93,24 +90,10 @@ def _instance(world: World, plan: Planned | Refused, replica: Replica) -> Instan
         message=finding.message[:2048],
         since=previous.since if previous is not None and same else format_time(world.now),
         retry_after=format_time(ledger.retry_after) if ledger.retry_after is not None and not replica.ready else None,
+        places_tried=tried_places(previous, view, ledger),
         ledger=ledger,
     )
 
 
 def _nodes(plan: Planned | Refused) -> int:
     return plan.nodes if isinstance(plan, Planned) else 1
-
-
-def _instance_cost(infra: str | None, planned: Decimal | None) -> str | None:
-    """Return US dollars an hour; nodes of the cluster itself are paid for already, and count as 0."""
-    if infra is None:
-        return None
-    if infra == KUBERNETES:
-        return "0.00"
-    return f"{planned:.2f}" if planned is not None else None
-
-
-def _cost(world: World, instances: tuple[Instance, ...]) -> Cost:
-    known = [Decimal(instance.hourly_cost) for instance in instances if instance.hourly_cost is not None]
-    maximum = world.deployment.spec.resources.max_hourly_cost
-    return Cost(hourly=f"{sum(known, Decimal(0)):.2f}", max_hourly=maximum)

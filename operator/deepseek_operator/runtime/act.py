@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import ROUND_DOWN, Decimal
 from typing import Any, Final, Protocol
 
 import structlog
@@ -43,7 +44,7 @@ from deepseek_operator.runtime.slots import LaunchSlots
 from deepseek_operator.skypilot.errors import SkyPilotError, SkyPilotRejectedError, SkyPilotUnavailableError
 from deepseek_operator.skypilot.failures import classify
 
-__all__ = ["Actor", "KubeWrites", "SkyPilotWrites"]
+__all__ = ["Actor", "KubeWrites", "SkyPilotWrites", "limited"]
 
 log = structlog.get_logger(__name__)
 
@@ -207,7 +208,7 @@ class Actor:
         if plan is None:
             raise AssertionError(f"{action} was decided without a plan")
         await self._ensure_account(world.deployment)
-        task = await self._task(world.deployment, plan, name)
+        task = await self._task(world.deployment, limited(plan, action), name)
         submit = self.skypilot.launch if isinstance(action, Launch) else self.skypilot.exec
         return lambda: submit(text, task.task, task.override_skypilot_config)
 
@@ -276,3 +277,11 @@ class Actor:
 
     def _log(self, action: Action) -> None:
         log.info("action", action=type(action).__name__, detail=str(action))
+
+
+def limited(plan: Planned, action: Action) -> Planned:
+    """Return the plan of a launch with what each of its nodes may cost under ``maxHourlyCost``."""
+    if not isinstance(action, Launch) or action.cost_limit is None:
+        return plan
+    per_node = (action.cost_limit / plan.nodes).quantize(Decimal("0.0001"), rounding=ROUND_DOWN)
+    return replace(plan, plan=replace(plan.plan, max_instance_hourly_cost=per_node))

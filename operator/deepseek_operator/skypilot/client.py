@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from typing import Any, Final, Self
 
 import aiohttp
 import yaml
 
 from deepseek_operator.catalog import PriceInfo
-from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.skypilot import Job, JobState, Outcome, RequestKind, SkyPilotCluster, SkyPilotRequest
 from deepseek_operator.facts.text import clean
 from deepseek_operator.skypilot import wire
@@ -24,8 +25,9 @@ from deepseek_operator.skypilot.errors import (
     SkyPilotRequestFailedError,
     SkyPilotUnavailableError,
 )
-from deepseek_operator.skypilot.failures import classify
-from deepseek_operator.skypilot.prices import read_prices
+from deepseek_operator.skypilot.failures import classify, no_access
+from deepseek_operator.skypilot.prices import hourly_price, read_prices
+from deepseek_operator.skypilot.tried import places_tried
 
 __all__ = ["API_VERSION", "SERVER_VERSION", "SkyPilotClient", "Snapshot"]
 
@@ -145,8 +147,9 @@ class SkyPilotClient:
         error_type, message = wire.error_of(await self._get(request_id))
         if kind is RequestKind.DOWN and error_type in ("ClusterDoesNotExist", "ValueError"):
             return Outcome(request_id, kind, wire.finished_at(newest), found=False)
-        log = await self._request_log(request_id) if error_type == "ResourcesUnavailableError" else ""
-        return Outcome(request_id, kind, wire.finished_at(newest), classify(error_type, message, log))
+        log = await self._request_log(request_id) if kind is RequestKind.LAUNCH and newest["status"] == "FAILED" else ""
+        failure, tried = classify(error_type, message, log), places_tried(log)
+        return Outcome(request_id, kind, wire.finished_at(newest), failure, tried=tried)
 
     async def job(self, cluster_name: str) -> Job:
         """Return the newest job of a cluster."""
@@ -175,6 +178,30 @@ class SkyPilotClient:
         """
         history = await self._call("/cost_report", {"days": 30})
         return any(row.get("name") == cluster_name and not row.get("status") for row in history or ())
+
+    async def hourly_price(self, cluster_name: str) -> Decimal | None:
+        """Return US dollars an hour of all nodes of a cluster, at the price of what was rented; None if unknown."""
+        body = {"days": 1, "cluster_names": [cluster_name]}
+        return hourly_price(await self._call("/cost_report", body), cluster_name)
+
+    async def cloud_access(self, cloud: str) -> Failure | None:
+        """Return why the server cannot rent machines of a cloud; None if it can, as far as it knows.
+
+        What the server has found before is believed first. Only where it has not found credentials, it looks again:
+        that takes seconds and asks the provider.
+        """
+        path = "/enabled_clouds"
+        known = wire.return_value(await self._get(self._id_of(path, await self._send("GET", path))))
+        if cloud in (str(name).lower() for name in known or ()):
+            return None
+        request_id = await self._start("/check", {"clouds": [cloud], "verbose": False})
+        try:
+            found = wire.return_value(await self._get(request_id))
+        except SkyPilotRequestFailedError as error:
+            return no_access(cloud, error.error_type, error.message)
+        if wire.may_compute(found, cloud):
+            return None
+        return no_access(cloud, "", await self._request_log(request_id))
 
     async def prices(self, clouds: list[str], day: date) -> tuple[PriceInfo, ...]:
         """Return what machines with GPUs cost on these clouds, by SkyPilot's own catalogs of ``day``."""
@@ -217,7 +244,10 @@ class SkyPilotClient:
         return await self._start(path, body, seconds=_SUBMIT_S)
 
     async def _start(self, path: str, body: dict[str, Any], *, seconds: float = _ASK_S) -> str:
-        answer = await self._send("POST", path, body=self._body(body), seconds=seconds)
+        return self._id_of(path, await self._send("POST", path, body=self._body(body), seconds=seconds))
+
+    @staticmethod
+    def _id_of(path: str, answer: "_Answer") -> str:
         request_id = answer.headers.get("X-Skypilot-Request-ID")
         if not request_id:
             raise SkyPilotUnavailableError(f"{path} answered without a request id; is this a SkyPilot API server?")

@@ -5,57 +5,33 @@ text, and for clouds the provider's code in the request's log, decide. The table
 """
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Failure
+from deepseek_operator.facts.skypilot import PlaceTried
 from deepseek_operator.facts.text import clean
+from deepseek_operator.skypilot.codes import WAYS_OUT, more_hopeful, reason_of
+from deepseek_operator.skypilot.tried import decisive_error, places_tried
 
-__all__ = ["classify"]
+__all__ = ["classify", "no_access"]
 
-_PROVIDER_CODE: Final = re.compile(r"An error occurred \((\w+)\)[^\n]*")
-
-_CODES: Final[tuple[tuple[re.Pattern[str], Reason], ...]] = tuple(
-    (re.compile(pattern), reason)
-    for pattern, reason in (
-        (r"LimitExceeded|Quota", Reason.QUOTA_EXCEEDED),
-        (r"Unauthorized|AuthFailure|AccessDenied|InvalidClientTokenId|ExpiredToken|Forbidden", Reason.ACCESS_DENIED),
-        (r"InsufficientInstanceCapacity|Unsupported|ZONE_RESOURCE_POOL_EXHAUSTED|OutOfCapacity", Reason.NO_CAPACITY),
-    )
-)
-
-_TEXTS: Final[tuple[tuple[re.Pattern[str], Reason], ...]] = tuple(
-    (re.compile(pattern, re.IGNORECASE | re.DOTALL), reason)
-    for pattern, reason in (
-        (r"ErrImage(NeverPull|Pull)|ImagePullBackOff|InvalidImageName|pull(ing)? image", Reason.IMAGE_PULL_FAILED),
-        (r"CreateContainerConfigError|admission webhook|violates PodSecurity|exceeded quota", Reason.POD_REJECTED),
-        (
-            r"\(403\)|forbidden|NoCloudAccess|Cloud access is not set up|requires \w+ which is not enabled|credential",
-            Reason.ACCESS_DENIED,
-        ),
-        (
-            r"does not contain any instances satisfying|No launchable resource|Catalog .*does not contain"
-            r"|is not available in|not supported in",
-            Reason.NO_MATCHING_RESOURCES,
-        ),
-        (
-            r"nodes are available|Timed out while waiting for nodes to start|Insufficient |FailedScheduling"
-            r"|out of .* capacity in context",
-            Reason.UNSCHEDULABLE,
-        ),
-        (r"quota", Reason.QUOTA_EXCEEDED),
-        (r"Failed to acquire resources in all zones|no capacity|capacity", Reason.NO_CAPACITY),
-    )
-)
+_PLACES_TOLD: Final = 4
+"""Places in a message; the status has all."""
 
 _TYPES: Final[dict[str, Reason]] = {
-    "NoCloudAccessError": Reason.ACCESS_DENIED,
-    "PermissionDeniedError": Reason.ACCESS_DENIED,
-    "SystemExit": Reason.ACCESS_DENIED,  # what rejected cloud credentials come out as
+    "NoCloudAccessError": Reason.CREDENTIALS_INVALID,
+    "PermissionDeniedError": Reason.NOT_AUTHORIZED,
     "InvalidClusterNameError": Reason.INVALID_SPEC,
     "RequestCancelled": Reason.LAUNCH_INTERRUPTED,
 }
+
+_GAVE_UP: Final = frozenset({"ResourcesUnavailableError", "SystemExit"})
+"""Errors of a launch that found no machines. After any other one there are some, and what it tried before is past."""
+
+_ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_CHECK_REASON: Final = re.compile(r"Reason(?: \[[^\]]*\])?: ([^\n]+)")
+"""How ``sky check`` prints why it has not enabled a cloud."""
 
 _NOISE: Final = (
     re.compile(r"To keep retrying until the cluster is up, use the `--retry-until-up` flag\.?"),
@@ -82,20 +58,57 @@ def classify(error_type: str, message: str, log: str = "") -> Failure:
     """
     shown = _shown(message)
     if error_type in _TYPES:
-        return Failure(_TYPES[error_type], shown or error_type)
-    if code := _PROVIDER_CODE.search(log):
-        reason = _first(_CODES, code[1])
-        if reason is not None:
-            return Failure(reason, clean(code[0]))
-    reason = _first(_TEXTS, message)
+        return _helpful(_TYPES[error_type], shown or error_type)
+    gave_up = error_type in _GAVE_UP
+    if gave_up and (tried := places_tried(log)):
+        return _of_places(tried)
+    error = decisive_error(f"{message}\n{log}" if gave_up else message)
+    if error is not None and error.code:
+        return _helpful(error.reason, error.words)
+    if error_type == "SystemExit":  # what rejected cloud credentials come out as
+        return _helpful(Reason.CREDENTIALS_INVALID, "the provider did not accept the SkyPilot server's credentials")
+    reason = reason_of(message)
     if reason is None:
         prefix = f"{error_type}: " if error_type and error_type not in shown else ""
         return Failure(Reason.LAUNCH_FAILED, clean(prefix + shown))
-    return Failure(reason, shown)
+    return _helpful(reason, shown)
 
 
-def _first(table: Iterable[tuple[re.Pattern[str], Reason]], text: str) -> Reason | None:
-    return next((reason for pattern, reason in table if pattern.search(text)), None)
+def no_access(cloud: str, error_type: str, said: str) -> Failure:
+    """Return why the SkyPilot server cannot use a cloud.
+
+    Parameters
+    ----------
+    said
+        The error of its check, or what the check has printed.
+    """
+    if error_type:
+        failure = classify(error_type, said)
+        return Failure(failure.reason, clean(f"spec.resources.infra: {cloud}: {failure.message}"))
+    why = _CHECK_REASON.search(_ANSI.sub("", said))
+    detail = f" ({clean(why[1], 300).rstrip('.')})" if why else ""
+    words = f"spec.resources.infra: {cloud}: the SkyPilot server has no working credentials for {cloud}{detail}"
+    return Failure(
+        Reason.CREDENTIALS_INVALID,
+        f"{words}; give it some, as docs/clouds.md says, or name another place. Nothing was launched.",
+    )
+
+
+def _of_places(tried: tuple[PlaceTried, ...]) -> Failure:
+    """Return the failure of a launch that has tried these places: the one that may pass, and what each place said."""
+    reason = min((one.reason for one in tried), key=more_hopeful)
+    first = [one for one in tried if one.reason is reason]
+    others = [one for one in tried if one.reason is not reason]
+    told = "; ".join(f"{one.place}: {one.words}" for one in [*first, *others][:_PLACES_TOLD])
+    more = len(tried) - _PLACES_TOLD
+    return _helpful(reason, told + (f"; and {more} more places, see placesTried" if more > 0 else ""))
+
+
+def _helpful(reason: Reason, words: str) -> Failure:
+    """Return a failure whose message says what to do, too."""
+    way_out = WAYS_OUT.get(reason, "")
+    text = clean(words, 900).rstrip(".")
+    return Failure(reason, f"{text}. What helps: {way_out}" if way_out and text else clean(words))
 
 
 def _shown(message: str) -> str:

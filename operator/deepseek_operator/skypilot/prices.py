@@ -8,7 +8,7 @@ from typing import Any
 
 from deepseek_operator.catalog import PriceInfo
 
-__all__ = ["read_prices"]
+__all__ = ["hourly_price", "read_prices"]
 
 _MILL = Decimal("0.0001")
 
@@ -44,6 +44,19 @@ def read_prices(value: Mapping[str, Iterable[Iterable[Any]]] | None, day: date) 
                 )
             )
     return tuple(prices)
+
+
+def hourly_price(rows: Iterable[Mapping[str, Any]] | None, cluster_name: str) -> Decimal | None:
+    """Return what a living cluster costs in US dollars an hour, from ``POST /cost_report``; None if it does not say.
+
+    No field of SkyPilot holds the price. Its total is the catalog's price, times the nodes, times the seconds of
+    ``duration``, so that their ratio is the price of the very machines that it has rented.
+    """
+    for row in rows or ():
+        seconds, total = float(row.get("duration") or 0), _dollars(row.get("total_cost"))
+        if row.get("name") == cluster_name and row.get("status") and seconds > 0 and total is not None:
+            return _dollars(float(row["total_cost"]) / seconds * 3600)
+    return None
 
 
 def _dollars(value: Any) -> Decimal | None:

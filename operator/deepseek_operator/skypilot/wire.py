@@ -17,7 +17,16 @@ from deepseek_operator.facts.skypilot import (
 from deepseek_operator.facts.text import clean
 from deepseek_operator.skypilot.errors import SkyPilotRequestFailedError
 
-__all__ = ["cluster_rows", "error_of", "finished_at", "job_of", "kind_of", "requests_in_flight", "return_value"]
+__all__ = [
+    "cluster_rows",
+    "error_of",
+    "finished_at",
+    "job_of",
+    "kind_of",
+    "may_compute",
+    "requests_in_flight",
+    "return_value",
+]
 
 _KINDS: Final = {f"sky.{kind}": kind for kind in RequestKind}
 _ACTIVE_JOBS: Final = frozenset({"INIT", "PENDING", "SETTING_UP", "RUNNING"})
@@ -78,6 +87,12 @@ def requests_in_flight(value: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Sk
             )
         )
     return {name: tuple(sorted(requests, key=lambda r: r.created_at)) for name, requests in found.items()}
+
+
+def may_compute(value: Mapping[str, Any] | None, cloud: str) -> bool:
+    """Return whether ``POST /check`` has found that machines of a cloud can be rented, in any workspace."""
+    workspaces = (value or {}).values()
+    return any("compute" in (can or ()) for found in workspaces for name, can in found.items() if name.lower() == cloud)
 
 
 def finished_at(payload: Mapping[str, Any]) -> datetime:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from decimal import Decimal
 from typing import Any
 
 from deepseek_operator.api.spec import SecretKeyRef
-from deepseek_operator.facts.base import Address, Known, Unknown
+from deepseek_operator.facts.base import Address, Failure, Known, Unknown
 from deepseek_operator.facts.skypilot import Job, JobState, Outcome
 from deepseek_operator.facts.store import Store
 from deepseek_operator.facts.world import Question, QuestionKind
@@ -47,6 +48,12 @@ class Answers:
 
     async def terminated(self, cluster_name: str) -> bool:
         return await self._answer("terminated", True)  # type: ignore[no-any-return]
+
+    async def hourly_price(self, cluster_name: str) -> Decimal | None:
+        return await self._answer("price", None)  # type: ignore[no-any-return]
+
+    async def cloud_access(self, cloud: str) -> Failure | None:
+        return await self._answer(f"cloud {cloud}", None)  # type: ignore[no-any-return]
 
     async def missing_secret(self, namespace: str, reference: SecretKeyRef) -> str | None:
         return await self._answer("secret", None)  # type: ignore[no-any-return]

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Ledger
 from deepseek_operator.api.v1alpha1 import FINALIZER, DeepSeekDeployment
 from deepseek_operator.catalog import load_catalog
@@ -63,6 +64,26 @@ def deployment(
     }
     parsed = DeepSeekDeployment.parse(body)
     return parsed if status is None else parsed.model_copy(update={"status": status})
+
+
+API_KEY_EXISTS = {SecretKeyRef(name="key", key="token"): Known("", NOW)}
+"""The Secret of :func:`rented_deployment` exists."""
+
+
+CLOUDS_ENABLED = {cloud: Known(None, NOW) for cloud in ("aws", "gcp")}
+"""The SkyPilot server has credentials for both clouds."""
+
+
+def rented_deployment(*infra: str, **fields: Any) -> DeepSeekDeployment:
+    """A deployment that runs on L4 machines of these places, at 0.80 dollars an hour or a little more."""
+    resources = {"accelerators": ["L4:1"], "infra": list(infra or ("aws",)), **fields.pop("resources", {})}
+    return deployment(
+        model={"name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"},
+        engine={"name": "VLLM"},
+        resources=resources,
+        endpoint={"apiKeySecretRef": {"name": "key", "key": "token"}},
+        **fields,
+    )
 
 
 @lru_cache

@@ -43,7 +43,7 @@ class Case:
 
 
 SPOT = b.row(R1, cloud="AWS", region="us-east-1", spot=True)
-RENTED = b.ledger(infra="aws", address="3.4.5.6:8000", ready_since=b.ago(60))
+RENTED = b.ledger(infra="aws", price="0.8048", renting=True, address="3.4.5.6:8000", ready_since=b.ago(60))
 RENTED_AT = Address("3.4.5.6", 8000)
 CASES = [
     Case("a new replica is launched", b.facts(R1), NEW, Phase.LAUNCHING, Reason.LAUNCHING, (LAUNCH,)),

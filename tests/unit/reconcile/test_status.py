@@ -36,7 +36,7 @@ def instance(**fields: Any) -> dict[str, Any]:
         ({**STATUS, "conditions": [{**STATUS["conditions"][0], "status": "True"}]}, True),
         ({**STATUS, "conditions": [{**STATUS["conditions"][0], "reason": "ImagePull"}]}, True),
         ({**STATUS, "conditions": [{**STATUS["conditions"][0], "message": "SkyPilot has found nodes"}]}, False),
-        ({**STATUS, "cost": {"hourly": "2.50"}}, False),
+        ({**STATUS, "cost": {"hourly": "2.50"}}, True),
         ({**STATUS, "instances": []}, True),
         (instance(phase="Starting"), True),
         (instance(ledger={"attempts": 1}), True),

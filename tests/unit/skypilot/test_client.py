@@ -188,6 +188,63 @@ async def test_a_clouds_own_code_tells_quota_from_capacity(server: Server, clien
     assert "VcpuLimitExceeded" in outcome.failure.message
 
 
+async def test_a_failed_launch_says_which_places_it_has_tried(server: Server, client: SkyPilotClient) -> None:
+    server.requests = [
+        {"request_id": "x", "name": "sky.launch", "status": "FAILED", "cluster_name": NAME, "finished_at": 4}
+    ]
+    server.fails("x", "ResourcesUnavailableError", "Failed to acquire resources in all zones in us-east-1 for {...}")
+    server.log = "Launching on AWS us-east-1 (us-east-1a).\nAn error occurred (InsufficientInstanceCapacity) when ...\n"
+    outcome = await client.last_outcome(NAME)
+    assert outcome is not None
+    assert [(one.place, one.code) for one in outcome.tried] == [
+        ("aws/us-east-1/us-east-1a", "InsufficientInstanceCapacity")
+    ]
+
+
+async def test_a_price_is_asked_for_one_cluster_alone(server: Server, client: SkyPilotClient) -> None:
+    server.answers("/cost_report", [{"name": NAME, "status": "UP", "duration": 10, "total_cost": 0.8048 / 360}])
+    assert str(await client.hourly_price(NAME)) == "0.8048"
+    assert json.loads(server.seen[0].content)["cluster_names"] == [NAME]
+
+
+async def test_a_cloud_that_the_server_has_enabled_can_be_used_without_asking_its_provider(
+    server: Server, client: SkyPilotClient
+) -> None:
+    server.answers("/enabled_clouds", ["Kubernetes", "AWS"])
+    assert await client.cloud_access("aws") is None
+    assert "/check" not in [seen.path for seen in server.seen]
+
+
+async def test_a_cloud_that_was_enabled_since_is_found_by_looking_again(server: Server, client: SkyPilotClient) -> None:
+    server.answers("/enabled_clouds", [])
+    server.answers("/check", {"default": {"AWS": ["compute", "storage"]}})
+    assert await client.cloud_access("aws") is None
+
+
+async def test_a_cloud_without_credentials_says_why(server: Server, client: SkyPilotClient) -> None:
+    server.answers("/enabled_clouds", ["Kubernetes"])
+    server.answers("/check", {"default": {}})
+    server.log = "\x1b[2m  AWS: disabled\x1b[0m\n    Reason [compute]: AWS credentials are not set. Run aws configure\n"
+    failure = await client.cloud_access("aws")
+    assert failure is not None
+    assert failure.reason is Reason.CREDENTIALS_INVALID
+    assert "spec.resources.infra: aws:" in failure.message
+    assert "AWS credentials are not set" in failure.message
+    check = next(seen for seen in server.seen if seen.path == "/check")
+    assert json.loads(check.content)["clouds"] == ["aws"]
+
+
+async def test_a_cloud_that_skypilot_does_not_know_is_a_mistake_in_the_spec(
+    server: Server, client: SkyPilotClient
+) -> None:
+    server.answers("/enabled_clouds", ["AWS"])
+    server.fails("/check", "ValueError", "Cloud 'awss' is not a valid cloud among ['aws', 'gcp']")
+    failure = await client.cloud_access("awss")
+    assert failure is not None
+    assert failure.reason is Reason.INVALID_SPEC
+    assert "awss" in failure.message
+
+
 async def test_down_of_an_unknown_cluster_is_no_failure(server: Server, client: SkyPilotClient) -> None:
     server.requests = [
         {

@@ -21,21 +21,21 @@ from deepseek_operator.skypilot.failures import classify
             "Kubernetes cluster does not contain any instances satisfying the request: 1x Kubernetes({'H200': 16})",
             Reason.NO_MATCHING_RESOURCES,
         ),
-        ("NoCloudAccessError", "Cloud access is not set up. Run: sky check", Reason.ACCESS_DENIED),
+        ("NoCloudAccessError", "Cloud access is not set up. Run: sky check", Reason.CREDENTIALS_INVALID),
         (
             "ResourcesUnavailableError",
             "Task requires aws which is not enabled. To enable access, change the task cloud requirement or run: "
             "\x1b[1msky check aws\x1b[0m",
-            Reason.ACCESS_DENIED,
+            Reason.CREDENTIALS_INVALID,
         ),
         (
             "ResourcesUnavailableError",
             "Failed to create container while launching the node. Error: ErrImagePull: failed to pull image",
             Reason.IMAGE_PULL_FAILED,
         ),
-        ("Exception", "KubernetesError: (403) Reason: Forbidden", Reason.ACCESS_DENIED),
+        ("Exception", "KubernetesError: (403) Reason: Forbidden", Reason.NOT_AUTHORIZED),
         ("ResourcesUnavailableError", "Failed to acquire resources in all zones in us-east-1", Reason.NO_CAPACITY),
-        ("SystemExit", "1", Reason.ACCESS_DENIED),
+        ("SystemExit", "1", Reason.CREDENTIALS_INVALID),
         ("RuntimeError", "rsync is not installed", Reason.LAUNCH_FAILED),
     ],
 )

@@ -2,11 +2,14 @@
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
+
+import pytest
 
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.catalog import load_catalog
 from deepseek_operator.planning import plan
-from deepseek_operator.skypilot.prices import read_prices
+from deepseek_operator.skypilot.prices import hourly_price, read_prices
 
 DAY = date(2026, 11, 24)
 ROWS = {
@@ -43,3 +46,25 @@ def test_a_plan_is_made_with_the_live_price() -> None:
 
 def test_no_answer_is_no_price() -> None:
     assert read_prices(None, DAY) == ()
+
+
+COST = {"name": "r1", "status": "UP", "duration": 7200, "total_cost": 0.8048 * 2 * 2}
+
+
+@pytest.mark.parametrize(
+    ("says", "rows", "price"),
+    [
+        ("two nodes of 0.8048 for two hours", [COST], "1.6096"),
+        ("another cluster's", [{**COST, "name": "r2"}], None),
+        ("one of the same name that is gone", [{**COST, "status": None}], None),
+        ("the living one of two", [{**COST, "status": None, "total_cost": 9}, COST], "1.6096"),
+        ("one that has just begun", [{**COST, "duration": 0}], None),
+        ("one without a price", [{**COST, "total_cost": 0.0}], None),
+        ("an answer of another form", [{"name": "r1"}], None),
+        ("none", None, None),
+    ],
+)
+def test_the_price_of_a_cluster_is_what_it_has_cost_by_the_time_it_was_up(
+    says: str, rows: list[dict[str, Any]] | None, price: str | None
+) -> None:
+    assert hourly_price(rows, "r1") == (Decimal(price) if price else None), says

@@ -100,7 +100,7 @@ def _nothing_there(view: View) -> Finding | None:
         return _ask(view, QuestionKind.OUTCOME, "asking SkyPilot how the last request ended")
     if view.blocked is not None:
         return _stage(view, Phase.PENDING, view.blocked.reason, view.blocked.message)
-    launch = Launch(view.name)
+    launch = Launch(view.name, view.cost_limit)
     gone = _why_gone(view)
     if gone is None:
         if not view.may_launch:

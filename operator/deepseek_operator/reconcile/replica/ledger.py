@@ -1,8 +1,8 @@
 """Arithmetic of the ledger: when each stage began, and how failures are counted.
 
 A failure has an identity (the request that failed, the moment at which the replica was lost), so that a pass that sees
-it again does not count it again. Each failure doubles the wait before the next attempt, from 10 s to 2 min. Ten minutes
-of readiness forget all earlier failures.
+it again does not count it again. Each failure doubles the wait before the next attempt, within the bounds of its Reason
+(:mod:`.retry`). Ten minutes of readiness forget all earlier failures.
 """
 
 from datetime import datetime, timedelta
@@ -15,12 +15,11 @@ from deepseek_operator.facts.clock import elapsed, later, whole_second
 from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
+from deepseek_operator.reconcile.replica.retry import retry_of
 from deepseek_operator.reconcile.replica.view import KUBERNETES, Finding, Health, View
 
 __all__ = ["BUSY_LOOK_S", "UNANSWERED_S", "advance", "count", "launched", "sent", "update"]
 
-BACKOFF_FIRST_S: Final = 10
-BACKOFF_CAP_S: Final = 120
 CRASH_LOOP_ATTEMPTS: Final = 3
 STEADY_S: Final = 600
 """Seconds of readiness after which earlier failures are forgotten."""
@@ -52,6 +51,7 @@ def advance(view: View, *, wanted: bool) -> Ledger:
         ledger = update(ledger, address=str(view.address), port=ledger.port or view.address.port)
     if view.infra is not None:
         ledger = update(ledger, infra=view.infra)
+    ledger = update(ledger, **_money(view, ledger, wanted=wanted))
     if view.in_flight(RequestKind.DOWN) is not None:
         # Also where the status that noted the request could not be written.
         ledger = update(ledger, teardown_at=ledger.teardown_at or now)
@@ -63,6 +63,21 @@ def advance(view: View, *, wanted: bool) -> Ledger:
         return update(ledger, leaving_since=None, unpublished_since=None)
     unpublished = None if view.published else ledger.unpublished_since or now
     return update(ledger, leaving_since=ledger.leaving_since or now, unpublished_since=unpublished)
+
+
+def _money(view: View, ledger: Ledger, *, wanted: bool) -> dict[str, object]:
+    """Return whether machines are rented, and at what price; both stay as they are while nobody can be asked.
+
+    A row of SkyPilot's counts from its first moment, because machines may be up by then. Machines of which SkyPilot has
+    lost its record go on counting while their engine answers, and until a replica that goes is accounted for.
+    """
+    if not isinstance(view.facts.skypilot, Known):
+        return {}
+    here = view.infra in (None, KUBERNETES)
+    unsure = ledger.renting and (view.health is Health.UNKNOWN or not wanted)
+    renting = not here and (view.cluster is not None or view.health is Health.ANSWERS or unsure)
+    price = view.facts.price.value if isinstance(view.facts.price, Known) else None
+    return {"renting": renting, "price": str(price) if price is not None and renting else ledger.price}
 
 
 def _settled(view: View, ledger: Ledger) -> bool:
@@ -90,6 +105,7 @@ def launched(ledger: Ledger, plan: Planned, now: datetime, *, again: bool = Fals
         drain_seconds=plan.graceful_stop_seconds,
         launched_at=ledger.launched_at if again else whole_second(now),
         address=ledger.address if again else None,
+        price=ledger.price if again else None,
         infra=ledger.infra if again else _only_place(plan),
         starting_since=None,
         ready_since=None,
@@ -130,7 +146,8 @@ def count(
     identity
         Distinguishes this failure from the one counted before.
     at_once
-        The recovery of the first failure in a row does not wait. For a teardown, which stops costs, none ever waits.
+        The recovery of the first failure in a row does not wait, unless somebody has to mend its cause. A teardown,
+        which stops costs, never waits.
     launches
         ``recovery`` is a launch: it is withheld while the rollout has no room for it.
     restarts
@@ -138,13 +155,14 @@ def count(
     final
         The failure is not retried.
     """
-    known = ledger.counted == identity
+    known, rule = ledger.counted == identity, retry_of(failure.reason)
     attempts = ledger.attempts if known else ledger.attempts + 1
     retry_after = ledger.retry_after if known else None
     if retry_after is None:
-        retry_after = whole_second(view.now) if at_once and attempts == 1 else later(view.now, _backoff_s(attempts))
+        soon = at_once and attempts == 1 and not rule.mending
+        retry_after = whole_second(view.now) if soon else later(view.now, rule.wait_s(attempts))
     # A clock that was set back must not turn a wait of seconds into one of hours.
-    retry_after = min(retry_after, later(view.now, BACKOFF_CAP_S))
+    retry_after = min(retry_after, later(view.now, rule.cap_s))
     if failure.reason is Reason.ENGINE_EXITED and attempts >= CRASH_LOOP_ATTEMPTS:
         failure = Failure(Reason.ENGINE_CRASH_LOOP, failure.message)
     counted = update(
@@ -168,7 +186,3 @@ def count(
         next_look_s=None if final else max(wait_s, BUSY_LOOK_S if due else 0.5),
         final=final,
     )
-
-
-def _backoff_s(attempts: int) -> float:
-    return float(min(BACKOFF_FIRST_S * 2 ** min(attempts - 1, 10), BACKOFF_CAP_S))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 from deepseek_operator.api.reasons import Reason
@@ -46,6 +47,10 @@ class View:
         Why nothing may be launched now (a missing Secret, say).
     may_launch
         The rollout has room for it.
+    cost_limit
+        US dollars an hour that its launch may cost; None: no limit.
+    shown_cost
+        What the status says that it costs, in US dollars an hour.
     launches_waiting
         Launches of other replicas wait for a free launch worker.
     """
@@ -63,6 +68,8 @@ class View:
     plan: Planned | None = None
     blocked: Failure | None = None
     may_launch: bool = True
+    cost_limit: Decimal | None = None
+    shown_cost: Decimal | None = None
     launches_waiting: bool = False
 
     @property

@@ -1,0 +1,117 @@
+"""``maxHourlyCost`` over the whole object: what a further launch may cost, and whether it is held back.
+
+Only launches are held. Nothing that runs is ever stopped because of a price, however far it is above the cap.
+
+A rented replica counts with its price once SkyPilot says what it is, and until then with what its launch was allowed to
+cost: SkyPilot may take any machine up to that. So the sum cannot exceed the cap whatever SkyPilot chooses.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from decimal import ROUND_DOWN, Decimal
+from typing import Final
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.facts.base import Failure
+from deepseek_operator.planning import Planned
+from deepseek_operator.reconcile.replica.view import KUBERNETES, View
+
+__all__ = ["Budget", "dollars"]
+
+_PRECISION: Final = Decimal("0.0001")
+"""SkyPilot's catalogs have prices of four decimals."""
+_NEXT_TO_NOTHING: Final = Decimal("0.0001")
+"""Limit where only one's own cluster may be used: no machine of a cloud is so cheap."""
+
+
+def dollars(text: str | None) -> Decimal | None:
+    """Return an amount that a status holds; None for none, and for one that cannot be read."""
+    try:
+        return Decimal(text) if text is not None else None
+    except ArithmeticError:
+        return None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What is left under the cap of one object.
+
+    Attributes
+    ----------
+    cap
+        ``spec.resources.maxHourlyCost``; None: no limit, or nothing can be rented.
+    committed
+        US dollars an hour that its replicas cost, or were allowed to cost.
+    """
+
+    plan: Planned | None
+    cap: Decimal | None
+    committed: Decimal = Decimal(0)
+
+    @classmethod
+    def of(cls, plan: Planned | None, cap: str | None, views: Iterable[View]) -> "Budget":
+        """Return the budget with what exists already taken off."""
+        rents = plan is not None and not (plan.places and all(place.is_kubernetes for place in plan.places))
+        amount = dollars(cap) if rents else None
+        if amount is None:
+            return cls(plan, None)
+        return cls(plan, amount, sum((_cost(view, plan) for view in views), Decimal(0)))
+
+    @property
+    def room_for_one(self) -> bool:
+        """Whether the cheapest machine that fits can be launched once more."""
+        return self.cap is None or self._limit >= (self._cheapest or _NEXT_TO_NOTHING)
+
+    def launch(self, view: View) -> "tuple[View, Budget]":
+        """Return a view of a replica that is about to be launched, with its limit or why it is held; and what is left.
+
+        Where one's own cluster will do as well, nothing is held: the clouds of the list are then beyond the limit.
+        """
+        if self.cap is None or self.plan is None:
+            return view, self
+        if self.room_for_one or any(place.is_kubernetes for place in self.plan.places):
+            limit = max(self._limit, _NEXT_TO_NOTHING)
+            reserved = limit if self.room_for_one else Decimal(0)
+            return replace(view, cost_limit=limit), replace(self, committed=self.committed + reserved)
+        if view.blocked is not None and view.blocked.reason is not Reason.PLANNING:
+            return view, self
+        # Also while something is being looked up, which passes: a status must not flicker between the two.
+        return replace(view, blocked=Failure(Reason.MAX_HOURLY_COST_REACHED, self._words)), self
+
+    @property
+    def _limit(self) -> Decimal:
+        """Most that one more replica may cost: its share of the cap, or what the others leave."""
+        assert self.cap is not None
+        assert self.plan is not None
+        share = self.cap / max(1, self.plan.spec.replicas)
+        return min(share, self.cap - self.committed).quantize(_PRECISION, rounding=ROUND_DOWN)
+
+    @property
+    def _cheapest(self) -> Decimal | None:
+        """Price of the cheapest replica that the plan knows of; None where it knows none."""
+        assert self.plan is not None
+        known = [one.hourly_cost for one in self.plan.plan.candidates if one.hourly_cost]
+        if self.plan.hourly_cost:
+            known.append(self.plan.hourly_cost)
+        return min(known, default=None)
+
+    @property
+    def _words(self) -> str:
+        more = f"one more costs {self._cheapest:.2f} or more" if self._cheapest else "that leaves nothing for another"
+        return (
+            f"spec.resources.maxHourlyCost {self.cap}: the replicas that are rented, or being rented, take "
+            f"{self.committed:.2f} dollars an hour of it, and {more}; what runs is left alone. Raise maxHourlyCost; "
+            "where only a change of the spec waits, updateStrategy.maxUnavailable: 1 lets an old replica make room"
+        )
+
+
+def _cost(view: View, plan: Planned | None) -> Decimal:
+    """Return what a replica takes of the budget in US dollars an hour."""
+    ledger = view.ledger
+    if view.infra == KUBERNETES or not (view.exists or ledger.renting):
+        return Decimal(0)
+    if ledger.renting and (price := dollars(ledger.price)) is not None:
+        return price
+    if (limit := dollars(ledger.cost_limit)) is not None:
+        return limit
+    return view.shown_cost or (plan.hourly_cost if plan is not None else None) or Decimal(0)

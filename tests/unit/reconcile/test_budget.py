@@ -1,0 +1,155 @@
+"""``maxHourlyCost`` over the whole object: launches wait, and nothing that runs is ever taken away because of it."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepseek_operator.api.status import DeepSeekDeploymentStatus
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.names import ClusterName
+from deepseek_operator.launch import Identity, build_task
+from deepseek_operator.reconcile.actions import Launch, TearDown
+from deepseek_operator.reconcile.decide import Decision
+from deepseek_operator.reconcile.events import notes
+from deepseek_operator.runtime.act import limited
+from tests.unit.reconcile import builders as b
+
+PRICE = Decimal("0.8048")
+
+
+def capped(
+    cap: str | None, replicas: int = 2, *, infra: tuple[str, ...] = ("aws",), **fields: Any
+) -> DeepSeekDeployment:
+    resources = {} if cap is None else {"maxHourlyCost": cap}
+    return b.rented_deployment(*infra, resources=resources, replicas=replicas, **fields)
+
+
+def passes(
+    of: DeepSeekDeployment, *running: ClusterName, price: Decimal = PRICE
+) -> tuple[Decision, DeepSeekDeploymentStatus]:
+    """One pass in which these replicas are rented, at a known price, and serve."""
+    places = {name: Address(f"54.0.0.{number}", 8000) for number, name in enumerate(running, 1)}
+    ledgers = {
+        name: b.ledger(infra="aws", renting=True, price=str(price), ready_since=b.ago(60), address=str(at))
+        for name, at in places.items()
+    }
+    known = [b.facts(name, skypilot=b.seen(b.row(name, cloud="AWS", region="us-east-1"))) for name in running]
+    world = b.world(
+        b.remembering(of, ledgers), *known, secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED,
+        probes=b.answering(*places.values()), endpoints=tuple([b.endpoints(*places.values())] if places else []),
+    )  # fmt: skip
+    return b.step(world)
+
+
+def launches(decision: Decision) -> list[Decimal | None]:
+    return [action.cost_limit for _, action in decision.actions if isinstance(action, Launch)]
+
+
+def test_without_a_cap_launches_have_no_limit_of_their_own() -> None:
+    assert launches(passes(capped(None))[0]) == [None, None]
+
+
+def test_each_new_replica_gets_its_share_of_the_cap() -> None:
+    assert launches(passes(capped("4"))[0]) == [Decimal(2), Decimal(2)]
+
+
+def test_a_replica_beside_a_dear_one_gets_what_that_leaves() -> None:
+    of = capped("4")
+    assert launches(passes(of, b.name(of), price=Decimal("2.9"))[0]) == [Decimal("1.1")]
+
+
+def test_what_the_cap_does_not_allow_is_held_with_a_reason_an_event_and_the_figures() -> None:
+    of = capped("4")
+    decision, status = passes(of, b.name(of), price=Decimal("3.5"))
+    assert launches(decision) == []
+    held = status.instances[1]
+    assert (held.phase.value, held.reason) == ("Pending", "MaxHourlyCostReached")
+    assert "spec.resources.maxHourlyCost 4" in held.message
+    assert "3.50 dollars an hour" in held.message
+    told = [(note.type, note.reason) for note in notes(DeepSeekDeploymentStatus(), status)]
+    assert ("Warning", "MaxHourlyCostReached") in told
+    reconciling = next(one for one in status.conditions if one.type == "Reconciling")
+    assert (reconciling.status, reconciling.reason) == ("True", "MaxHourlyCostReached")
+
+
+def test_launches_under_way_count_with_what_they_may_cost() -> None:
+    of = capped("2")
+    first = b.name(of)
+    known = b.facts(first, skypilot=b.seen(b.request(first)))
+    world = b.world(
+        b.remembering(of, {first: b.ledger(infra=None, cost_limit="1.5")}), known,
+        secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED,
+    )  # fmt: skip
+    decision, status = b.step(world)
+    assert launches(decision) == []
+    assert status.instances[1].reason == "MaxHourlyCostReached"
+
+
+def test_a_successor_beside_the_old_one_counts_too_and_waits_for_the_user() -> None:
+    of = capped("1", replicas=1)
+    decision, status = passes(of, b.older(of))
+    assert decision.actions == ()
+    assert {one.reason for one in status.instances} == {"Ready", "MaxHourlyCostReached"}
+    assert "updateStrategy.maxUnavailable: 1" in next(one.message for one in status.instances if one.reason != "Ready")
+
+
+def test_where_one_may_be_missing_an_old_one_makes_room_instead_of_going_beyond_the_cap() -> None:
+    of = capped("1", replicas=1, updateStrategy={"maxSurge": 1, "maxUnavailable": 1})
+    _, status = passes(of, b.older(of))
+    assert [(one.name, one.phase.value) for one in status.instances] == [(str(b.older(of)), "Terminating")]
+
+
+def test_where_ones_own_cluster_will_do_nothing_is_held_and_clouds_are_out_of_reach() -> None:
+    of = capped("1", replicas=2, infra=("kubernetes", "aws"))
+    decision, _ = passes(of, b.name(of))
+    assert launches(decision) == [Decimal("0.1952")]
+    full = capped("0.81", replicas=2, infra=("kubernetes", "aws"))
+    assert launches(passes(full, b.name(full), price=Decimal("0.81"))[0]) == [Decimal("0.0001")]
+
+
+@pytest.mark.parametrize("cap", ["0.0001", "0.5", "1.60", "2"])
+def test_nothing_that_runs_is_torn_down_because_of_a_price(cap: str) -> None:
+    of = capped(cap)
+    decision, status = passes(of, b.name(of), b.name(of, 1), price=Decimal("99"))
+    assert decision.actions == ()
+    assert [one.phase.value for one in status.instances] == ["Ready", "Ready"]
+
+
+PRICES = st.decimals(Decimal("0.10"), Decimal(40), places=4)
+
+
+@given(
+    cap=st.decimals(Decimal("0.9"), Decimal(60), places=2),
+    replicas=st.integers(1, 4),
+    current=st.integers(0, 4),
+    old=st.integers(0, 4),
+    price=PRICES,
+)
+def test_whatever_skypilot_chooses_the_object_never_costs_more_than_the_cap(
+    cap: Decimal, replicas: int, current: int, old: int, price: Decimal
+) -> None:
+    of = capped(str(cap), replicas)
+    running = [b.name(of, number) for number in range(min(current, replicas))]
+    running += [b.older(of, number) for number in range(min(old, replicas))]
+    decision, status = passes(of, *running, price=price)
+    new = [limit for limit in launches(decision) if limit is not None]
+    if new:
+        assert price * len(running) + sum(new) <= cap
+    if price * len(running) > cap:
+        assert not any(isinstance(action, TearDown) for _, action in decision.actions) or len(running) > replicas
+    assert all(one.reason for one in status.instances)
+
+
+def test_the_limit_reaches_skypilot_for_each_node() -> None:
+    plan = b.planned(capped("4"))
+    identity = Identity("r1-0a1b2c3d-00000000-0", "serving", "r1", b.UID, "00000000", "r1-engine")
+    two_nodes = replace(plan, plan=replace(plan.plan, nodes=2))
+    task = build_task(limited(two_nodes, Launch(b.name(capped("4")), Decimal("1.9999"))), identity).task
+    assert task["resources"]["max_hourly_cost"] == 0.9999
+    unlimited = build_task(limited(plan, Launch(b.name(capped("4")))), identity).task
+    assert unlimited["resources"]["max_hourly_cost"] == 2.0

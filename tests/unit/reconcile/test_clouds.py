@@ -1,0 +1,74 @@
+"""A cloud that the SkyPilot server cannot use is named before anything is launched there."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.facts.base import Fact, Failure, Known, Unknown
+from deepseek_operator.facts.world import QuestionKind, World
+from deepseek_operator.reconcile.actions import Launch
+from tests.unit.reconcile import builders as b
+
+DENIED = Known(Failure(Reason.CREDENTIALS_INVALID, "spec.resources.infra: aws: no working credentials"), b.NOW)
+ENABLED: Fact[Failure | None] = Known(None, b.NOW)
+
+
+def rented(*infra: str, **clouds: Fact[Failure | None]) -> World:
+    """A new deployment on these places; ``clouds`` is what is known of them."""
+    return b.world(b.rented_deployment(*infra), secrets=b.API_KEY_EXISTS, clouds=clouds)
+
+
+def found(world: World) -> tuple[list[Any], str, list[tuple[QuestionKind, str]]]:
+    decision, status = b.step(world)
+    ready = next(one for one in status.conditions if one.type == "Ready")
+    return [action for _, action in decision.actions], ready.reason, [(q.kind, q.subject) for q in decision.asks]
+
+
+ASKS_AWS = [(QuestionKind.CLOUD, "aws")]
+
+
+def test_a_cloud_is_asked_about_before_the_first_launch() -> None:
+    assert found(rented("aws/us-east-1")) == ([], "Planning", ASKS_AWS)
+
+
+def test_with_credentials_it_is_launched() -> None:
+    world = rented("aws", aws=ENABLED)
+    assert found(world) == ([Launch(b.name(world.deployment))], "Launching", [])
+
+
+def test_without_credentials_nothing_is_launched_and_the_field_is_named() -> None:
+    actions, reason, asks = found(rented("aws", aws=DENIED))
+    assert (actions, reason, asks) == ([], "CredentialsInvalid", [])
+    _, status = b.step(rented("aws", aws=DENIED))
+    assert "spec.resources.infra: aws" in status.conditions[0].message
+
+
+def test_a_cloud_without_credentials_is_asked_about_again_and_again() -> None:
+    old = replace(DENIED, at=b.NOW - timedelta(seconds=21))
+    assert found(rented("aws", aws=old)) == ([], "CredentialsInvalid", ASKS_AWS)
+
+
+def test_an_old_answer_is_used_while_a_new_one_is_on_its_way() -> None:
+    world = rented("aws", aws=Known(None, b.NOW - timedelta(seconds=601)))
+    assert found(world) == ([Launch(b.name(world.deployment))], "Launching", ASKS_AWS)
+
+
+def test_one_cloud_of_two_is_enough() -> None:
+    world = rented("aws", "gcp", aws=DENIED, gcp=ENABLED)
+    assert found(world)[0] == [Launch(b.name(world.deployment))]
+
+
+def test_where_kubernetes_will_do_no_cloud_is_asked_about() -> None:
+    world = rented("kubernetes", "aws")
+    assert found(world) == ([Launch(b.name(world.deployment))], "Launching", [])
+
+
+def test_a_question_that_fails_does_not_hold_the_launch_which_will_say_the_same() -> None:
+    world = rented("aws", aws=Unknown("time-out", b.NOW))
+    assert found(world) == ([Launch(b.name(world.deployment))], "Launching", ASKS_AWS)
+
+
+def test_a_misspelt_cloud_stops_the_whole_list_as_skypilot_would() -> None:
+    wrong = Known(Failure(Reason.INVALID_SPEC, "spec.resources.infra: awss: not a valid cloud"), b.NOW)
+    assert found(rented("awss", "gcp", awss=wrong, gcp=ENABLED))[1] == "InvalidSpec"
