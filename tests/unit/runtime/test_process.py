@@ -1,0 +1,111 @@
+"""The real process with a SkyPilot server over HTTP, and without any Kubernetes: what it serves to a kubelet and to
+Prometheus.
+"""
+
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from tests.fakes.skypilot import FakeSkyPilot
+from tests.system.wait import eventually
+from tests.unit.exported import exported
+
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Served(NamedTuple):
+    """Ports of a process."""
+
+    health: int
+    readiness: int
+    metrics: int
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    """Return status and body; status 0 while nobody answers."""
+    try:
+        with OPENER.open(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def free_ports(number: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.fixture
+def skypilot() -> Iterator[FakeSkyPilot]:
+    """Return a server that is not up yet, as a sidecar that starts."""
+    with FakeSkyPilot() as server:
+        server.stop()
+        yield server
+
+
+@pytest.fixture
+def process(tmp_path: Path, skypilot: FakeSkyPilot) -> Iterator[Served]:
+    """Run an operator whose API server is away, as after a restart of the node."""
+    nobody, *ports = free_ports(4)
+    served = Served(*ports)
+    kubeconfig = tmp_path / "kubeconfig"
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "away", "cluster": {"server": f"http://127.0.0.1:{nobody}"}}],
+        "users": [{"name": "away", "user": {"token": "none"}}],
+        "contexts": [{"name": "away", "context": {"cluster": "away", "user": "away"}}],
+        "current-context": "away",
+    }
+    kubeconfig.write_text(yaml.safe_dump(config))
+    flags = [
+        f"--skypilot-endpoint={skypilot.url}",
+        f"--health-address=127.0.0.1:{served.health}",
+        f"--readiness-address=127.0.0.1:{served.readiness}",
+        f"--metrics-port={served.metrics}",
+        "--lease=system/operator",
+    ]
+    program = Path(sys.executable).with_name("deepseek-operator")
+    with (tmp_path / "log").open("wb") as log:
+        running = subprocess.Popen(
+            [program, "run", *flags], env={"KUBECONFIG": str(kubeconfig), "NO_PROXY": "*"}, stdout=log, stderr=log
+        )
+    yield served
+    running.terminate()
+    assert running.wait(30) == 0, (tmp_path / "log").read_text()[-2000:]
+
+
+def test_the_pod_becomes_ready_when_skypilot_answers_and_every_documented_metric_is_served(
+    process: Served, skypilot: FakeSkyPilot
+) -> None:
+    def unready() -> str:
+        status, words = get(process.readiness, "/readyz")
+        return words if status == 503 and "not been asked" not in words else ""
+
+    assert f"{skypilot.url} does not answer" in eventually(unready, within=60, what="unready", every=0.2)
+    assert get(process.health, "/healthz")[0] == 200  # a restart would not help
+    skypilot.start()
+    eventually(lambda: get(process.readiness, "/readyz") == (200, "ok\n"), within=60, what="ready", every=0.2)
+    status, text = get(process.metrics, "/metrics")
+    assert status == 200
+    described = {line.split(" ")[2] for line in text.splitlines() if line.startswith("# HELP ")}
+    assert {one.name for one in exported()} <= described
+    assert "_created" not in text
+    eventually(
+        lambda: "\ndeepseek_operator_skypilot_reachable 1.0\n" in get(process.metrics, "/metrics")[1],
+        within=60,
+        what="the metric says that SkyPilot answers",
+    )
