@@ -179,6 +179,9 @@ class Accidents:
         self._world.skypilot.without_credentials.add("aws")
         self._world.loop.call_later(event.value, self._world.skypilot.without_credentials.clear)
 
+    def _on_machines_mute(self, event: Event) -> None:
+        self._world.skypilot.mute += 1
+
     def _on_teardown_fails(self, event: Event) -> None:
         self._world.skypilot.down_faults.append("500")
 

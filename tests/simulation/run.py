@@ -200,6 +200,7 @@ class Simulation:
         self.skypilot.launch_faults.clear()
         self.skypilot.down_faults.clear()
         self.skypilot.stuck.clear()
+        self.skypilot.mute = 0
         self.skypilot.without_credentials.clear()
         self.skypilot.crashing.clear()
         self.kubernetes.refused.clear()

@@ -180,6 +180,11 @@ SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
         (Event(0, "cap", "b", 2), Event(1, "edit", "b", 2), Event(60, "nodes-go", "b")),
     ),
     "a cap below what runs": ((1, 2), True, (Event(0, "cap", "b", 1), Event(20, "kill", value=3))),
+    "machines do not come up during a rolling update": (
+        (1, 1),
+        True,
+        (Event(0, "machines-mute", "b"), Event(0.1, "edit", "b", 2), Event(900, "kill", value=3)),
+    ),
     "pods find no node": ((1, 1), False, (Event(-59, "stuck", "a"), Event(60, "unstuck", "a"))),
 }
 """Replicas of the two deployments, whether the second is rented, and events in seconds after everything serves."""

@@ -35,6 +35,8 @@ __all__ = ["PRICE", "SimulatedSkyPilot"]
 
 _LABEL = "skypilot-cluster-name"
 _PORT = re.compile(r"--port[= ](\d+)")
+MUTE_S = 3500.0
+"""Seconds for which SkyPilot waits for machines that do not come up."""
 PRICE = Decimal("0.8048")
 """US dollars an hour of every machine."""
 Check = Callable[[str, str], None]
@@ -71,6 +73,8 @@ class SimulatedSkyPilot:
         How the next launches and teardowns fail: ``clean`` leaves nothing, ``stuck`` leaves nodes and row.
     stuck
         Uids whose pods find no node for as long as they are in it.
+    mute
+        So many launches of rented machines get some that do not come up for :data:`MUTE_S`.
     without_credentials
         Clouds that the server cannot use.
     """
@@ -87,6 +91,7 @@ class SimulatedSkyPilot:
     launch_faults: list[str] = field(default_factory=list)
     down_faults: list[str] = field(default_factory=list)
     stuck: set[str] = field(default_factory=set)
+    mute: int = 0
     without_credentials: set[str] = field(default_factory=set)
     crashing: set[str] = field(default_factory=set)
     on_launch: Check = lambda promise, cluster: None
@@ -254,6 +259,9 @@ class SimulatedSkyPilot:
                 self.rows.pop(one.name, None)
                 return Failure(Reason.LAUNCH_FAILED, "the namespace is being terminated")
             await asyncio.sleep(self.dice.uniform(0.5, 12))
+            if self.mute and not on_kubernetes:
+                self.mute -= 1
+                await asyncio.sleep(MUTE_S)
             while uid in self.stuck:
                 await asyncio.sleep(1)
             denied = not on_kubernetes and self.cloud_access(row.cloud.lower())

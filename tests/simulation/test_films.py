@@ -31,6 +31,7 @@ FILMS: dict[str, tuple[int, bool, tuple[Event, ...]]] = {
         True,
         (Event(40, "cap", "b", 1), Event(41, "edit", "b", 2), Event(90, "cap", "b", 2)),
     ),
+    "rented-machines-never-answer": (1, True, (Event(0, "machines-mute", "b"), Event(1800, "resume", "b"))),
     "teardown-fails-once": (2, False, (Event(40, "teardown-fails", "a"), Event(41, "scale", "a", 1))),
     "suspend-and-resume": (1, False, (Event(40, "suspend", "a"), Event(70, "resume", "a"))),
 }

@@ -15,6 +15,7 @@ __all__ = [
     "Cost",
     "DeepSeekDeploymentStatus",
     "EndpointStatus",
+    "ExcludedPlace",
     "Instance",
     "Ledger",
     "PerformanceStatus",
@@ -178,6 +179,13 @@ class Cost(StatusModel):
         return spent + hourly * seconds / 3600
 
 
+class ExcludedPlace(StatusModel):
+    """A place whose machines did not come up."""
+
+    place: str = field("As in spec.resources.infra: aws/us-east-1.", max_length=253)
+    until: datetime = field("Until when no launch asks for it, where another place is left.")
+
+
 class Ledger(StatusModel):
     """What the operator remembers of one replica between two passes and across its own restarts.
 
@@ -200,6 +208,11 @@ class Ledger(StatusModel):
     cost_limit: str | None = field(
         "US dollars an hour that its launch was allowed to cost. Unset: no limit.", default=None, max_length=32
     )
+    place: str | None = field(
+        "Where SkyPilot is bringing up its machines: aws/us-east-1.", default=None, max_length=253
+    )
+    place_since: datetime | None = field("Since when it has been doing so there.", default=None)
+    excluded: tuple[ExcludedPlace, ...] = field("Places whose machines did not come up.", default=(), max_length=8)
     launched_at: datetime | None = field("When SkyPilot was last asked to launch it.", default=None)
     starting_since: datetime | None = field("Since when its nodes have been up without an answer.", default=None)
     ready_since: datetime | None = field("Since when its engine has answered.", default=None)

@@ -38,10 +38,13 @@ class Launch:
     ----------
     cost_limit
         US dollars an hour that all its nodes together may cost; None: no limit.
+    without
+        Places to leave out where another one of the spec is left.
     """
 
     name: ClusterName
     cost_limit: Decimal | None = None
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

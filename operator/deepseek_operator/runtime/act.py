@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from deepseek_operator.api.places import Place
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Known
@@ -280,8 +281,28 @@ class Actor:
 
 
 def limited(plan: Planned, action: Action) -> Planned:
-    """Return the plan of a launch with what each of its nodes may cost under ``maxHourlyCost``."""
-    if not isinstance(action, Launch) or action.cost_limit is None:
+    """Return the plan of a launch: without the places that it leaves out, and with what each of its nodes may cost."""
+    if not isinstance(action, Launch):
+        return plan
+    plan = _elsewhere(plan, action.without)
+    if action.cost_limit is None:
         return plan
     per_node = (action.cost_limit / plan.nodes).quantize(Decimal("0.0001"), rounding=ROUND_DOWN)
     return replace(plan, plan=replace(plan.plan, max_instance_hourly_cost=per_node))
+
+
+def _elsewhere(plan: Planned, without: tuple[str, ...]) -> Planned:
+    """Return the plan without the entries of ``infra`` that lie in one of these regions, if another entry is left.
+
+    A whole cloud stays: SkyPilot's tasks cannot say "anywhere but there".
+    """
+    out = [Place.parse(text) for text in without]
+    left = tuple(
+        str(place)
+        for place in plan.places
+        if not any((place.cloud, place.region) == (one.cloud, one.region) for one in out)
+    )
+    if not left or len(left) == len(plan.places):
+        return plan
+    resources = plan.spec.resources.model_copy(update={"infra": left})
+    return replace(plan, spec=plan.spec.model_copy(update={"resources": resources}))

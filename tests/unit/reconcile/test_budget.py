@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek_operator.api.status import DeepSeekDeploymentStatus
@@ -123,6 +123,7 @@ def test_nothing_that_runs_is_torn_down_because_of_a_price(cap: str) -> None:
 PRICES = st.decimals(Decimal("0.10"), Decimal(40), places=4)
 
 
+@settings(deadline=None)
 @given(
     cap=st.decimals(Decimal("0.9"), Decimal(60), places=2),
     replicas=st.integers(1, 4),

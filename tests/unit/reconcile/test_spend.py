@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek_operator.api.status import Cost
@@ -45,12 +45,14 @@ def true_sum(steps: Sequence[tuple[int, Decimal]]) -> Decimal:
     return total
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_the_sum_is_rate_times_time_to_the_cent(steps: list[tuple[int, Decimal]]) -> None:
     cost, now = played(steps)
     assert abs(cost.spent_until(now) - true_sum(steps)) < Decimal("0.005")
 
 
+@settings(deadline=None)
 @given(STEPS, st.integers(1, 5), st.booleans())
 def test_the_sum_depends_neither_on_how_often_passes_happen_nor_on_restarts(
     steps: list[tuple[int, Decimal]], looks: int, restarts: bool
@@ -58,6 +60,7 @@ def test_the_sum_depends_neither_on_how_often_passes_happen_nor_on_restarts(
     assert played(steps, looks=looks, restarts=restarts) == played(steps)
 
 
+@settings(deadline=None)
 @given(STEPS, st.integers(1, 10**6), st.integers(1, 10**6))
 def test_a_clock_that_is_set_back_and_forth_between_two_changes_changes_nothing(
     steps: list[tuple[int, Decimal]], back: int, again: int
@@ -69,6 +72,7 @@ def test_a_clock_that_is_set_back_and_forth_between_two_changes_changes_nothing(
         assert cost.spent_until(moment) <= cost.spent_until(now)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-10_000, 10_000), RATES), max_size=30))
 def test_no_clock_makes_the_sum_smaller_or_counts_a_moment_twice(steps: list[tuple[int, Decimal]]) -> None:
     cost, now, highest, clock = accrue(None, Decimal(0), None, b.NOW), b.NOW, Decimal(0), [b.NOW]

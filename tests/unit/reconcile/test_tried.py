@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek_operator.api.reasons import Reason
@@ -121,6 +121,7 @@ TRIED = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(TRIED, max_size=14), max_size=6))
 def test_the_list_is_bounded_without_repetition_and_ends_with_the_newest(launches: list[list[PlaceTried]]) -> None:
     worlds = [b.facts(R1, outcome=failed(*tried, number=number)) for number, tried in enumerate(launches, 1)]

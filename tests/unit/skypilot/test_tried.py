@@ -1,7 +1,7 @@
 """Logs of launches that found no machines, in the words of AWS, Google Cloud and Azure, and what is read off them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek_operator.api.reasons import Reason
@@ -213,6 +213,7 @@ LINES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(LINES, st.text(max_size=80)), max_size=20))
 def test_any_log_is_read_and_no_place_is_listed_twice(lines: list[str]) -> None:
     tried = places_tried("".join(lines))

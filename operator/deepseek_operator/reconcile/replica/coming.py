@@ -13,11 +13,19 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Phase
 from deepseek_operator.facts.base import Failure, Known
 from deepseek_operator.facts.clock import elapsed
-from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind, RequestState, SkyPilotClusterState
+from deepseek_operator.facts.skypilot import (
+    JobState,
+    Outcome,
+    RequestKind,
+    RequestState,
+    SkyPilotClusterState,
+    SkyPilotRequest,
+)
 from deepseek_operator.facts.text import cause
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count, update
+from deepseek_operator.reconcile.replica.places import EXCLUDED_S, exclude, excluded_now
 from deepseek_operator.reconcile.replica.view import Finding, Health, View
 
 __all__ = ["COMING", "Rule", "names_on_cloud", "waiting_requests"]
@@ -26,6 +34,10 @@ UNRESPONSIVE_S: Final = 180
 """Seconds for which an engine may be silent while its job runs, before the replica is replaced."""
 LAUNCH_GRACE_S: Final = 3600
 """Seconds besides the provision timeout that a launch may take: pulling a 15 GB image is slow, not stuck."""
+MACHINES_S: Final = 1500
+"""Seconds besides the provision timeout that machines of one place may take to come up. SkyPilot gives SSH 600 s and
+sets up in 60 s; the rest pulls an image of 15 GB at 20 MB/s. SkyPilot alone waits up to an hour for a machine that
+stays pending."""
 STUCK_S: Final = 5
 """Seconds after which a launch whose pods cannot start gives its worker to a launch that waits for one."""
 TEARDOWN_AGAIN_S: Final = 30
@@ -34,6 +46,11 @@ PODS_LATE_S: Final = 30
 """Seconds after the end of a launch for which its pods may be missing here: a watch can be late, or have a gap."""
 JOB_MAX_AGE_S: Final = 15
 """Seconds for which an answer about a running job is used. Asking costs SkyPilot a ``kubectl exec``."""
+
+_LEFT_OUT: Final = f"; the place is left out for {EXCLUDED_S // 60} minutes if resources.infra has another one"
+
+_OF_THE_PLACE: Final = frozenset({Reason.LAUNCH_TIMED_OUT, Reason.LAUNCH_FAILED})
+"""Failures of machines for which another place may help; another region does not mend credentials."""
 
 Rule = Callable[[View], Finding | None]
 
@@ -80,6 +97,8 @@ def _under_way(view: View) -> Finding | None:
     if request.state is RequestState.RUNNING and age > limit:
         failure = Failure(Reason.LAUNCH_TIMED_OUT, f"the launch did not end within {limit} s and is torn down")
         return _replace_nodes(view, f"request/{request.id}", failure)
+    if (mute := _machines_late(view, request)) is not None:
+        return mute
     trouble = next((pod.trouble for pod in view.facts.pods if pod.trouble), None)
     if trouble is not None:
         if view.launches_waiting and age > STUCK_S and request.state is RequestState.RUNNING:
@@ -92,6 +111,22 @@ def _under_way(view: View) -> Finding | None:
     return _stage(view, Phase.LAUNCHING, Reason.LAUNCHING, detail)
 
 
+def _machines_late(view: View, request: SkyPilotRequest) -> Finding | None:
+    """Give up machines that neither come up nor fail: they cost money, and SkyPilot waits for them very long."""
+    ledger = view.ledger
+    if (
+        request.kind is not RequestKind.LAUNCH
+        or request.state is not RequestState.RUNNING
+        or ledger.place_since is None
+    ):
+        return None
+    limit = (view.plan.provision_timeout_seconds if view.plan is not None else 0) + MACHINES_S
+    if elapsed(view.now, ledger.place_since) <= limit:
+        return None
+    words = f"{ledger.place}: no machine answered within {limit} s, and what there is of it is torn down{_LEFT_OUT}"
+    return _given_up(view, _replace_nodes(view, f"request/{request.id}", Failure(Reason.LAUNCH_TIMED_OUT, words)))
+
+
 def _nothing_there(view: View) -> Finding | None:
     if view.exists:
         return None
@@ -100,7 +135,7 @@ def _nothing_there(view: View) -> Finding | None:
         return _ask(view, QuestionKind.OUTCOME, "asking SkyPilot how the last request ended")
     if view.blocked is not None:
         return _stage(view, Phase.PENDING, view.blocked.reason, view.blocked.message)
-    launch = Launch(view.name, view.cost_limit)
+    launch = Launch(view.name, view.cost_limit, excluded_now(ledger, view.now))
     gone = _why_gone(view)
     if gone is None:
         if not view.may_launch:
@@ -159,7 +194,8 @@ def _broken_cluster(view: View) -> Finding | None:
         return _ask(view, QuestionKind.OUTCOME, "asking SkyPilot how the last request ended")
     if (failed := _failed_launch(view)) is not None and view.ledger.silent_since is None:
         assert failed.failure is not None
-        return _replace_nodes(view, f"request/{failed.request_id}", failed.failure)
+        # Its machines are there and did not come up; where there were none, nothing would be left of the cluster.
+        return _given_up(view, _replace_nodes(view, f"request/{failed.request_id}", failed.failure))
     running = sum(pod.running for pod in view.facts.pods)
     if cluster.on_kubernetes and cluster.state is SkyPilotClusterState.UP and running < cluster.nodes:
         if not _pods_should_be_seen(view):
@@ -293,6 +329,13 @@ def _due_questions(view: View) -> tuple[Question, ...]:
 
 def _replace_nodes(view: View, identity: str, failure: Failure, *, at_once: bool = True) -> Finding:
     return _at_once(view, identity, failure, TearDown(view.name, waiting_requests(view)))
+
+
+def _given_up(view: View, finding: Finding) -> Finding:
+    """Leave the place of a launch out of the next ones, once for each failure."""
+    if finding.ledger.counted == view.ledger.counted or not view.rented or finding.reason not in _OF_THE_PLACE:
+        return finding
+    return replace(finding, ledger=exclude(finding.ledger, view.now))
 
 
 def _at_once(view: View, identity: str, failure: Failure, recovery: Action) -> Finding:

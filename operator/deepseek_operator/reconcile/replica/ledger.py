@@ -15,6 +15,7 @@ from deepseek_operator.facts.clock import elapsed, later, whole_second
 from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
+from deepseek_operator.reconcile.replica.places import coming_up
 from deepseek_operator.reconcile.replica.retry import retry_of
 from deepseek_operator.reconcile.replica.view import KUBERNETES, Finding, Health, View
 
@@ -51,7 +52,7 @@ def advance(view: View, *, wanted: bool) -> Ledger:
         ledger = update(ledger, address=str(view.address), port=ledger.port or view.address.port)
     if view.infra is not None:
         ledger = update(ledger, infra=view.infra)
-    ledger = update(ledger, **_money(view, ledger, wanted=wanted))
+    ledger = update(ledger, **_money(view, ledger, wanted=wanted), **coming_up(view, ledger))
     if view.in_flight(RequestKind.DOWN) is not None:
         # Also where the status that noted the request could not be written.
         ledger = update(ledger, teardown_at=ledger.teardown_at or now)
@@ -106,6 +107,8 @@ def launched(ledger: Ledger, plan: Planned, now: datetime, *, again: bool = Fals
         launched_at=ledger.launched_at if again else whole_second(now),
         address=ledger.address if again else None,
         price=ledger.price if again else None,
+        place=ledger.place if again else None,
+        place_since=None,
         infra=ledger.infra if again else _only_place(plan),
         starting_since=None,
         ready_since=None,
