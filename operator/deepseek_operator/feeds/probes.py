@@ -29,7 +29,8 @@ from deepseek_operator.feeds.http_probe import Answer, Connection, NoAnswer
 __all__ = ["Prober"]
 
 HEALTHY_PERIOD_S: Final = 1.0
-SERVICE_PERIOD_S: Final = 10.0
+SERVICE_PERIOD_S: Final = 60.0
+"""Seconds between two probes through a Service that answered: the engines behind it are asked every second."""
 SILENT_PERIOD_S: Final = 1.0
 LONG_SILENT_PERIOD_S: Final = 2.0
 LONG_SILENT_S: Final = 60.0

@@ -70,17 +70,22 @@ class Reconciler:
     """Since when a status has not been written although it differs, because another one follows in a moment."""
 
     async def reconcile(self, key: Key) -> None:
-        """Run one pass.
+        """Run one pass, and at once a second one if the first has added the finalizer, so that nothing comes between.
 
         Raises
         ------
         KubeError
             If the API server refused a write; everything else of the pass was done nevertheless.
         """
+        if await self._pass(key):
+            await self._pass(key)
+
+    async def _pass(self, key: Key) -> bool:
+        """Run one pass; return whether it has added the finalizer, without which nothing is launched."""
         world = self.store.world(key, self.clock())
         if world is None:
             self.forget(key)
-            return
+            return False
         plan = self._plan(world)
         decision = decide(world, plan, launches_waiting=self.slots.others_wait(key))
         self.store.watch(key, decision.targets)
@@ -103,11 +108,12 @@ class Reconciler:
         errors += [one for one in ended if isinstance(one, BaseException)]
         if decision.released:
             await self._announce_abandoned(world, decision)
-            return
+            return False
         await self._write_status(world, plan, decision)
         self._schedule(key, decision)
         if errors:
             raise errors[0]
+        return isinstance(decision.finalizer, AddFinalizer)
 
     async def _act(self, world: World, plan: Planned | None, name: ClusterName, action: Action, reason: str) -> Result:
         """Carry out one action; every line that is logged meanwhile names the replica and why."""
@@ -194,8 +200,6 @@ class Reconciler:
         await self._post(world, (EventNote("Warning", "Abandoned", message),))
 
     def _schedule(self, key: Key, decision: Decision) -> None:
-        if decision.finalizer is not None:
-            self.wake(key)
         if decision.next_look_s is None:
             self.unsettled.discard(key)
         elif key not in self.unsettled:
