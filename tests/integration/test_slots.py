@@ -2,7 +2,7 @@
 
 import time
 
-from tests.integration.stage import Stage, until
+from tests.integration.stage import Stage
 
 
 def test_a_launch_that_finds_no_node_does_not_hold_up_ten_others(alone: Stage) -> None:
@@ -27,6 +27,6 @@ def test_a_launch_that_finds_no_node_does_not_hold_up_ten_others(alone: Stage) -
     print(
         f"ten launches of 0.5 s beside a stuck one, one worker: {beside:.1f} s; the stuck one was tried {tried} times"
     )
+    alone.delete("stuck", *names)
     for name in ["stuck", *names]:
-        alone.delete(name)
-    until(lambda: not alone.skypilot.clusters, "everything was given back", 60)
+        alone.until_gone(name, 90)
