@@ -33,7 +33,7 @@ lint: install ## ruff, mypy, import-linter
 	$(RUN) mypy --package tests.cluster --package tests.system --package tests.simulation --package tests.mutants --package tests.bench
 	$(RUN) lint-imports
 
-unit: install ## Tests without a cluster, under a minute
+unit: install ## Tests without a cluster, two minutes
 	$(RUN) pytest tests/unit
 
 simulation: install ## The control loop on a virtual clock: scenarios, films, 5,000 random schedules
