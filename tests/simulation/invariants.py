@@ -271,12 +271,15 @@ class Promises:
         for name in {*self.ground.nodes, *self.skypilot.rows, *(one.name for one in self.skypilot.requests.values())}:
             if not any(self.skypilot.belongs(name, uid_prefix(uid)) for uid in alive):
                 return f"{name} is left of an object that is gone"
+        services = {body["metadata"]["name"] for body in self.kubernetes.list("services")}
         for uid, body in alive.items():
             if body["metadata"].get("deletionTimestamp"):
                 return f"{body['metadata']['name']} is still being deleted: {_ready(body)}"
             wish = self._wishes[uid][-1]
             present, live = self._present(uid), self.reachable()[uid]
             ready = (_ready(body) or {}).get("status") == "True"
+            if body["metadata"]["name"] not in services:
+                return f"{body['metadata']['name']} has no Service"  # a watch lost its deletion; the next list shows it
             if (body.get("status") or {}).get("observedGeneration") != body["metadata"]["generation"]:
                 return f"{body['metadata']['name']}: the status is of an older generation"
             if (_condition(body, "Reconciling") or {}).get("status") != "False":
