@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-__all__ = ["cause", "clean", "tail"]
+__all__ = ["cause", "clean", "tail", "without_colours"]
 
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -21,6 +21,11 @@ _SECRETS: Final = (
     re.compile(r"(?i)(?<=token[=])[^\s'\",]{6,}"),
     re.compile(r"(?i)(?<=password[=])[^\s'\",]{4,}"),
 )
+
+
+def without_colours(text: str) -> str:
+    """Return ``text`` without the escape sequences of terminals."""
+    return _ANSI.sub("", text)
 
 
 def clean(text: str, limit: int = 1024) -> str:
@@ -54,7 +59,7 @@ def cause(log: str, limit: int = 1400) -> str:
 
 
 def _plain(text: str) -> str:
-    text = _CONTROL.sub("", _ANSI.sub("", text).replace("\r", "\n"))
+    text = _CONTROL.sub("", without_colours(text).replace("\r", "\n"))
     for secret in _SECRETS:
         text = secret.sub("[redacted]", text)
     return text

@@ -44,7 +44,8 @@ class LaunchSlots:
 
         Whoever gets a slot must call :meth:`used`, when the launch was sent or could not be.
         """
-        if name in self._first(self._free()) or self._room_behind_all():
+        free = self._free()
+        if name in self._first(free) or free > sum(map(len, self._waiting.values())):
             self._leave(key, name)
             self._granted.add(name)
             return True
@@ -85,9 +86,6 @@ class LaunchSlots:
     def _free(self) -> int:
         running, _ = self._store.launches()
         return max(0, self._limit - len(running | self._granted))
-
-    def _room_behind_all(self) -> bool:
-        return self._free() > sum(map(len, self._waiting.values()))
 
     def _first(self, count: int) -> frozenset[str]:
         return frozenset(islice(self._line(), count))

@@ -10,7 +10,7 @@ from typing import Final
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.facts.skypilot import PlaceTried
-from deepseek_operator.facts.text import clean
+from deepseek_operator.facts.text import clean, without_colours
 from deepseek_operator.skypilot.codes import WAYS_OUT, more_hopeful, reason_of
 from deepseek_operator.skypilot.tried import decisive_error, places_tried
 
@@ -29,7 +29,6 @@ _TYPES: Final[dict[str, Reason]] = {
 _GAVE_UP: Final = frozenset({"ResourcesUnavailableError", "SystemExit"})
 """Errors of a launch that found no machines. After any other one there are some, and what it tried before is past."""
 
-_ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _CHECK_REASON: Final = re.compile(r"Reason(?: \[[^\]]*\])?: ([^\n]+)")
 """How ``sky check`` prints why it has not enabled a cloud."""
 
@@ -85,7 +84,7 @@ def no_access(cloud: str, error_type: str, said: str) -> Failure:
     if error_type:
         failure = classify(error_type, said)
         return Failure(failure.reason, clean(f"spec.resources.infra: {cloud}: {failure.message}"))
-    why = _CHECK_REASON.search(_ANSI.sub("", said))
+    why = _CHECK_REASON.search(without_colours(said))
     detail = f" ({clean(why[1], 300).rstrip('.')})" if why else ""
     words = f"spec.resources.infra: {cloud}: the SkyPilot server has no working credentials for {cloud}{detail}"
     return Failure(

@@ -16,12 +16,11 @@ from typing import Final
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.skypilot import PlaceTried
-from deepseek_operator.facts.text import clean
+from deepseek_operator.facts.text import clean, without_colours
 from deepseek_operator.skypilot.codes import CODES, WORDS, more_hopeful, reason_of
 
 __all__ = ["decisive_error", "places_tried"]
 
-_ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _LAUNCHING: Final = re.compile(
     r"Launching(?: \S+)? on (?P<cloud>\w+)(?: (?P<region>[\w-]+))?(?: \((?P<zones>[^)]*)\))?"
 )
@@ -54,7 +53,7 @@ def places_tried(log: str) -> tuple[PlaceTried, ...]:
     """
     found: dict[str, PlaceTried] = {}
     place, lines = "", []
-    for line in [*_ANSI.sub("", log).splitlines(), "Launching on END"]:
+    for line in [*without_colours(log).splitlines(), "Launching on END"]:
         for one in _of_line(line):
             found[one.place] = one
         if (start := _LAUNCHING.search(line)) is None:
@@ -69,7 +68,7 @@ def places_tried(log: str) -> tuple[PlaceTried, ...]:
 
 def decisive_error(text: str) -> PlaceTried | None:
     """Return what a text says of a provider without naming a place; None if it has neither code nor known words."""
-    error = _decisive(_errors(_ANSI.sub("", text)))
+    error = _decisive(_errors(without_colours(text)))
     return PlaceTried("", error.reason, error.code, error.words) if error is not None else None
 
 
