@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.facts.clock import format_time
+from deepseek_operator.kube.errors import KubeExpiredError, KubeUnavailableError
 from deepseek_operator.runtime.queue import Priority
-from tests.simulation.kubernetes import KINDS
 from tests.simulation.schedule import Event
 from tests.simulation.skypilot import PRICE
 
@@ -49,9 +49,10 @@ class Accidents:
         self._edit(event.target, replicas=int(event.value))
 
     def _on_edit(self, event: Event) -> None:
+        """Give the engine another argument; 0 takes it off."""
         body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
         if body is not None:
-            engine = {**body["spec"]["engine"], "args": [f"--max-num-seqs={int(event.value)}"]}
+            engine = {**body["spec"]["engine"], "args": [f"--max-num-seqs={int(event.value)}"] if event.value else []}
             self._edit(event.target, engine=engine)
 
     def _on_port(self, event: Event) -> None:
@@ -198,6 +199,8 @@ class Accidents:
         self._world.kubernetes.away = True
         self._world.api_back_at = self._world.loop.time() + event.value
         self._world.loop.call_at(self._world.api_back_at, self._api_returns)
+        if self._world.process is not None:
+            self._world.process.break_watches(KubeUnavailableError("the connection was closed"))
 
     def _api_returns(self) -> None:
         self._world.kubernetes.away = self._world.loop.time() < self._world.api_back_at - 0.001
@@ -215,12 +218,8 @@ class Accidents:
         self._world.loop.call_later(event.value + 0.01, self._gap_ends)
 
     def _gap_ends(self) -> None:
-        if self._world.process is None:
-            return
-        for (plural, _, _), body in list(self._world.kubernetes.objects.items()):
-            labelled = api.LABEL_UID in (body["metadata"].get("labels") or {})
-            if plural in (api.PLURAL, "namespaces") or (plural in KINDS and labelled):
-                self._world.process.event(KINDS[plural], None, body)
+        if self._world.process is not None:
+            self._world.process.break_watches(KubeExpiredError("too old resource version", 410))
 
     def _on_namespace_deleted(self, event: Event) -> None:
         home = self._world.kubernetes.get("namespaces", "", NAMESPACE)

@@ -39,8 +39,10 @@ class SimulatedKubernetes:
         It refuses connections.
     refused
         Plurals (or ``status``) whose writes are refused, as by a webhook or a quota.
+    history
+        By kind, every change: version, type and body.
     watchers
-        Called with kind, type and body of every change.
+        Called with the kind of every change.
     pod_removed
         Called with a pod that is gone, whoever deleted it.
     """
@@ -51,7 +53,8 @@ class SimulatedKubernetes:
         self.version = 1
         self.away = False
         self.refused: set[str] = set()
-        self.watchers: list[Callable[[str, str, Body], None]] = []
+        self.history: dict[str, list[tuple[int, str, Body]]] = {kind: [] for kind in KINDS.values()}
+        self.watchers: list[Callable[[str], None]] = []
         self.pod_removed: Callable[[Body], None] = lambda body: None
         self.writes: list[tuple[str, str]] = []
         self.reads: list[tuple[str, str]] = []
@@ -135,10 +138,19 @@ class SimulatedKubernetes:
             return
         if kind == "endpointslices" and labels.get(MANAGED_BY) != api.GROUP:
             return
+        self.history[kind].append((self.version, type_, body))
         for watcher in self.watchers:
-            watcher(kind, type_, body)
+            watcher(kind)
 
     # --- what the operator's client does -----------------------------------------------------------------------------
+
+    def kind_watched(self, path: str) -> str:
+        """Return the kind whose watch is asked for, or raise what the operator's client would."""
+        match = _PATH.match(path)
+        assert match is not None, path
+        if self.away:
+            raise KubeUnavailableError("the Kubernetes API server does not answer: connection refused")
+        return KINDS[match.group(2)]
 
     def request(
         self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, Any] | None, content_type: str

@@ -1,7 +1,8 @@
 """One operator process in a simulated world: the real control loop, and clients through which it can be killed."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Mapping
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -33,6 +34,14 @@ class _Loop(ControlLoop):
         super()._failed(key, error)
 
 
+class _Watch:
+    """A watch that is open, from the side of the API server."""
+
+    def __init__(self) -> None:
+        self.news = asyncio.Event()
+        self.broken: KubeError | None = None
+
+
 class Process:
     """An operator from its start to its death.
 
@@ -53,7 +62,7 @@ class Process:
         self.kill_in: int | None = None
         self.prober: SimulatedProber | None = None
         client: Any = _KubeClient(self)
-        self._due: dict[str, float] = {}
+        self._watches: dict[str, _Watch] = {}
         self.loop = _Loop(
             Outside(
                 skypilot=_SkyPilotClient(self),
@@ -70,7 +79,7 @@ class Process:
 
     def start(self) -> None:
         """Let it watch and act."""
-        self.world.kubernetes.watchers.append(self.event)
+        self.world.kubernetes.watchers.append(self._changed)
         self.loop.start()
         self.loop.lead()
 
@@ -79,23 +88,41 @@ class Process:
         self.dead = True
         if self.prober is not None:
             self.prober.closed = True
-        if self.event in self.world.kubernetes.watchers:
-            self.world.kubernetes.watchers.remove(self.event)
+        if self._changed in self.world.kubernetes.watchers:
+            self.world.kubernetes.watchers.remove(self._changed)
         self.world.spawn(self.loop.stop())
 
-    def event(self, kind: str, type_: str | None, body: Body) -> None:
-        """Pass an event of a watch on, a little later, in the order of its kind."""
-        loop, dice = self.world.loop, self.world.dice
-        delay = dice.choice((0.002, 0.01, 0.05)) if dice.random() < 0.97 else dice.uniform(0.1, 3)
-        due = max(self._due.get(kind, 0.0), loop.time() + delay, self.world.api_back_at)
-        self._due[kind] = due
-        if loop.time() < self.world.gap_until and type_ is not None:
-            return  # lost; when the gap is over, everything is listed again, and nobody says what is gone
-        loop.call_at(due, self._deliver, kind, type_, body)
+    def break_watches(self, error: KubeError) -> None:
+        """End every watch that is open."""
+        for watch in self._watches.values():
+            watch.broken = error
+            watch.news.set()
 
-    def _deliver(self, kind: str, type_: str | None, body: Body) -> None:
-        if not self.dead:
-            self.loop.kubernetes.event(kind, type_, body)
+    def _changed(self, kind: str) -> None:
+        if kind in self._watches:
+            self._watches[kind].news.set()
+
+    async def watch(self, path: str, version: int) -> AsyncIterator[Body]:
+        """Yield the events of a watch, each a little late, in the order of its kind; those in a gap are lost."""
+        kind = await self.call(f"WATCH {path}", lambda: self.world.kubernetes.kind_watched(path))
+        self._watches[kind] = watch = _Watch()
+        history = self.world.kubernetes.history[kind]
+        position = bisect_right(history, version, key=lambda entry: entry[0])
+        dice, loop = self.world.dice, self.world.loop
+        while True:
+            while position == len(history) and watch.broken is None:
+                watch.news.clear()
+                await watch.news.wait()
+            if watch.broken is None:
+                await asyncio.sleep(dice.choice((0.002, 0.01, 0.05)) if dice.random() < 0.97 else dice.uniform(0.1, 3))
+            if watch.broken is not None:
+                raise watch.broken
+            _, type_, body = history[position]
+            position += 1
+            if self.dead:
+                await asyncio.get_running_loop().create_future()
+            if loop.time() >= self.world.gap_until:
+                yield {"type": type_, "object": body}
 
     def _make_prober(self, report: Any) -> SimulatedProber:
         self.prober = SimulatedProber(report, self.world.answers, self.world.loop, self.world.dice)
@@ -146,6 +173,9 @@ class _KubeClient:
             return dict(world.write(method, path, body, query, content_type))
 
         return await self._process.call(f"{method} {path}", effect)
+
+    def stream(self, path: str, query: Mapping[str, str | int]) -> AsyncIterator[Body]:
+        return self._process.watch(path, int(query["resourceVersion"]))
 
 
 class _SkyPilotClient:

@@ -16,7 +16,7 @@ FILMS: dict[str, tuple[int, bool, tuple[Event, ...]]] = {
     "create-and-delete": (1, False, (Event(40, "delete", "a"),)),
     "rolling-update": (2, False, (Event(40, "edit", "a", 2),)),
     "rolling-update-without-surge": (2, False, (Event(40, "no-surge", "a"), Event(41, "edit", "a", 2))),
-    "rolling-update-taken-back": (2, False, (Event(40, "edit", "a", 2), Event(75, "edit", "a", 1))),
+    "rolling-update-taken-back": (2, False, (Event(40, "edit", "a", 2), Event(72, "edit", "a", 0))),
     "another-port": (2, False, (Event(40, "port", "a"),)),
     "scale-down-and-up": (2, False, (Event(40, "scale", "a", 1), Event(70, "scale", "a", 2))),
     "engine-ends": (2, False, (Event(40, "engine-ends", "a"),)),

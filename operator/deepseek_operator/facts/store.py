@@ -132,6 +132,10 @@ class Store:
 
     def put_listing(self, kind: str, bodies: Iterable[Mapping[str, Any]], version: str) -> None:
         """Drop what a full list no longer shows. A watch can lose a deletion."""
+        if kind == "namespaces":
+            for gone in self._terminating - {body["metadata"]["name"] for body in bodies}:
+                self.put_namespace(gone, terminating=False)
+            return
         for namespace, name in self._owned.absent(kind, bodies, version):
             if kind == "deployments":
                 self.drop_deployment((namespace, name))

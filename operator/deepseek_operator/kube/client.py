@@ -6,7 +6,7 @@ operator stays a dict from the wire to the fact store, so that no object is vali
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -24,6 +24,8 @@ __all__ = ["APPLY", "MERGE", "KubeClient", "settle_proxy"]
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 TIMEOUT_S: Final = 10.0
+SILENCE_S: Final = 120.0
+"""A watch without a line for this long is dead: the API server sends a bookmark every minute."""
 _IN_CLUSTER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -50,6 +52,54 @@ class KubeClient:
         KubeError
             Of a class that says whether trying again may help.
         """
+        limit = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        response = await self._send(method, path, query or {}, body=body, content_type=content_type, limit=limit)
+        try:
+            text = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _unavailable(error) from error
+        if response.status >= 400:
+            raise error_of(response.status, text)
+        try:
+            answer: dict[str, Any] = json.loads(text)
+        except ValueError as error:
+            raise KubeUnavailableError(f"{path} answered with something that is not JSON") from error
+        return answer
+
+    async def stream(self, path: str, query: Mapping[str, str | int]) -> AsyncIterator[dict[str, Any]]:
+        """Yield the JSON documents of an answer that goes on, one a line, until the server ends it.
+
+        Raises
+        ------
+        KubeError
+            As for :meth:`request`, at the start or in the middle.
+        """
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_S, sock_read=SILENCE_S)
+        response = await self._send("GET", path, query, limit=limit)
+        try:
+            if response.status >= 400:
+                raise error_of(response.status, await response.read())
+            rest = b""
+            # Not line by line: aiohttp refuses lines of over 128 KiB, and takes a turn of the event loop for each.
+            async for chunk in response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    yield json.loads(line)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise _unavailable(error) from error
+        finally:
+            response.close()
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int],
+        *,
+        limit: aiohttp.ClientTimeout,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> aiohttp.ClientResponse:
         client = await self._open()
         headers = {"Accept": "application/json"}
         if body is not None:
@@ -58,23 +108,16 @@ class KubeClient:
             method, url, headers, sent, _ = await client.param_serialize(
                 method=method,
                 resource_path=path,
-                query_params=list((query or {}).items()),
+                query_params=list(query.items()),
                 header_params=headers,
                 body=body,
                 auth_settings=["BearerToken"],
             )
-            response = await client.call_api(method, url, headers, sent, _request_timeout=TIMEOUT_S)
-            text = await response.read()
+            answer = await client.call_api(method, url, headers, sent, _request_timeout=limit)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            words = clean(str(error) or type(error).__name__, 300)
-            raise KubeUnavailableError(f"the Kubernetes API server does not answer: {words}") from error
-        if response.status >= 400:
-            raise error_of(response.status, text)
-        try:
-            answer: dict[str, Any] = json.loads(text)
-        except ValueError as error:
-            raise KubeUnavailableError(f"{path} answered with something that is not JSON") from error
-        return answer
+            raise _unavailable(error) from error
+        response: aiohttp.ClientResponse = answer.response
+        return response
 
     async def close(self) -> None:
         """Close the connections."""
@@ -94,6 +137,11 @@ class KubeClient:
                 settle_proxy(configuration)
                 self._client = official.ApiClient(configuration)
             return self._client
+
+
+def _unavailable(error: Exception) -> KubeUnavailableError:
+    words = clean(str(error) or type(error).__name__, 300)
+    return KubeUnavailableError(f"the Kubernetes API server does not answer: {words}")
 
 
 def settle_proxy(configuration: official.Configuration) -> None:

@@ -9,6 +9,7 @@ __all__ = [
     "KubeConflictError",
     "KubeDeniedError",
     "KubeError",
+    "KubeExpiredError",
     "KubeNotFoundError",
     "KubeRejectedError",
     "KubeUnavailableError",
@@ -38,6 +39,10 @@ class KubeConflictError(KubeError):
     """The object has changed, exists already, or belongs to someone else."""
 
 
+class KubeExpiredError(KubeError):
+    """The resource version of a watch is too old: list everything again, and watch from there."""
+
+
 class KubeNotFoundError(KubeError):
     """The object is gone."""
 
@@ -56,6 +61,7 @@ _BY_STATUS: Final[dict[int, type[KubeError]]] = {
     404: KubeNotFoundError,
     408: KubeUnavailableError,
     409: KubeConflictError,
+    410: KubeExpiredError,
     429: KubeUnavailableError,
 }
 

@@ -1,14 +1,18 @@
 """Reads of the Kubernetes API server. No pass makes any of them: they fill the fact store, or answer a question."""
 
 import base64
+import json
+import random
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.kube.client import KubeClient
-from deepseek_operator.kube.errors import KubeDeniedError, KubeNotFoundError
+from deepseek_operator.kube.errors import KubeDeniedError, KubeNotFoundError, error_of
 from deepseek_operator.kube.resources import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
+    NAMESPACES,
     PODS,
     SECRETS,
     SELECTORS,
@@ -18,12 +22,15 @@ from deepseek_operator.kube.resources import (
 
 __all__ = ["KubeReader"]
 
+WATCH_S: Final = 300
+"""About how long the API server keeps up one watch; another one follows it."""
 _PAGE: Final = 500
 _KINDS: Final[dict[str, Resource]] = {
     "deployments": DEPLOYMENTS,
     "pods": PODS,
     "services": SERVICES,
     "endpointslices": ENDPOINT_SLICES,
+    "namespaces": NAMESPACES,
 }
 
 
@@ -39,7 +46,7 @@ class KubeReader:
         Parameters
         ----------
         kind
-            ``deployments``, or ``pods``, ``services`` or ``endpointslices`` that were made for one.
+            ``deployments`` or ``namespaces``, or ``pods``, ``services`` or ``endpointslices`` made for a deployment.
         namespaces
             Empty for the whole cluster.
         """
@@ -57,6 +64,29 @@ class KubeReader:
                 query["continue"] = more
             versions.append(str(page["metadata"].get("resourceVersion", "")))
         return found, min(versions, key=lambda version: int(version) if version.isdigit() else 0)
+
+    async def watch(self, kind: str, namespace: str | None, version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Yield type and object of each change after a resource version, for some minutes.
+
+        The type is ``ADDED``, ``MODIFIED``, ``DELETED``, or ``BOOKMARK`` for an object that has only a new version.
+
+        Raises
+        ------
+        KubeExpiredError
+            The API server has forgotten what came after ``version``.
+        """
+        query: dict[str, str | int] = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": int(WATCH_S * random.uniform(0.9, 1.1)),
+        }
+        if kind in SELECTORS:
+            query["labelSelector"] = SELECTORS[kind]
+        async for event in self._client.stream(_KINDS[kind].path(namespace), query):
+            if event["type"] == "ERROR":
+                raise error_of(int(event["object"].get("code") or 500), json.dumps(event["object"]))
+            yield event["type"], event["object"]
 
     async def missing_secret(self, namespace: str, reference: SecretKeyRef) -> str | None:
         """Return a sentence if a Secret or its key cannot be used. Its values are not kept."""

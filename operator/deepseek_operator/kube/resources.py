@@ -12,6 +12,7 @@ __all__ = [
     "FIELD_MANAGER",
     "LEASES",
     "MANAGED_BY",
+    "NAMESPACES",
     "PODS",
     "SECRETS",
     "SELECTORS",
@@ -38,6 +39,7 @@ class Resource:
 
 
 DEPLOYMENTS: Final = Resource(f"/apis/{api.API_VERSION}", api.PLURAL)
+NAMESPACES: Final = Resource("/api/v1", "namespaces")
 PODS: Final = Resource("/api/v1", "pods")
 SERVICES: Final = Resource("/api/v1", "services")
 SERVICE_ACCOUNTS: Final = Resource("/api/v1", "serviceaccounts")

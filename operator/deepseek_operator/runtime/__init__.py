@@ -1,4 +1,4 @@
-"""What makes it run: handlers that only wake a key, a work queue, workers, probes, metrics, health and settings.
+"""What makes it run: a work queue, workers, probes, metrics, health and settings.
 
-One pass, and the only one: event -> key -> observe -> decide -> act -> status.
+One pass, and the only one: event -> key -> world -> decide -> act -> status.
 """

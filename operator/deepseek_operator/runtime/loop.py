@@ -107,18 +107,19 @@ class ControlLoop:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Start the feeds, which only look."""
-        self._spawn(self.skypilot.run(), self.prober.run(), self.kubernetes.run())
+        """Start to ask SkyPilot, which makes the process ready. One that waits for the Lease watches nothing else."""
+        self._spawn(self.skypilot.run(), self.prober.run())
 
     def lead(self) -> None:
-        """Start the workers, which act. Only once Kubernetes has been seen whole."""
+        """See Kubernetes whole, watch it from there, and start the workers, which act."""
         self._spawn(self._lead())
 
     async def _lead(self) -> None:
-        await self.kubernetes.sync()
+        versions = await self.kubernetes.sync()
         for key in self.store.all_keys():
             self.queue.add(key)
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.kubernetes.watch(versions))
             group.create_task(self.queue.run_timers())
             for _ in range(self._workers):
                 group.create_task(self._work())

@@ -1,4 +1,7 @@
-"""The process: builds the parts, waits for the Lease, and lets kopf watch."""
+"""The process: builds the parts, and waits for the Lease.
+
+kopf is its frame: start and end, signals, and the liveness probe. Its watches are not used; feeds.kubernetes says why.
+"""
 
 import asyncio
 import os
@@ -17,10 +20,9 @@ from deepseek_operator.feeds.probes import Prober
 from deepseek_operator.kube.client import KubeClient
 from deepseek_operator.kube.lease import LeaderElection
 from deepseek_operator.kube.reader import KubeReader
-from deepseek_operator.kube.resources import SELECTORS
 from deepseek_operator.kube.write import KubeWriter
 from deepseek_operator.planning import Planner
-from deepseek_operator.runtime import handlers, metrics
+from deepseek_operator.runtime import metrics
 from deepseek_operator.runtime.audit import AuditLoop
 from deepseek_operator.runtime.loop import ControlLoop, Outside
 from deepseek_operator.runtime.readiness import Readiness
@@ -77,8 +79,7 @@ class Operator:
         self._tasks: list[asyncio.Task[None]] = []
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
-        """Hook everything into kopf."""
-        handlers.register(registry, self._loop.kubernetes.event, namespaces=not self._settings.namespaces)
+        """Hook the operator into kopf."""
 
         @kopf.on.login(registry=registry)
         async def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -140,16 +141,9 @@ class Operator:
 def _configure(settings: kopf.OperatorSettings) -> None:
     settings.posting.enabled = False
     settings.scanning.disabled = True
-    settings.persistence.diffbase_storage = handlers.NoDiffs()
     settings.peering.standalone = True
-    settings.watching.server_timeout = 300
-    settings.networking.request_timeout = 30
-    settings.queueing.idle_timeout = 0.5  # else a thousand objects keep as many tasks for seconds after each event
     settings.background.cancellation_polling = 5
     settings.process.ultimate_exiting_timeout = 20
-    settings.watching.label_selectors["pods"] = SELECTORS["pods"]
-    settings.watching.label_selectors["services"] = SELECTORS["services"]
-    settings.watching.label_selectors[("discovery.k8s.io", "v1", "endpointslices")] = SELECTORS["endpointslices"]
 
 
 async def run(settings: Settings) -> None:

@@ -67,7 +67,16 @@ def _drain(view: View) -> Finding | None:
         return None
     count_of = f" ({view.running} left)" if view.running else ""
     message = f"takes no new requests; its nodes are torn down when its running requests have ended{count_of}"
-    return _terminating(view, Reason.TERMINATING, message, next_look_s=1.0)
+    return _terminating(view, Reason.TERMINATING, message, next_look_s=_drain_look_s(view))
+
+
+def _drain_look_s(view: View) -> float:
+    """Return the seconds until the replica may have drained. The probe wakes us when its requests have ended."""
+    seconds = elapsed(view.now, view.ledger.unpublished_since)
+    limit_s = DRAIN_MIN_S if seconds < DRAIN_MIN_S else DRAIN_UNKNOWN_S
+    if view.published or (seconds >= DRAIN_MIN_S and view.running is not None):
+        return 1.0
+    return max(limit_s - seconds, 0.05)
 
 
 def _skypilot_unknown(view: View) -> Finding | None:

@@ -1,0 +1,174 @@
+"""The informer: what is listed and watched ends up in the store, however watches end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from deepseek_operator.facts.store import Store
+from deepseek_operator.feeds import kubernetes as module
+from deepseek_operator.feeds.kubernetes import KubernetesFeed
+from deepseek_operator.kube.errors import KubeError, KubeExpiredError, KubeUnavailableError
+
+KEY = ("serving", "r1")
+Body = dict[str, Any]
+
+
+def deployment(version: int, name: str = "r1", **metadata: Any) -> Body:
+    head = {
+        "name": name,
+        "namespace": "serving",
+        "uid": f"uid-{name}",
+        "resourceVersion": str(version),
+        "generation": 1,
+    }
+    return {"metadata": head | metadata, "spec": {"model": {"name": "deepseek-ai/DeepSeek-R1"}}}
+
+
+class Server:
+    """Lists what it is given, and ends each watch as its script says."""
+
+    def __init__(self) -> None:
+        self.lists: dict[str, tuple[list[Body], str]] = {}
+        self.scripts: dict[str, list[list[tuple[str, Body] | KubeError]]] = {}
+        self.watched: list[tuple[str, str | None, str]] = []
+        self.listed: list[str] = []
+        self.list_errors: list[KubeError] = []
+
+    async def list_all(self, kind: str, namespaces: tuple[str, ...]) -> tuple[list[Body], str]:
+        self.listed.append(kind)
+        if self.list_errors:
+            raise self.list_errors.pop()
+        return self.lists.get(kind, ([], "1"))
+
+    async def watch(self, kind: str, namespace: str | None, version: str) -> AsyncIterator[tuple[str, Body]]:
+        self.watched.append((kind, namespace, version))
+        if not self.scripts.get(kind):
+            await asyncio.get_running_loop().create_future()
+        for step in self.scripts[kind].pop(0):
+            if isinstance(step, KubeError):
+                raise step
+            yield step
+
+    def versions(self, kind: str) -> list[str]:
+        """Return the versions from which a kind was watched."""
+        return [version for watched, _, version in self.watched if watched == kind]
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.0)
+    monkeypatch.setattr(module, "REOPEN_S", 0.0)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store(lambda key: None)
+
+
+@asynccontextmanager
+async def informed(server: Server, store: Store, *namespaces: str) -> AsyncIterator[KubernetesFeed]:
+    """Run a feed, and let it do all that it can before anything arrives."""
+    feed = KubernetesFeed(server, store, namespaces)
+    task = asyncio.create_task(feed.watch(await feed.sync()))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    yield feed
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_each_kind_is_watched_from_the_version_of_its_list(server: Server, store: Store) -> None:
+    server.lists = {"deployments": ([deployment(5)], "7"), "pods": ([], "9")}
+    async with informed(server, store):
+        assert server.versions("deployments") == ["7"]
+        assert server.versions("pods") == ["9"]
+        assert store.all_keys() == (KEY,)
+
+
+async def test_a_watch_that_ends_goes_on_from_the_last_version_it_has_shown(server: Server, store: Store) -> None:
+    bookmark = {"metadata": {"resourceVersion": "31"}}
+    server.scripts["deployments"] = [[("ADDED", deployment(12))], [("BOOKMARK", bookmark)]]
+    async with informed(server, store):
+        assert server.versions("deployments") == ["1", "12", "31"]
+        assert server.listed.count("deployments") == 1
+
+
+async def test_a_watch_that_breaks_goes_on_from_the_last_version_it_has_shown(server: Server, store: Store) -> None:
+    server.scripts["deployments"] = [[("ADDED", deployment(12)), KubeUnavailableError("reset")]]
+    async with informed(server, store):
+        assert server.versions("deployments") == ["1", "12"]
+        assert store.all_keys() == (KEY,)
+
+
+async def test_a_version_that_the_server_has_forgotten_leads_to_a_new_list_which_shows_what_is_gone(
+    server: Server, store: Store
+) -> None:
+    server.lists["deployments"] = ([deployment(5), deployment(6, "r2")], "7")
+    server.scripts["deployments"] = [[]]
+    async with informed(server, store):
+        server.lists["deployments"] = ([deployment(6, "r2")], "40")
+        server.scripts["deployments"] = [[KubeExpiredError("too old")]]
+        async with informed(server, store):
+            pass
+        assert store.all_keys() == (("serving", "r2"),)
+        assert server.versions("deployments")[-1] == "40"
+
+
+async def test_no_watch_starts_before_everything_was_listed(server: Server, store: Store) -> None:
+    server.list_errors = [KubeUnavailableError("away"), KubeUnavailableError("away")]
+    async with informed(server, store):
+        assert server.listed[:3] == ["namespaces"] * 3
+        assert server.watched[0][0] == "namespaces"
+
+
+async def test_an_object_that_cannot_be_understood_does_not_hide_the_next_one(server: Server, store: Store) -> None:
+    strange: Body = {"metadata": {"resourceVersion": "11", "name": "odd", "labels": 7}}
+    server.scripts["pods"] = [[("ADDED", strange)]]
+    server.scripts["deployments"] = [[("ADDED", {"metadata": {"resourceVersion": "11"}}), ("ADDED", deployment(12))]]
+    async with informed(server, store):
+        assert store.all_keys() == (KEY,)
+        assert server.versions("pods") == ["1", "11"]
+
+
+async def test_what_is_deleted_is_forgotten(server: Server, store: Store) -> None:
+    server.lists["deployments"] = ([deployment(5)], "7")
+    server.scripts["deployments"] = [[("DELETED", deployment(8))]]
+    async with informed(server, store):
+        assert store.all_keys() == ()
+
+
+async def test_an_operator_of_some_namespaces_watches_each_of_them_and_no_namespace_itself(
+    server: Server, store: Store
+) -> None:
+    async with informed(server, store, "a", "b"):
+        assert {namespace for _, namespace, _ in server.watched} == {"a", "b"}
+        assert "namespaces" not in server.listed
+
+
+async def test_a_namespace_that_is_gone_when_it_is_listed_again_is_not_terminating_any_more(
+    server: Server, store: Store
+) -> None:
+    terminating = {"metadata": {"name": "serving", "resourceVersion": "3", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    server.lists = {"namespaces": ([terminating], "4"), "deployments": ([deployment(5)], "7")}
+    async with informed(server, store):
+        assert _terminating(store)
+        server.lists["namespaces"] = ([], "9")
+        server.scripts["namespaces"] = [[KubeExpiredError("too old")]]
+        async with informed(server, store):
+            assert not _terminating(store)
+
+
+def _terminating(store: Store) -> bool:
+    world = store.world(KEY, datetime(2026, 1, 1, tzinfo=UTC))
+    assert world is not None
+    return world.namespace_terminating

@@ -1,0 +1,121 @@
+"""Watches over HTTP, from a server that speaks as the API server does."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import web
+
+from deepseek_operator.kube.client import KubeClient
+from deepseek_operator.kube.errors import KubeDeniedError, KubeExpiredError, KubeUnavailableError
+from deepseek_operator.kube.reader import KubeReader
+
+Body = dict[str, Any]
+
+
+class Server:
+    """Answers a watch with lines, and then ends it or breaks the connection."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.status = 200
+        self.breaks = False
+        self.queries: list[dict[str, str]] = []
+        self.paths: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.queries.append(dict(request.query))
+        self.paths.append(request.path)
+        if self.status >= 400:
+            return web.json_response({"message": "no", "code": self.status}, status=self.status)
+        response = web.StreamResponse(headers={"Content-Length": "10000000"} if self.breaks else {})
+        await response.prepare(request)
+        for line in self.lines:
+            await response.write(line)
+        if self.breaks and request.transport is not None:
+            request.transport.close()
+        return response
+
+
+@pytest.fixture
+async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+    server = Server()
+    app = web.Application()
+    app.router.add_get("/{path:.*}", server.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0]
+    named = {"name": "test", "cluster": {"server": f"http://{host}:{port}"}, "user": {}}
+    context = {"name": "test", "context": {"cluster": "test", "user": "test"}}
+    config = {"clusters": [named], "users": [named], "contexts": [context], "current-context": "test"}
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **config}))
+    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+    yield server
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def watched(server: Server) -> AsyncIterator[Callable[..., Any]]:
+    client = KubeClient()
+
+    async def watched(kind: str = "pods", namespace: str | None = None) -> list[tuple[str, Body]]:
+        return [event async for event in KubeReader(client).watch(kind, namespace, "7")]
+
+    yield watched
+    await client.close()
+
+
+def line(type_: str, **metadata: Any) -> bytes:
+    return json.dumps({"type": type_, "object": {"metadata": metadata}}).encode() + b"\n"
+
+
+async def test_a_watch_yields_each_change_until_the_server_ends_it(server: Server, watched: Any) -> None:
+    server.lines = [line("ADDED", name="a"), line("DELETED", name="b")]
+    assert [(type_, body["metadata"]["name"]) for type_, body in await watched()] == [("ADDED", "a"), ("DELETED", "b")]
+
+
+async def test_a_watch_starts_after_a_version_and_asks_only_for_what_was_made_for_deployments(
+    server: Server, watched: Any
+) -> None:
+    await watched("pods", "serving")
+    assert server.paths == ["/api/v1/namespaces/serving/pods"]
+    assert server.queries[0]["resourceVersion"] == "7"
+    assert server.queries[0]["labelSelector"] == "deepseek-operator.io/uid"
+    assert 200 < int(server.queries[0]["timeoutSeconds"]) < 400
+
+
+async def test_an_object_may_be_longer_than_a_buffer_and_come_in_pieces(server: Server, watched: Any) -> None:
+    long = line("ADDED", name="a", annotations={"note": "x" * 400_000})
+    server.lines = [long[:100_000], long[100_000:] + line("ADDED", name="b")[:9], line("ADDED", name="b")[9:]]
+    assert [body["metadata"]["name"] for _, body in await watched()] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(410, KubeExpiredError), (403, KubeDeniedError), (503, KubeUnavailableError)]
+)
+async def test_a_watch_that_is_refused_says_why(
+    server: Server, watched: Any, status: int, error: type[Exception]
+) -> None:
+    server.status = status
+    with pytest.raises(error):
+        await watched()
+
+
+async def test_a_version_that_was_forgotten_in_mid_watch_is_told_from_other_errors(
+    server: Server, watched: Any
+) -> None:
+    gone = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
+    server.lines = [line("ADDED", name="a"), json.dumps(gone).encode() + b"\n"]
+    with pytest.raises(KubeExpiredError, match="too old resource version"):
+        await watched()
+
+
+async def test_a_connection_that_breaks_is_unavailable_and_nothing_worse(server: Server, watched: Any) -> None:
+    server.lines, server.breaks = [line("ADDED", name="a")], True
+    with pytest.raises(KubeUnavailableError):
+        await watched()
