@@ -105,15 +105,15 @@ class KubeClient:
         if body is not None:
             headers["Content-Type"] = content_type
         try:
-            method, url, headers, sent, _ = await client.param_serialize(
+            # Without the body, which is JSON already: the library would copy all of it.
+            method, url, headers, *_ = await client.param_serialize(
                 method=method,
                 resource_path=path,
                 query_params=list(query.items()),
                 header_params=headers,
-                body=body,
                 auth_settings=["BearerToken"],
             )
-            answer = await client.call_api(method, url, headers, sent, _request_timeout=limit)
+            answer = await client.call_api(method, url, headers, body, _request_timeout=limit)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unavailable(error) from error
         response: aiohttp.ClientResponse = answer.response
