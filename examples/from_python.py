@@ -21,8 +21,8 @@ KIND = {"group": "deepseek-operator.io", "version": "v1alpha1", "plural": "deeps
 
 
 def create(api: client.CustomObjectsApi, namespace: str, body: dict[str, Any]) -> None:
-    """Create the object; a wrong field is refused here, in a sentence that names it."""
-    api.create_namespaced_custom_object(**KIND, namespace=namespace, body=body)
+    """Create the object; a wrong field or value is refused here, in a sentence that names it."""
+    api.create_namespaced_custom_object(**KIND, namespace=namespace, body=body, field_validation="Strict")
 
 
 def wait_ready(api: client.CustomObjectsApi, namespace: str, name: str, within: float) -> dict[str, Any]:
