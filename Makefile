@@ -34,10 +34,10 @@ lint: install ## ruff, mypy, import-linter
 	$(RUN) lint-imports
 
 docs: install ## The documentation site into site/, strictly: a link or anchor that leads nowhere is an error
-	$(RUN) python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN) python -m mkdocs build --quiet
 
 docs-serve: install ## The documentation site on http://127.0.0.1:8000, rebuilt as you write
-	$(RUN) python -m mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(RUN) python -m mkdocs serve
 
 unit: install ## Tests without a cluster, two minutes
 	$(RUN) pytest tests/unit
