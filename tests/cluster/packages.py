@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 from tests.cluster.api import ClusterError
-from tests.cluster.progress import Progress
 from tests.cluster.shell import run, say, succeeds
 
 # Program or file -> the package that has it.
@@ -47,4 +46,4 @@ def ensure(packages: dict[str, str]) -> None:
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
     # An unreachable third-party source fails the update although Debian's own lists arrived: only the install counts.
     succeeds(["apt-get", "update"], timeout=300)
-    run(install, env=environment, watcher=Progress("packages"))
+    run(install, env=environment)
