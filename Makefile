@@ -10,7 +10,7 @@ RUN := $(UV) run --frozen --no-sync
 CLUSTER := $(RUN) python -m tests.cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint unit simulation mutants contract integration e2e traffic test on-the-cluster demo run bench-launch bench-scale bench-probes bench crds images cluster-up clean-cluster clean
+.PHONY: help install docs docs-serve lint unit simulation mutants contract integration e2e traffic test on-the-cluster demo run bench-launch bench-scale bench-probes bench crds images cluster-up clean-cluster clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -30,8 +30,14 @@ lint: install ## ruff, mypy, import-linter
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
-	$(RUN) mypy --package tests.cluster --package tests.system --package tests.simulation --package tests.mutants --package tests.bench
+	$(RUN) mypy --package tests.cluster --package tests.system --package tests.simulation --package tests.mutants --package tests.bench --package hack
 	$(RUN) lint-imports
+
+docs: install ## The documentation site into site/, strictly: a link or anchor that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(RUN) python -m mkdocs build --quiet
+
+docs-serve: install ## The documentation site on http://127.0.0.1:8000, rebuilt as you write
+	NO_MKDOCS_2_WARNING=1 $(RUN) python -m mkdocs serve
 
 unit: install ## Tests without a cluster, two minutes
 	$(RUN) pytest tests/unit

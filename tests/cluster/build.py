@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.cluster.api import ClusterError
 from tests.cluster.cache import build_once, cache_dir, key_of
+from tests.cluster.progress import Compiling, Downloads
 from tests.cluster.shell import run, say
 from tests.cluster.versions import read_versions
 
@@ -96,7 +97,13 @@ def build(names: Sequence[str]) -> Path:
         raise ClusterError(f"Go is needed to build the test cluster: install Go {needed} or later and put it on PATH")
     go_version = run(["go", "env", "GOVERSION"], cwd=GOMOD / "kubernetes").strip()
     chosen = [product for name, product in products().items() if name in names]
-    built = [build_once(cache_dir() / "bin" / f"{p.name}-{p.key(go_version)}", _builder(p)) for p in chosen]
+    built = [
+        build_once(
+            cache_dir() / "bin" / f"{product.name}-{product.key(go_version)}",
+            _builder(product, f"{number} of {len(chosen)}"),
+        )
+        for number, product in enumerate(chosen, 1)
+    ]
     together = cache_dir() / "bin" / f"all-{key_of(folder.name for folder in built)}"
 
     def link(folder: Path) -> None:
@@ -107,15 +114,30 @@ def build(names: Sequence[str]) -> Path:
     return build_once(together, link)
 
 
-def _builder(product: Product) -> Callable[[Path], None]:
+def _builder(product: Product, place: str) -> Callable[[Path], None]:
     def compile_into(folder: Path) -> None:
-        say(f"building {product.name} (once; minutes on a small machine)")
+        say(f"building {product.name} ({place}; once, minutes on a small machine)")
         flags = ["-trimpath", "-buildvcs=false", "-ldflags", product.ldflags()]
         environment = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-        output = f"{folder}{os.sep}"
-        run(["go", "build", *flags, "-o", output, product.package], env=environment, cwd=GOMOD / product.module)
+        module = GOMOD / product.module
+        progress = Compiling(product.name, _to_compile(product, flags, environment))
+        output = ["-o", f"{folder}{os.sep}"]
+        run(["go", "build", "-v", *flags, *output, product.package], env=environment, cwd=module, watcher=progress)
         for written, wanted in product.binaries.items():
             (folder / written).rename(folder / wanted)
         say(f"built {product.name}")
 
     return compile_into
+
+
+def _to_compile(product: Product, flags: Sequence[str], environment: dict[str, str]) -> int | None:
+    """Return how many packages Go's cache lacks, after the modules that they are in were fetched.
+
+    It is for the counter alone: where it cannot be had, the build goes on and says itself what is wrong.
+    """
+    stale = ["go", "list", *flags, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", product.package]
+    try:
+        listed = run(stale, env=environment, cwd=GOMOD / product.module, watcher=Downloads(product.name))
+    except ClusterError:
+        return None
+    return len(listed.split())

@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.cluster import build, packages
 from tests.cluster.api import ClusterError
 from tests.cluster.cache import build_once, cache_dir, key_of
-from tests.cluster.shell import locked, run, say, succeeds
+from tests.cluster.progress import ImageSteps, Progress
+from tests.cluster.shell import Watcher, locked, run, say, succeeds
 from tests.cluster.storage import StoredImage, read_image
 from tests.cluster.versions import ROOT, read_versions
 
@@ -73,7 +74,8 @@ class Docker:
         reference = reference_of(target)
         say(f"building {reference}")
         flags = ["--target", target, "--tag", reference, *build_arguments()]
-        run(["docker", "build", *flags, str(ROOT)], env={"DOCKER_BUILDKIT": "1"})
+        command = ["docker", "build", "--progress=plain", *flags, str(ROOT)]
+        run(command, env={"DOCKER_BUILDKIT": "1"}, watcher=ImageSteps(f"image {target}"))
         identity = run(["docker", "image", "inspect", "--format", "{{.Id}}", reference]).strip()
         return Image(reference, identity.removeprefix("sha256:"))
 
@@ -94,8 +96,9 @@ class Buildah:
         storage = ["--root", str(self._root), "--runroot", "/run/deepseek-operator-buildah", "--storage-driver=overlay"]
         return ["unshare", "--mount", "--propagation=private", "buildah", *storage, *arguments]
 
-    def _run(self, *arguments: str) -> str:
-        return run(self._command(*arguments), env={"BUILDAH_ISOLATION": "chroot", "TMPDIR": "/var/tmp"})
+    def _run(self, *arguments: str, watcher: Watcher | None = None) -> str:
+        environment = {"BUILDAH_ISOLATION": "chroot", "TMPDIR": "/var/tmp"}
+        return run(self._command(*arguments), env=environment, watcher=watcher)
 
     def build(self, target: str) -> Image:
         """Build a target of the Dockerfile; cheap when nothing changed."""
@@ -126,6 +129,7 @@ class Buildah:
                 f"--tag={reference}",
                 f"--file={ROOT / 'Dockerfile'}",
                 str(ROOT),
+                watcher=ImageSteps(f"image {target}"),
             )
             digest = self._digest(reference) or ""
             record.write_text(f"{inputs} {digest}")
@@ -154,7 +158,8 @@ class Buildah:
 
         def bootstrap(folder: Path) -> None:
             say(f"making a base image with debootstrap ({suite})")
-            run(["debootstrap", "--variant=minbase", suite, str(folder / "root")])
+            bootstrapping = ["debootstrap", "--variant=minbase", suite, str(folder / "root")]
+            run(bootstrapping, watcher=Progress("base image"))
 
         root = build_once(cache_dir() / "images" / f"debian-{suite}", bootstrap) / "root"
         contents = [(str(root), "/")]

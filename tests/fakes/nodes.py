@@ -1,4 +1,4 @@
-"""What a SkyPilot cluster consists of, played: real Pod and Service objects, and engines that only answer /health.
+"""What a SkyPilot cluster consists of, played: real Pod and Service objects, and engines that answer /health and greet.
 
 The pods have a scheduler that nobody runs, so no kubelet ever sees them; their status is patched as a kubelet would.
 """
@@ -31,6 +31,7 @@ class Engines:
             return
         app = web.Application()
         app.router.add_get("/health", self._health)
+        app.router.add_post("/v1/chat/completions", self._greeting)
         runner = self._runners[host, port] = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, host, port, reuse_address=True).start()
@@ -48,6 +49,12 @@ class Engines:
     @staticmethod
     async def _health(_: web.Request) -> web.Response:
         return web.Response()
+
+    @staticmethod
+    async def _greeting(request: web.Request) -> web.Response:
+        asked = await request.json()
+        message = {"role": "assistant", "content": f"Hello from {asked['model']}"}
+        return web.json_response({"choices": [{"message": message}]})
 
 
 @dataclass(frozen=True)

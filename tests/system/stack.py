@@ -74,8 +74,9 @@ class Stack:
 def install(cluster: Cluster, say: Progress) -> Stack:
     """Load the images, install the chart, and return once operator and SkyPilot are ready."""
     images = {}
-    for image in ("operator", "skypilot", "engine-cpu"):
-        say(f"loading the image {image}")
+    wanted = ("operator", "skypilot", "engine-cpu")
+    for number, image in enumerate(wanted, 1):
+        say(f"image {image} ({number} of {len(wanted)}): building what is missing, then loading it")
         images[image] = cluster.load_image(image)
     kubectl = Kubectl(cluster.kubeconfig, cluster.bin_dir)
     values = [

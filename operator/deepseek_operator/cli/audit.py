@@ -66,7 +66,7 @@ class Orphan:
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command()(audit)
+    app.command(short_help="List what exists under our name and no deployment owns.")(audit)
 
 
 def audit(
@@ -94,11 +94,22 @@ def audit(
 ) -> None:
     """List clusters, pods and Services of this installation that no deployment owns.
 
-    Run it where the operator runs: kubectl exec deploy/deepseek-operator -c operator -- deepseek-operator audit.
+    It costs money and nobody will give it back. Run it where the operator runs, whose environment has the options.
     Machines whose record SkyPilot itself has lost are only in the cloud's own console: look for the tag
     skypilot-cluster-name.
 
-    Exit status: 0 nothing found or everything deleted, 4 something found, 2 it could not be found out.
+    \b
+    Examples:
+      kubectl exec -n deepseek-system deploy/deepseek-operator -c operator -- deepseek-operator audit
+          look
+      kubectl exec -n deepseek-system deploy/deepseek-operator -c operator -- deepseek-operator audit --delete --yes
+          tear down what was found, and wait until it is gone
+
+    \b
+    Exit status:
+      0  nothing found, or everything deleted
+      2  it could not be found out
+      4  something found
     """
     token = skypilot_token_file.read_text().strip() if skypilot_token_file else None
     user = check_user_id(skypilot_user_id)

@@ -17,17 +17,26 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command()(calibrate)
+    app.command(short_help="Turn figures that engines reported into a catalog file.")(calibrate)
 
 
 def calibrate(
-    file: Annotated[Path, typer.Option("-f", "--file", help="YAML with a list of measurements.")],
-    source: Annotated[str, typer.Option(help="Who measured, for the rows' sources.")] = "measured here",
+    file: Annotated[Path, typer.Option("-f", "--file", metavar="FILE", help="YAML with a list of measurements.")],
+    source: Annotated[str, typer.Option(metavar="TEXT", help="Who measured, for the rows' sources.")] = "measured here",
     catalog: CatalogFiles = None,
 ) -> None:
     """Print a catalog file that makes plans agree with what was measured; the plan's errors stand above it.
 
-    Exit status: 0, or 2 if the input is wrong.
+    docs/planning.md has the form of the file.
+
+    \b
+    Example:
+      deepseek-operator calibrate -f measurements.yaml > catalog.yaml
+
+    \b
+    Exit status:
+      0  done
+      2  the input is wrong
     """
     known = open_catalog(catalog)
     try:

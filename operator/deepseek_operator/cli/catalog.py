@@ -21,7 +21,11 @@ EXIT_BAD_INPUT = 2
 
 CatalogFiles = Annotated[
     list[Path] | None,
-    typer.Option("--catalog", help="File or directory that adds or replaces models, GPUs and prices; may be repeated."),
+    typer.Option(
+        "--catalog",
+        metavar="PATH",
+        help="File or directory that adds or replaces models, GPUs and prices; may be repeated.",
+    ),
 ]
 
 
@@ -41,16 +45,33 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def models(output: Output = ListFormat.TABLE, catalog: CatalogFiles = None) -> None:
-        """List the models that can be named in spec.model.name."""
+        """List the models that can be named in spec.model.name.
+
+        Any other model that an engine serves can be named, too; it needs spec.resources.accelerators.
+
+        \b
+        Examples:
+          deepseek-operator models
+          deepseek-operator models -o json | jq '.[] | select(.parameters < 1e10) | .id'
+          deepseek-operator models --catalog examples/catalog.yaml
+        """
         typer.echo(render_models(open_catalog(catalog), output))
 
-    @app.command()
+    @app.command(short_help="List the GPUs that resources.accelerators can name.")
     def gpus(output: Output = ListFormat.TABLE, catalog: CatalogFiles = None) -> None:
-        """List the GPUs that can be named in spec.resources.accelerators."""
+        """List the GPUs that can be named in spec.resources.accelerators, under SkyPilot's names.
+
+        Prices are those of the shipped catalog. The operator asks SkyPilot's own where a deployment names a cloud.
+
+        \b
+        Examples:
+          deepseek-operator gpus
+          deepseek-operator gpus -o yaml
+        """
         typer.echo(render_gpus(open_catalog(catalog), output))
 
     commands = typer.Typer(no_args_is_help=True, help="Check catalogs.")
-    commands.command("check")(check)
+    commands.command("check", short_help="Say which figures of a catalog contradict each other or are old.")(check)
     app.add_typer(commands, name="catalog")
 
 
@@ -62,7 +83,18 @@ def check(
 ) -> None:
     """Check a catalog file: what does not load, figures that contradict each other, prices older than 90 days, gaps.
 
-    Exit status: 0 nothing is wrong, 1 a figure cannot be right, 2 it does not load.
+    \b
+    Examples:
+      deepseek-operator catalog check
+          the shipped catalog
+      deepseek-operator catalog check catalog.yaml
+          your own, over the shipped one
+
+    \b
+    Exit status:
+      0  nothing is wrong
+      1  a figure cannot be right
+      2  it does not load
     """
     catalog = open_catalog(files)
     findings = check_catalog(catalog, today=date.today(), known=load_catalog() if files else None)

@@ -36,8 +36,8 @@ class _Reader(Protocol):
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     commands = typer.Typer(no_args_is_help=True, help="Check an installation.")
-    commands.command()(installed)
-    commands.command()(uninstall)
+    commands.command(short_help="Wait until the operator and SkyPilot are ready.")(installed)
+    commands.command(short_help="Refuse while deployments hold nodes.")(uninstall)
     app.add_typer(commands, name="check")
 
 

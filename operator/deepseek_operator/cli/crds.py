@@ -19,11 +19,20 @@ def render() -> str:
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
 
-    @app.command()
+    @app.command(short_help="Print the CustomResourceDefinitions, for kubectl apply -f -.")
     def crds(
-        output: Annotated[str, typer.Option("-o", "--output", help="File to write; - is standard output.")] = "-",
+        output: Annotated[
+            str, typer.Option("-o", "--output", metavar="FILE", help="File to write; - is standard output.")
+        ] = "-",
     ) -> None:
-        """Print the CustomResourceDefinitions, for kubectl apply -f -."""
+        """Print the CustomResourceDefinitions, for kubectl apply -f -.
+
+        The chart brings them, too; this is for those who install them apart.
+
+        \b
+        Example:
+          deepseek-operator crds | kubectl apply --server-side -f -
+        """
         if output == "-":
             typer.echo(render(), nl=False)
         else:

@@ -26,48 +26,74 @@ EXIT_DOES_NOT_FIT = 3
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command("plan")(plan_command)
+    app.command("plan", short_help="Show which GPUs a deployment would get, how fast and at what price.")(plan_command)
 
 
 def plan_command(
     file: Annotated[
-        str | None, typer.Option("-f", "--file", help="YAML with DeepSeekDeployments; - reads standard input.")
+        str | None,
+        typer.Option("-f", "--file", metavar="FILE", help="YAML with DeepSeekDeployments; - reads standard input."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Hugging Face id or alias, instead of a file.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Hugging Face id or alias, instead of a file.")
+    ] = None,
     accelerators: Annotated[
-        list[str] | None, typer.Option(help="GPUs of one node, such as L4:1; may be repeated. Unset: planned.")
+        list[str] | None,
+        typer.Option(metavar="GPU:COUNT", help="GPUs of one node, such as L4:1; may be repeated. Unset: planned."),
     ] = None,
     nodes: Annotated[int | None, typer.Option(min=1, max=64, help="Nodes of one replica. Unset: planned.")] = None,
     replicas: Annotated[int | None, typer.Option(min=0, max=100, help="Number of replicas.")] = None,
     engine: Annotated[EngineName | None, typer.Option(help="Auto, VLLM or SGLang.")] = None,
     max_model_len: Annotated[int | None, typer.Option(min=1, help="Longest context in tokens. Unset: planned.")] = None,
     infra: Annotated[
-        list[str] | None, typer.Option(help="Where replicas may run, such as aws/us-east-1; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="PLACE", help="Where replicas may run, such as aws/us-east-1; may be repeated."),
     ] = None,
     capacity_type: Annotated[CapacityType | None, typer.Option(help="OnDemand, Spot or SpotThenOnDemand.")] = None,
     max_hourly_cost: Annotated[
-        str | None, typer.Option(help="Most that all replicas together may cost in US dollars an hour.")
+        str | None,
+        typer.Option(metavar="DOLLARS", help="Most that all replicas together may cost in US dollars an hour."),
     ] = None,
     interconnect: Annotated[
         Interconnect | None, typer.Option(help="Network between nodes: Auto, or Fast for InfiniBand and the like.")
     ] = None,
     min_tokens_per_second: Annotated[
-        float | None, typer.Option(help="Fewest output tokens a second of each request.")
+        float | None, typer.Option(metavar="NUMBER", help="Fewest output tokens a second of each request.")
     ] = None,
     max_time_to_first_token: Annotated[
-        float | None, typer.Option(help="Longest time to the first token of a 2,000-token prompt, in seconds.")
+        float | None,
+        typer.Option(metavar="SECONDS", help="Longest time to the first token of a 2,000-token prompt."),
     ] = None,
     concurrency: Annotated[int | None, typer.Option(help="Requests that one replica works on at once.")] = None,
     ranking: Annotated[Ranking | None, typer.Option(help="LowestHourlyCost or LowestCostPerToken.")] = None,
     arg: Annotated[
-        list[str] | None, typer.Option(help="Argument of the engine, such as --arg=--enforce-eager; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="FLAG", help="Argument of the engine, such as --arg=--enforce-eager; may be repeated."),
     ] = None,
     output: Annotated[PlanFormat, typer.Option("-o", "--output", help="table, json, yaml or task.")] = PlanFormat.TABLE,
     catalog: CatalogFiles = None,
 ) -> None:
     """Show the GPUs, the layout, the longest context, the speed and the price that a deployment comes to.
 
-    Exit status: 0 it fits, 3 it does not, 2 the input is wrong.
+    Asks no cluster and no cloud, and rents nothing. Without --infra prices of every cloud are shown; the operator
+    itself uses its own cluster then, unless it is configured otherwise. Options go over what a file says.
+
+    \b
+    Examples:
+      deepseek-operator plan --model DeepSeek-R1-Distill-Llama-8B
+          every machine that would do, the cheapest first
+      deepseek-operator plan --model DeepSeek-R1 --accelerators H100:8 --nodes 2
+          does it fit there, and how fast is it?
+      deepseek-operator plan -f r1.yaml -o json
+          for programs; field names are those of status.plan
+      deepseek-operator plan -f r1.yaml -o task
+          the SkyPilot task that would be launched
+
+    \b
+    Exit status:
+      0  it fits
+      2  the input is wrong
+      3  it does not fit
     """
     resources = {
         "accelerators": accelerators,

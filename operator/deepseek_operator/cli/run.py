@@ -29,7 +29,7 @@ class LogFormat(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command()(run)
+    app.command(short_help="Watch DeepSeekDeployments and serve them until stopped.")(run)
 
 
 def run(
@@ -109,7 +109,15 @@ def run(
         LogFormat, typer.Option(envvar=f"{_ENV}LOG_FORMAT", help="json or console.")
     ] = LogFormat.JSON,
 ) -> None:
-    """Watch DeepSeekDeployments and serve them until stopped."""
+    """Watch DeepSeekDeployments and serve them until stopped.
+
+    What the chart's Deployment runs. It finds the API server as kubectl does (KUBECONFIG), or by the account of its
+    pod. With --lease several may run, and one acts.
+
+    \b
+    Example, on your own machine beside a SkyPilot server:
+      deepseek-operator run --log-format console --namespace team-a
+    """
     _configure_logging(log_format)
     lease_namespace, _, lease_name = (lease or "").rpartition("/")
     settings = Settings(
