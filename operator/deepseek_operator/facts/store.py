@@ -55,11 +55,18 @@ class Store:
     wake
         Called with the key of a deployment about which something has changed.
     wake_urgently
-        The same where its user has changed it, or where its engine answers no longer, or for the first time.
+        The same where its engine answers no longer, or for the first time.
+    wake_edited
+        The same where its user has created, changed or deleted it.
     """
 
-    def __init__(self, wake: Callable[[Key], None], wake_urgently: Callable[[Key], None] | None = None) -> None:
-        self._wake, self._wake_urgently = wake, wake_urgently or wake
+    def __init__(
+        self,
+        wake: Callable[[Key], None],
+        wake_urgently: Callable[[Key], None] | None = None,
+        wake_edited: Callable[[Key], None] | None = None,
+    ) -> None:
+        self._wake, self._wake_urgently, self._wake_edited = wake, wake_urgently or wake, wake_edited or wake
         self._objects: dict[Key, _Object] = {}
         self._keys_by_uid: dict[str, Key] = {}
         self._keys_by_prefix: dict[str, set[Key]] = {}
@@ -92,7 +99,8 @@ class Store:
         self._keys_by_uid[uid] = key
         self._keys_by_prefix.setdefault(uid_prefix(uid), set()).add(key)
         if wake:
-            self._wake_urgently(key)
+            edited = before is None or _wishes(before.deployment) != _wishes(deployment)
+            (self._wake_edited if edited else self._wake)(key)
 
     def drop_deployment(self, key: Key, uid: str = "") -> None:
         """Forget a deployment that is gone, unless another one of its name has come since."""
@@ -349,6 +357,12 @@ class Store:
         self._conflicts.discard(key)
         self._unsaved.pop(key, None)
         self.watch(key, ())
+
+
+def _wishes(deployment: DeepSeekDeployment) -> tuple[object, ...]:
+    """Return what only a user changes: a new generation stands for a new spec, and for a deletion that was asked for."""
+    metadata = deployment.metadata
+    return metadata.uid, metadata.generation, metadata.deletion_timestamp, metadata.annotations
 
 
 def owner_uid(body: Mapping[str, Any]) -> str:

@@ -69,7 +69,7 @@ class ControlLoop:
         kubernetes_context: str | None = None,
     ) -> None:
         self.queue = WorkQueue(waited=metrics.QUEUE_WAIT_SECONDS.observe)
-        self.store = Store(self.queue.add, self.queue.add_urgent)
+        self.store = Store(self.queue.add, self.queue.add_urgent, self.queue.add_edited)
         self.kubernetes = KubernetesFeed(outside.reader, self.store, namespaces)
         self.questions = Questions(outside.skypilot, outside.reader, self.store, clock=outside.clock)
         self.prober = outside.prober(self.store.put_probe)

@@ -5,8 +5,9 @@ is worked on is one more pass afterwards; a failed key comes back after a growin
 earliest time. Besides, keys have a :class:`Priority`: with a thousand keys that poll, a new deployment, a deletion or a
 dead engine still gets the next free worker.
 
-No storm starves anybody. Of the urgent keys, the newest and the oldest take turns, so that one deployment that is
-created beside a thousand others does not come last; and one turn in four goes to what is not urgent.
+No storm starves anybody. Two turns in four belong to edits, one to what is urgent, one to the rest; a turn that nobody
+wants goes to the next in order. Of edits, and of what is urgent, the oldest and the newest come alternately, so that
+one deployment that is created beside a thousand others does not come last.
 """
 
 import asyncio
@@ -28,12 +29,24 @@ LONGEST_BACKOFF_S: Final = 30.0
 class Priority(IntEnum):
     """Which keys come first."""
 
-    URGENT = 0
-    """Its user has changed it, or its engine has: somebody waits."""
-    NORMAL = 1
+    EDITED = 0
+    """Its user has created, changed or deleted it."""
+    URGENT = 1
+    """Its engine answers or no longer answers, or a pass of its own goes on from what was written: somebody waits."""
+    NORMAL = 2
     """Something else about it has changed."""
-    POLL = 2
+    POLL = 3
     """It is only looked at again."""
+
+
+_EDIT_TURN: Final = tuple(Priority)
+_TURNS: Final = (
+    _EDIT_TURN,
+    _EDIT_TURN,
+    (Priority.URGENT, Priority.EDITED, Priority.NORMAL, Priority.POLL),
+    (Priority.NORMAL, Priority.POLL, Priority.EDITED, Priority.URGENT),
+)
+"""Whose turn it is, and who comes instead where nobody of that priority waits."""
 
 
 class WorkQueue:
@@ -50,7 +63,8 @@ class WorkQueue:
         self._waiting: tuple[OrderedDict[Key, float], ...] = tuple(OrderedDict() for _ in Priority)
         self._priority: dict[Key, Priority] = {}
         self._available = asyncio.Semaphore(0)  # counts the keys that wait: each of them wakes one worker, not all
-        self._turn = 0
+        self._turns = itertools.cycle(_TURNS)
+        self._newest = dict.fromkeys((Priority.EDITED, Priority.URGENT), False)
         self._working: set[Key] = set()
         self._again: dict[Key, Priority] = {}
         self._failures: dict[Key, int] = {}
@@ -85,6 +99,10 @@ class WorkQueue:
         self._waiting[priority][key] = since
         self._priority[key] = priority
 
+    def add_edited(self, key: Key) -> None:
+        """Ask for a pass of ``key`` because its user has changed it."""
+        self.add(key, Priority.EDITED)
+
     def add_urgent(self, key: Key) -> None:
         """Ask for a pass of ``key`` before those that are not urgent."""
         self.add(key, Priority.URGENT)
@@ -109,11 +127,11 @@ class WorkQueue:
         return key
 
     def _next(self) -> tuple[Key, float]:
-        urgent, normal, polled = self._waiting
-        self._turn += 1
-        if urgent and (self._turn % 4 or not (normal or polled)):
-            return urgent.popitem(last=self._turn % 2 == 0)
-        return (normal or polled).popitem(last=False)
+        priority = next(one for one in next(self._turns) if self._waiting[one])
+        newest = self._newest.get(priority, False)
+        if priority in self._newest:
+            self._newest[priority] = not newest
+        return self._waiting[priority].popitem(last=newest)
 
     def done(self, key: Key) -> None:
         """Report that a pass ended well."""

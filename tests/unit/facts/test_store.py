@@ -267,3 +267,23 @@ def test_a_status_that_could_not_be_written_is_part_of_the_world(store: Store) -
     assert store.stored_status(KEY) == DSD.status
     store.drop_unsaved(KEY)
     assert world(store).deployment.status == DSD.status
+
+
+@pytest.mark.parametrize(
+    ("changed", "edited"),
+    [
+        ({"generation": 2}, True),
+        ({"deletionTimestamp": "2026-01-01T00:00:00Z"}, True),
+        ({"annotations": {"deepseek-operator.io/abandon": "x"}}, True),
+        ({"finalizers": ["somebody.else/finalizer"]}, False),
+        ({}, False),
+    ],
+    ids=["spec", "deletion", "annotation", "finalizer", "status"],
+)
+def test_what_a_user_changes_is_told_from_what_else_changes(changed: dict[str, Any], edited: bool) -> None:
+    woken: list[str] = []
+    store = Store(lambda _: woken.append("other"), wake_edited=lambda _: woken.append("edited"))
+    store.put_deployment(body())
+    after = body(2)
+    store.put_deployment({**after, "metadata": after["metadata"] | changed})
+    assert woken == ["edited", "edited" if edited else "other"]

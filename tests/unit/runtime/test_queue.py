@@ -96,14 +96,31 @@ async def test_what_has_happened_goes_before_what_is_only_looked_at_again(queue:
 
 async def test_one_created_beside_a_thousand_others_does_not_come_last(queue: WorkQueue) -> None:
     for number in range(1000):
-        queue.add_urgent(("serving", f"storm-{number}"))
-    queue.add_urgent(KEY)
+        queue.add_edited(("serving", f"storm-{number}"))
+    queue.add_edited(KEY)
     assert [await taken(queue) for _ in range(2)] == [("serving", "storm-0"), KEY], "and neither does the oldest"
+
+
+async def test_one_created_while_a_thousand_others_go_on_does_not_wait_for_them(queue: WorkQueue) -> None:
+    for number in range(1000):
+        queue.add_urgent(("serving", f"goes-on-{number}"))
+    queue.add_edited(KEY)
+    assert KEY in [await taken(queue) for _ in range(4)]
+
+
+async def test_an_engine_that_dies_while_a_thousand_deployments_are_created_does_not_wait_for_them(
+    queue: WorkQueue,
+) -> None:
+    for number in range(1000):
+        queue.add_edited(("serving", f"storm-{number}"))
+        queue.add_urgent(("serving", f"goes-on-{number}"))
+    queue.add_urgent(KEY)
+    assert KEY in [await taken(queue) for _ in range(8)]
 
 
 async def test_a_storm_of_edits_does_not_starve_the_rest(queue: WorkQueue) -> None:
     for number in range(100):
-        queue.add_urgent(("serving", f"storm-{number}"))
+        queue.add_edited(("serving", f"storm-{number}"))
     queue.add(("serving", "pod-failed"))
     queue.add(("serving", "polled"), Priority.POLL)
     first = [await taken(queue) for _ in range(8)]
