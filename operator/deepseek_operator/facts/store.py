@@ -360,7 +360,7 @@ class Store:
 
 
 def _wishes(deployment: DeepSeekDeployment) -> tuple[object, ...]:
-    """Return what only a user changes: a new generation stands for a new spec, and for a deletion that was asked for."""
+    """Return what only a user changes; a new generation stands for a new spec."""
     metadata = deployment.metadata
     return metadata.uid, metadata.generation, metadata.deletion_timestamp, metadata.annotations
 
