@@ -322,8 +322,10 @@ def _endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Qu
         view = replica.view
         if not view.rented or view.requests or not isinstance(view.facts.skypilot, Known):
             continue
-        if view.cluster is not None and view.address is None and view.ledger.port:
-            found.append(Question(QuestionKind.ENDPOINT, str(replica.name), view.ledger.port))
+        # Where the status that noted its launch was lost, a replica of the current revision has the port of the plan.
+        port = view.ledger.port or (view.plan.port if view.plan is not None else None)
+        if view.cluster is not None and view.address is None and port is not None:
+            found.append(Question(QuestionKind.ENDPOINT, str(replica.name), port))
         up = view.cluster is not None and view.cluster.state is SkyPilotClusterState.UP
         if up and view.ledger.price is None and not isinstance(view.facts.price, Known):
             found.append(Question(QuestionKind.PRICE, str(replica.name)))
