@@ -16,6 +16,7 @@ from deepseek_operator.runtime.loop import ControlLoop, Outside
 from deepseek_operator.skypilot.client import Snapshot
 from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
 from tests.simulation.prober import SimulatedProber
+from tests.simulation.reader import SimulatedReader
 
 __all__ = ["Process"]
 
@@ -61,6 +62,7 @@ class Process:
         self.dead = False
         self.kill_in: int | None = None
         self.prober: SimulatedProber | None = None
+        self.reader: SimulatedReader | None = None
         client: Any = _KubeClient(self)
         self._watches: dict[str, _Watch] = {}
         self.loop = _Loop(
@@ -69,6 +71,7 @@ class Process:
                 reader=KubeReader(client),
                 writer=KubeWriter(client, "operator"),
                 prober=self._make_prober,
+                engines=self._make_reader,
                 clock=world.loop.now,
             ),
             planner,
@@ -88,6 +91,8 @@ class Process:
         self.dead = True
         if self.prober is not None:
             self.prober.closed = True
+        if self.reader is not None:
+            self.reader.closed = True
         if self._changed in self.world.kubernetes.watchers:
             self.world.kubernetes.watchers.remove(self._changed)
         self.world.spawn(self.loop.stop())
@@ -127,6 +132,10 @@ class Process:
     def _make_prober(self, report: Any) -> SimulatedProber:
         self.prober = SimulatedProber(report, self.world.answers, self.world.loop, self.world.dice)
         return self.prober
+
+    def _make_reader(self, report: Any) -> SimulatedReader:
+        self.reader = SimulatedReader(report, self.world.answers, self.world.loop)
+        return self.reader
 
     async def step(self, label: str) -> None:
         """Let a moment pass in which the process may be killed."""

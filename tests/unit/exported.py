@@ -24,7 +24,8 @@ def exported() -> list[Exported]:
         if isinstance(value, DeploymentCollector):
             for family in value.describe():
                 labels: Any = getattr(family, "_labelnames")  # noqa: B009 - the library has no public name for them
-                found.setdefault(family.name, Exported(family.name, family.type, labels, family.documentation))
+                name = f"{family.name}_total" if family.type == "counter" else family.name
+                found.setdefault(name, Exported(name, family.type, labels, family.documentation))
         elif hasattr(value, "_labelnames"):
             name = f"{value._name}_total" if value._type == "counter" else value._name
             found.setdefault(name, Exported(name, value._type, tuple(value._labelnames), value._documentation))

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     LAUNCH_TIMED_OUT = "LaunchTimedOut"
     LAUNCH_INTERRUPTED = "LaunchInterrupted"
     # the engine and its machines
+    PLAN_TOO_OPTIMISTIC = "PlanTooOptimistic"
     ENGINE_EXITED = "EngineExited"
     ENGINE_CRASH_LOOP = "EngineCrashLoop"
     ENGINE_UNRESPONSIVE = "EngineUnresponsive"
@@ -159,6 +160,11 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
         "The operator retries; raise resources.provisionTimeoutSeconds if nodes need longer to come.",
     ),
     Reason.LAUNCH_INTERRUPTED: ("The SkyPilot server was restarted during the launch.", "Wait; it is launched again."),
+    Reason.PLAN_TOO_OPTIMISTIC: (
+        "An Event only: the engine's KV cache holds over 5 % fewer tokens than planned. It serves, with fewer or "
+        "shorter requests at once.",
+        "Let deepseek-operator calibrate make a catalog row of status.instances[].engine, and tell the project.",
+    ),
     Reason.ENGINE_EXITED: ("The engine ended; the message has its last lines.", "Read them; it is started again."),
     Reason.ENGINE_CRASH_LOOP: (
         "The engine ended three times or more in a row; the message has its last lines.",

@@ -15,6 +15,7 @@ __all__ = [
     "Cost",
     "DeepSeekDeploymentStatus",
     "EndpointStatus",
+    "EngineStatus",
     "ExcludedPlace",
     "Instance",
     "Ledger",
@@ -248,6 +249,28 @@ class PlaceTriedStatus(StatusModel):
     time: str = field("When the launch that tried it ended.", max_length=40, json_schema_extra={"format": "date-time"})
 
 
+class EngineStatus(StatusModel):
+    """What an engine reports of itself. Live values are metrics of the operator; these are written rarely."""
+
+    kv_cache_tokens: int | None = field(
+        "Tokens that its KV cache holds; of each copy, where data parallelism makes several.", default=None, ge=0
+    )
+    planned_kv_cache_tokens: int | None = Field(
+        description="The same as the planner had it for these nodes.",
+        default=None,
+        ge=0,
+        alias="plannedKVCacheTokens",
+    )
+    tokens_per_second: float | None = field(
+        "Output tokens a second of all its requests, two digits of it; written when it has changed by a quarter.",
+        default=None,
+        ge=0,
+    )
+    running: int | None = field("Requests that it worked on when tokensPerSecond was written.", default=None, ge=0)
+    waiting: int | None = field("Requests in its queue then.", default=None, ge=0)
+    kv_cache_usage: float | None = field("Share of its KV cache that was in use then, 0 to 1.", default=None, ge=0)
+
+
 class Instance(StatusModel):
     """One replica: one SkyPilot cluster."""
 
@@ -284,6 +307,7 @@ class Instance(StatusModel):
         default=(),
         max_length=10,
     )
+    engine: EngineStatus | None = field("What its engine reports of itself.", default=None)
     ledger: Ledger = field("Memory of the operator. Its fields may change between versions.", default=Ledger())
 
 
@@ -303,6 +327,9 @@ class DeepSeekDeploymentStatus(StatusModel):
         default=(),
         max_length=200,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    plan_warned_revision: str | None = field(
+        "Revision of which an Event has said that its plan was too optimistic.", default=None, max_length=16
     )
     conditions: tuple[Condition, ...] = field(
         "Ready, Reconciling, Stalled, Planned and EndpointPublished.",

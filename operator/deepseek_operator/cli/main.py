@@ -3,7 +3,7 @@
 import typer
 
 import deepseek_operator
-from deepseek_operator.cli import audit, calibrate, catalog, check, crds, plan, run
+from deepseek_operator.cli import audit, calibrate, catalog, check, crds, plan, run, verify
 
 __all__ = ["app"]
 
@@ -23,5 +23,5 @@ def version() -> None:
     typer.echo(deepseek_operator.__version__)
 
 
-for module in (run, plan, catalog, calibrate, audit, check, crds):
+for module in (run, plan, catalog, calibrate, verify, audit, check, crds):
     module.register(app)

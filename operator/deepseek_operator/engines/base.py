@@ -73,6 +73,10 @@ class Metrics:
     """Requests in the queue."""
     kv_cache_usage: str
     """Share of the KV cache in use, 0 to 1."""
+    kv_cache: str
+    """How many tokens the KV cache holds: its value, or the product of some of its labels."""
+    kv_cache_labels: tuple[tuple[str, ...], ...]
+    """Groups of labels whose product is that number; the first group counts that is there. Empty: the value does."""
     prompt_tokens: str
     generation_tokens: str
     time_to_first_token: str

@@ -1,9 +1,10 @@
-"""Results of probes, and which deployments they concern."""
+"""Results of probes, what engines report of themselves, and which deployments they concern."""
 
 from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
-from deepseek_operator.facts.base import Address, Known, Probe
+from deepseek_operator.facts.base import Address, Fact, Known, Probe
+from deepseek_operator.facts.engine import EngineReading
 
 __all__ = ["Probed"]
 
@@ -15,6 +16,7 @@ class Probed(Generic[K]):
 
     def __init__(self) -> None:
         self._probes: dict[Address, Probe] = {}
+        self._readings: dict[Address, Fact[EngineReading]] = {}
         self._watchers: dict[Address, set[K]] = {}
         self._targets: dict[K, frozenset[Address]] = {}
 
@@ -47,3 +49,16 @@ class Probed(Generic[K]):
     def of(self, key: K) -> Mapping[Address, Probe]:
         """Return the results that concern a deployment."""
         return {address: self._probes[address] for address in self._targets.get(key, ()) if address in self._probes}
+
+    def put_reading(self, address: Address, fact: Fact[EngineReading] | None) -> tuple[K, ...]:
+        """Store what an engine reports, None when it is no longer read; return the keys for which that is news."""
+        if fact is None:
+            self._readings.pop(address, None)
+            return ()
+        self._readings[address] = fact
+        return tuple(self._watchers.get(address, ())) if isinstance(fact, Known) else ()
+
+    def readings_of(self, key: K) -> Mapping[Address, Fact[EngineReading]]:
+        """Return what the engines of a deployment report."""
+        targets = self._targets.get(key, ())
+        return {address: self._readings[address] for address in targets if address in self._readings}

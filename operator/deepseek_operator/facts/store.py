@@ -12,7 +12,7 @@ deployments          key -> typed object                 feeds.kubernetes, and a
 :mod:`.owned`        UID -> pods, Services, slices       feeds.kubernetes, and answers to our writes
 :mod:`.snapshots`    name -> cluster, requests           feeds.skypilot; runtime.act notes its requests
 :mod:`.answers`      question -> answer                  feeds.questions
-:mod:`.probed`       address -> probe                    feeds.probes
+:mod:`.probed`       address -> probe, reading           feeds.probes; feeds.engines
 ===================  ==================================  ===========================================
 """
 
@@ -25,6 +25,7 @@ from deepseek_operator.api.status import DeepSeekDeploymentStatus
 from deepseek_operator.api.v1alpha1 import LABEL_UID, DeepSeekDeployment
 from deepseek_operator.facts.answers import Answers
 from deepseek_operator.facts.base import Address, Fact, Failure, Known, Probe
+from deepseek_operator.facts.engine import EngineReading
 from deepseek_operator.facts.names import ClusterName, belongs_to, parse_cluster_name, revision_of, uid_prefix
 from deepseek_operator.facts.owned import Owned, OwnedFact, OwnedObjects
 from deepseek_operator.facts.probed import Probed
@@ -268,6 +269,11 @@ class Store:
         for key in sorted(self._probed.put(address, fact)):
             self._wake_urgently(key)
 
+    def put_reading(self, address: Address, fact: Fact[EngineReading] | None) -> None:
+        """Store what an engine reports of itself; None when it is no longer read."""
+        for key in sorted(self._probed.put_reading(address, fact)):
+            self._wake(key)
+
     # --- the join ----------------------------------------------------------------------------------------------------
 
     def world(self, key: Key, now: datetime) -> World | None:
@@ -294,6 +300,7 @@ class Store:
             secrets=self._answers.secrets(key[0], now),
             clouds=self._answers.clouds,
             probes=self._probed.of(key),
+            readings=self._probed.readings_of(key),
         )
 
     def _names(self, deployment: DeepSeekDeployment, key: Key, owned: Owned) -> list[ClusterName]:

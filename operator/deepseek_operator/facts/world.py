@@ -9,6 +9,7 @@ from enum import StrEnum
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Fact, Failure, Probe, Unknown
+from deepseek_operator.facts.engine import EngineReading
 from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod, PublishedService
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import Job, Outcome, SkyPilotCluster, SkyPilotRequest
@@ -104,6 +105,8 @@ class World:
         Per cloud that was asked about: why the SkyPilot server cannot use it, or None.
     probes
         Per address; an address that has not been asked yet is absent.
+    readings
+        What engines report of themselves, per address; one that has not been read yet is absent.
     """
 
     now: datetime
@@ -119,6 +122,7 @@ class World:
     secrets: Mapping[SecretKeyRef, Fact[str]] = field(default_factory=dict)
     clouds: Mapping[str, Fact[Failure | None]] = field(default_factory=dict)
     probes: Mapping[Address, Probe] = field(default_factory=dict)
+    readings: Mapping[Address, Fact[EngineReading]] = field(default_factory=dict)
 
     @property
     def published(self) -> frozenset[Address]:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from math import floor
 
 from deepseek_operator.api.status import Verdict
-from deepseek_operator.catalog import EngineSupport
+from deepseek_operator.catalog import EngineSupport, ModelInfo
 from deepseek_operator.engines import EngineName, ServeOptions
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.fit import gib
@@ -86,7 +86,19 @@ def plan_cpu(request: Request) -> Plan:
         serve={0: options} if verdict is not Verdict.DOES_NOT_FIT else {},
         environment={**environment, **support.env},
         disk_gb=None,
+        cpu_kv_cache_tokens=_kv_cache_tokens(request, nodes, tp, environment["VLLM_CPU_KVCACHE_SPACE"]),
     )
+
+
+def _kv_cache_tokens(request: Request, nodes: int, tp: int, space: str) -> int | None:
+    """Return what the KV cache holds for sure; ``space`` is the planner's, or the user's own in ``engine.env``."""
+    if request.model is None or request.spec.model.path is not None or not space.isdigit():
+        return None
+    return _tokens(request, request.model, Layout(nodes, 1, tp), int(space))
+
+
+def _tokens(request: Request, model: ModelInfo, layout: Layout, room_gib: int) -> int:
+    return int(room_gib * GIB / kv_bytes_per_token(model, layout, request.engines[EngineName.VLLM].overrides))
 
 
 def _memory_gib(memory: str | None) -> float | None:
@@ -117,7 +129,7 @@ def _fit(
             f"resources.memory offers {gib(memory)} GiB. Smallest that fits: memory: {needed}."
         )
         return Verdict.DOES_NOT_FIT, reason, None, 1
-    tokens = int(room * GIB / kv_bytes_per_token(model, layout, request.engines[EngineName.VLLM].overrides))
+    tokens = _tokens(request, model, layout, room)
     longest = min(model.context_length, tokens // 256 * 256)
     if wanted is not None and wanted > longest:
         reason = f"a context of {wanted:,} tokens does not fit {gib(memory)} GiB: the longest that does is {longest:,}."

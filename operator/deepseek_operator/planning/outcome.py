@@ -69,6 +69,10 @@ class Planned:
         """US dollars an hour for one replica; None if unknown."""
         return self.plan.hourly_cost
 
+    def kv_cache_tokens(self, accelerators: str | None) -> int | None:
+        """Return the tokens that the KV cache of a replica on these GPUs was planned to hold; None if unknown."""
+        return self.plan.kv_cache_tokens(accelerators)
+
     @property
     def verdict(self) -> Verdict:
         """How well the model fits; never ``DoesNotFit``."""

@@ -114,6 +114,8 @@ class Plan:
     """Memory of one node in GB to ask for, where the user gave none and the default would be too little."""
     cpus: int | None = None
     disk_gb: int | None = None
+    cpu_kv_cache_tokens: int | None = None
+    """Tokens that the KV cache of a CPU engine holds; None where the model is not known."""
     network_tier: str | None = None
     """SkyPilot's ``network_tier``, where the plan counts on a network that clouds set up only when asked."""
 
@@ -126,6 +128,22 @@ class Plan:
     def performance(self) -> Performance | None:
         """How fast the first candidate is; None where that is not known."""
         return self.candidates[0].performance if self.candidates else None
+
+    def kv_cache_tokens(self, accelerators: str | None) -> int | None:
+        """Return the tokens that the KV cache holds, per copy where data parallelism makes several; None if unknown.
+
+        Parameters
+        ----------
+        accelerators
+            GPUs of one node that a replica got, such as ``L4:1``; None where nobody has said so.
+        """
+        if not self.accelerators:
+            return self.cpu_kv_cache_tokens
+        if len(self.candidates) == 1:
+            fit = self.candidates[0].fit
+        else:
+            fit = next((one.fit for one in self.candidates if str(one.accelerator) == accelerators), None)
+        return fit.memory.tokens if fit is not None else None
 
     @property
     def needs_api_key(self) -> bool:

@@ -73,6 +73,8 @@ class Replica:
     restarts: int
     attempts: int
     retry_after: str | None
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    """What its engine reports of itself, as in the status."""
     nodes: tuple[Node, ...] = ()
 
     @property
@@ -216,6 +218,7 @@ def _replica(instance: Mapping[str, Any], nodes: Mapping[str, list[Node]]) -> Re
         restarts=int(instance.get("restarts") or 0),
         attempts=int(instance.get("attempts") or 0),
         retry_after=instance.get("retryAfter"),
+        engine=instance.get("engine") or {},
         nodes=tuple(sorted(nodes.get(name, ()), key=lambda node: (node.rank, node.name))),
     )
 

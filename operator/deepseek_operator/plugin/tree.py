@@ -1,10 +1,10 @@
 """The tree of ``status``: deployment, replicas, nodes; a line each, in columns, with what is wrong below it. Pure."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from deepseek_operator.api.reasons import ADVICE, Reason
 from deepseek_operator.plugin.lines import Line, Segment, columns
@@ -127,6 +127,8 @@ def _replica(replica: Replica, now: datetime, *, last: bool, said: str) -> list[
     style = _STYLES.get(replica.phase, "busy")
     if replica.message and not replica.ready and replica.message not in said:
         notes.append((replica.message, style))
+    if figures := _figures(replica.engine):
+        notes.append((figures, "faint"))
     counts = []
     if replica.attempts:
         counts.append(_times(replica.attempts, "failure", "failures") + " in a row")
@@ -154,6 +156,20 @@ def _replica(replica: Replica, now: datetime, *, last: bool, said: str) -> list[
         row,
         *(_node(node, below, now, last=node is replica.nodes[-1], said=replica.message) for node in replica.nodes),
     ]
+
+
+def _figures(engine: Mapping[str, Any]) -> str:
+    """Return what an engine reports of itself in a line; empty where nothing is known."""
+    parts = []
+    if "tokensPerSecond" in engine:
+        parts.append(f"{engine['tokensPerSecond']:,g} tokens/s")
+        parts += [f"{engine[key]:,} {key}" for key in ("running", "waiting") if key in engine]
+    measured, planned = engine.get("kvCacheTokens"), engine.get("plannedKVCacheTokens")
+    if measured is not None:
+        usage = f"{engine['kvCacheUsage']:.0%} of " if "kvCacheUsage" in engine else ""
+        beside = f", planned {planned:,}" if planned is not None else ""
+        parts.append(f"KV cache {usage}{measured:,} tokens{beside}")
+    return ", ".join(parts)
 
 
 def _times(count: int, one: str, several: str) -> str:

@@ -73,6 +73,8 @@ class Decision:
         Change of the object's finalizer.
     targets
         Addresses to probe from now on.
+    engines
+        Engines whose own figures are read from now on.
     abandoned
         Names that may still exist although the object is released, because its user said so.
     next_look_s
@@ -86,6 +88,7 @@ class Decision:
     finalizer: AddFinalizer | RemoveFinalizer | None = None
     asks: tuple[Question, ...] = ()
     targets: Mapping[Address, ProbeTarget] = field(default_factory=dict)
+    engines: Mapping[Address, EngineName] = field(default_factory=dict)
     abandoned: tuple[ClusterName, ...] = ()
     next_look_s: float | None = None
 
@@ -143,6 +146,7 @@ def decide(world: World, plan: Planned | Refused, *, launches_waiting: bool = Fa
         finalizer=None if held else AddFinalizer(),
         asks=(*asks, *_endpoint_questions(world, replicas), *(a for r in replicas for a in r.finding.asks)),
         targets=_targets(world, replicas, planned),
+        engines=_engines(replicas),
         next_look_s=min(looks, default=None),
     )
 
@@ -318,8 +322,10 @@ def _endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Qu
         view = replica.view
         if not view.rented or view.requests or not isinstance(view.facts.skypilot, Known):
             continue
-        if view.cluster is not None and view.address is None and view.ledger.port:
-            found.append(Question(QuestionKind.ENDPOINT, str(replica.name), view.ledger.port))
+        # Where the status that noted its launch was lost, a replica of the current revision has the port of the plan.
+        port = view.ledger.port or (view.plan.port if view.plan is not None else None)
+        if view.cluster is not None and view.address is None and port is not None:
+            found.append(Question(QuestionKind.ENDPOINT, str(replica.name), port))
         up = view.cluster is not None and view.cluster.state is SkyPilotClusterState.UP
         if up and view.ledger.price is None and not isinstance(view.facts.price, Known):
             found.append(Question(QuestionKind.PRICE, str(replica.name)))
@@ -376,9 +382,24 @@ def _targets(world: World, replicas: tuple[Replica, ...], plan: Planned | None) 
     return found
 
 
+def _engines(replicas: tuple[Replica, ...]) -> Mapping[Address, EngineName]:
+    """Return the engines that serve."""
+    found: dict[Address, EngineName] = {}
+    for replica in replicas:
+        address, name = replica.view.address, _engine_name(replica.finding.ledger.engine)
+        if replica.ready and address is not None and name is not None:
+            found[address] = name
+    return found
+
+
 def _running_series(engine: str | None) -> tuple[str, ...]:
-    known = next((name for name in EngineName if name == engine), None)
+    known = _engine_name(engine)
     if known is None:
-        return ()  # never launched, or by an operator that knows another engine
+        return ()
     metrics = get_engine(known).metrics
     return (metrics.running, metrics.waiting)
+
+
+def _engine_name(engine: str | None) -> EngineName | None:
+    """Return the engine in a ledger; None where it was never launched, or by an operator that knows another engine."""
+    return next((name for name in EngineName if name == engine and name is not EngineName.AUTO), None)

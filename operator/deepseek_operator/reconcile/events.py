@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from deepseek_operator.api.reasons import ConditionType, Reason
-from deepseek_operator.api.status import Condition, DeepSeekDeploymentStatus, Instance, Phase
+from deepseek_operator.api.status import Condition, DeepSeekDeploymentStatus, EngineStatus, Instance, Phase
+from deepseek_operator.reconcile.engine import too_optimistic
 
 __all__ = ["EventNote", "notes"]
 
@@ -50,6 +51,9 @@ def notes(before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus) -> 
         for instance in before.instances
         if instance.name not in left
     ]
+    if after.plan_warned_revision not in (None, before.plan_warned_revision):
+        warned = [one for one in after.instances if one.revision == after.plan_warned_revision and too_optimistic(one)]
+        found += [_optimism(instance, instance.engine) for instance in warned[:1] if instance.engine is not None]
     for kind in (ConditionType.READY, ConditionType.STALLED):
         old_condition, new_condition = _find(before, kind), _find(after, kind)
         if new_condition is None or not _turned(old_condition, new_condition):
@@ -77,6 +81,15 @@ def _worth_an_event(old: Instance | None, new: Instance) -> bool:
 def _of_instance(instance: Instance) -> EventNote:
     kind = "Warning" if instance.phase is Phase.FAILED else _type(instance.reason)
     return EventNote(kind, instance.reason, f"{instance.name}: {instance.message}")
+
+
+def _optimism(instance: Instance, engine: EngineStatus) -> EventNote:
+    measured, planned = engine.kv_cache_tokens or 0, engine.planned_kv_cache_tokens or 1
+    message = (
+        f"{instance.name}: the KV cache holds {measured:,} tokens, {1 - measured / planned:.0%} fewer than the "
+        f"{planned:,} that were planned; fewer or shorter requests run at once"
+    )
+    return EventNote("Warning", Reason.PLAN_TOO_OPTIMISTIC, message)
 
 
 def _turned(old: Condition | None, new: Condition) -> bool:

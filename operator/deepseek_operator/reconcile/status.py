@@ -11,12 +11,13 @@ from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.conditions import Report, conditions
 from deepseek_operator.reconcile.decide import Decision, Replica
 from deepseek_operator.reconcile.endpoint import endpoint_status, reachability
+from deepseek_operator.reconcile.engine import engine_status, too_optimistic
 from deepseek_operator.reconcile.spend import accrue, instance_cost, rate_of
 from deepseek_operator.reconcile.tried import tried_places
 
 __all__ = ["compute_status", "dump_status", "news"]
 
-_DETAILS: Final = frozenset({"message", "infra", "region", "accelerators", "hourlyCost", "address"})
+_DETAILS: Final = frozenset({"message", "infra", "region", "accelerators", "hourlyCost", "address", "engine"})
 """Fields of an instance and of its ledger that may be told a little later than they are known."""
 
 
@@ -51,6 +52,7 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
     report = Report(world, plan, decision, reachable)
     instances = tuple(_instance(world, plan, replica) for replica in decision.replicas)
     planned = plan.to_status() if isinstance(plan, Planned) else plan.plan
+    warned = next((one.revision for one in instances if one.revision == world.revision and too_optimistic(one)), None)
     return DeepSeekDeploymentStatus(
         observed_generation=deployment.metadata.generation,
         replicas=len(instances),
@@ -61,6 +63,7 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
         plan=planned if planned is not None else deployment.status.plan,
         cost=accrue(deployment.status.cost, rate_of(instances), deployment.spec.resources.max_hourly_cost, world.now),
         instances=tuple(sorted(instances, key=lambda instance: instance.name)),
+        plan_warned_revision=warned or deployment.status.plan_warned_revision,
         conditions=conditions(report),
     )
 
@@ -74,13 +77,14 @@ def _instance(world: World, plan: Planned | Refused, replica: Replica) -> Instan
     row = view.facts.last_seen.cluster
     infra = view.infra
     priced = replace(view, ledger=ledger)
+    accelerators = (row.accelerators or None) if row is not None else (previous.accelerators if previous else None)
     return Instance(
         name=name,
         revision=replica.name.revision,
         phase=finding.phase,
         infra=infra,
         region=(row.region or None) if row is not None else (previous.region if previous is not None else None),
-        accelerators=(row.accelerators or None) if row is not None else (previous.accelerators if previous else None),
+        accelerators=accelerators,
         nodes=ledger.nodes if ledger.launched_at is not None else _nodes(plan),
         hourly_cost=instance_cost(priced, plan, previous, current=replica.current),
         address=str(view.address) if view.address is not None else None,
@@ -91,6 +95,14 @@ def _instance(world: World, plan: Planned | Refused, replica: Replica) -> Instan
         since=previous.since if previous is not None and same else format_time(world.now),
         retry_after=format_time(ledger.retry_after) if ledger.retry_after is not None and not replica.ready else None,
         places_tried=tried_places(previous, view, ledger),
+        engine=engine_status(
+            previous,
+            world.readings.get(view.address) if view.address is not None else None,
+            plan,
+            accelerators,
+            current=replica.current,
+            serving=replica.ready,
+        ),
         ledger=ledger,
     )
 

@@ -9,7 +9,9 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from deepseek_operator.facts.base import Address, Known, Probe, ProbeTarget
+from deepseek_operator.api.spec import EngineName
+from deepseek_operator.facts.base import Address, Fact, Known, Probe, ProbeTarget
+from deepseek_operator.facts.engine import EngineReading
 from deepseek_operator.facts.store import Key, Store
 from deepseek_operator.feeds.kubernetes import KubernetesFeed
 from deepseek_operator.feeds.questions import Questions
@@ -22,7 +24,7 @@ from deepseek_operator.runtime.queue import WorkQueue
 from deepseek_operator.runtime.reconciler import Reconciler
 from deepseek_operator.runtime.slots import LaunchSlots
 
-__all__ = ["ControlLoop", "Outside", "ProberLike"]
+__all__ = ["ControlLoop", "Outside", "ProberLike", "ReaderLike"]
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +39,13 @@ class ProberLike(Protocol):
     async def run(self) -> None: ...  # noqa: D102
 
 
+class ReaderLike(Protocol):
+    """Reads engines' own figures; see :class:`deepseek_operator.feeds.engines.EngineReader`."""
+
+    def watch(self, key: Key, engines: dict[Address, EngineName]) -> None: ...  # noqa: D102
+    async def run(self) -> None: ...  # noqa: D102
+
+
 @dataclass
 class Outside:
     """Everything outside the process.
@@ -45,12 +54,15 @@ class Outside:
     ----------
     prober
         Makes a prober that reports to the given function.
+    engines
+        Makes a reader of engines that reports to the given function.
     """
 
     skypilot: Any
     reader: Any
     writer: Any
     prober: Callable[[Callable[[Address, Known[Probe] | None], None]], ProberLike]
+    engines: Callable[[Callable[[Address, Fact[EngineReading] | None], None]], ReaderLike]
     clock: Callable[[], datetime]
 
 
@@ -73,6 +85,7 @@ class ControlLoop:
         self.kubernetes = KubernetesFeed(outside.reader, self.store, namespaces)
         self.questions = Questions(outside.skypilot, outside.reader, self.store, clock=outside.clock)
         self.prober = outside.prober(self.store.put_probe)
+        self.engines = outside.engines(self.store.put_reading)
         self.slots = LaunchSlots(self.store, launch_slots, self.queue.add_urgent)
         self.skypilot = SkyPilotFeed(
             outside.skypilot, self.store, busy=self._busy, taken=self.slots.release, clock=outside.clock
@@ -97,6 +110,7 @@ class ControlLoop:
             actor=self.actor,
             slots=self.slots,
             watch=self.prober.watch,
+            read=self.engines.watch,
             wake=self.queue.add_urgent,
             wake_after=self.queue.add_after,
             clock=outside.clock,
@@ -108,7 +122,7 @@ class ControlLoop:
 
     def start(self) -> None:
         """Start to ask SkyPilot, which makes the process ready. One that waits for the Lease watches nothing else."""
-        self._spawn(self.skypilot.run(), self.prober.run())
+        self._spawn(self.skypilot.run(), self.prober.run(), self.engines.run())
 
     def lead(self) -> None:
         """See Kubernetes whole, watch it from there, and start the workers, which act."""

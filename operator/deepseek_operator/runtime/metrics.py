@@ -8,15 +8,18 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 import deepseek_operator
+from deepseek_operator.engines.metrics import Figures
+from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.store import Key
 from deepseek_operator.skypilot.client import SERVER_VERSION
 
 __all__ = [
     "DEPLOYMENTS",
+    "ENGINES",
     "FAILURES",
     "LAUNCHES",
     "LAUNCHES_IN_FLIGHT",
@@ -38,6 +41,8 @@ __all__ = [
     "UNSETTLED",
     "DeploymentCollector",
     "DeploymentFacts",
+    "LiveFigures",
+    "ReplicaSeries",
     "count_probe",
     "observe_skypilot",
 ]
@@ -133,6 +138,24 @@ def observe_skypilot(path: str, seconds: float | None, error: str) -> None:
         SKYPILOT_ERRORS.labels(path, error).inc()
 
 
+class ReplicaSeries(NamedTuple):
+    """What is exported of one replica that serves.
+
+    Attributes
+    ----------
+    accelerators
+        GPUs of one node, ``L4:1``; ``cpu`` where there are none.
+    kv_cache_tokens, planned_kv_cache_tokens
+        Measured and planned; None where one of them is not known.
+    """
+
+    name: str
+    address: Address
+    accelerators: str
+    kv_cache_tokens: int | None
+    planned_kv_cache_tokens: int | None
+
+
 class DeploymentFacts(NamedTuple):
     """What is exported of one deployment.
 
@@ -144,6 +167,8 @@ class DeploymentFacts(NamedTuple):
         US dollars an hour of what is rented now.
     conditions
         Type, whether it is True, and Reason.
+    serving
+        Its replicas that serve.
     """
 
     model: str
@@ -152,12 +177,35 @@ class DeploymentFacts(NamedTuple):
     ready: int
     hourly_cost: float
     conditions: tuple[tuple[str, bool, str], ...]
+    serving: tuple[ReplicaSeries, ...] = ()
+
+
+class LiveFigures:
+    """The newest figures of each engine that answers."""
+
+    def __init__(self) -> None:
+        self._figures: dict[Address, Figures] = {}
+
+    def put(self, address: Address, figures: Figures | None) -> None:
+        """Note what an engine reports now; None where it does not."""
+        if figures is None:
+            self._figures.pop(address, None)
+        else:
+            self._figures[address] = figures
+
+    def of(self, address: Address) -> Figures:
+        """Return what an engine reports; nothing where it does not. Called in the thread of the metrics server."""
+        return self._figures.get(address, _NOTHING)
+
+
+_NOTHING: Final = Figures()
 
 
 class DeploymentCollector(Collector):
     """Series of each deployment, made when they are asked for. Only the process that acts has any."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: LiveFigures) -> None:
+        self._live = live
         self._facts: dict[Key, DeploymentFacts] = {}
 
     def put(self, key: Key, facts: DeploymentFacts) -> None:
@@ -170,11 +218,12 @@ class DeploymentCollector(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Return the metrics without their series."""
-        return self._families()
+        return (*self._families(), *_EngineFamilies().finished())
 
     def collect(self) -> Iterable[Metric]:
         """Return the series. Called in the thread of the metrics server, so it works on a copy."""
         info, desired, replicas, ready, cost, condition = families = self._families()
+        engines = _EngineFamilies()
         for (namespace, name), facts in self._facts.copy().items():
             labels = [namespace, name]
             info.add_metric([*labels, facts.model], 1)
@@ -184,7 +233,9 @@ class DeploymentCollector(Collector):
             cost.add_metric(labels, facts.hourly_cost)
             for type_, true, reason in facts.conditions:
                 condition.add_metric([*labels, type_, reason], int(true))
-        return families
+            for replica in facts.serving:
+                engines.add(labels, facts.model, replica, self._live.of(replica.address))
+        return (*families, *engines.finished())
 
     @staticmethod
     def _families() -> tuple[GaugeMetricFamily, ...]:
@@ -203,5 +254,57 @@ class DeploymentCollector(Collector):
         )
 
 
-DEPLOYMENTS: Final = DeploymentCollector()
+class _EngineFamilies:
+    """Series of what engines report."""
+
+    def __init__(self) -> None:
+        prefix, labels = f"{_PREFIX}engine_", ["namespace", "name", "replica"]
+        self._tokens = CounterMetricFamily(
+            f"{prefix}generation_tokens", "Output tokens of an engine since its start.", labels=labels
+        )
+        self._running = GaugeMetricFamily(
+            f"{prefix}running_requests", "Requests that an engine works on.", labels=labels
+        )
+        self._waiting = GaugeMetricFamily(
+            f"{prefix}waiting_requests", "Requests in the queue of an engine.", labels=labels
+        )
+        self._usage = GaugeMetricFamily(
+            f"{prefix}kv_cache_usage_ratio", "Share of an engine's KV cache in use, 0 to 1.", labels=labels
+        )
+        self._room = GaugeMetricFamily(
+            f"{prefix}kv_cache_tokens", "Tokens that an engine's KV cache holds.", labels=labels
+        )
+        self._error = GaugeMetricFamily(
+            f"{_PREFIX}kv_cache_prediction_error_ratio",
+            "Tokens that the KV cache holds, divided by those that were planned, minus 1; the lowest of all replicas. "
+            "Below 0: the plan was too optimistic.",
+            labels=["model", "accelerator"],
+        )
+        self._errors: dict[tuple[str, str], float] = {}
+
+    def add(self, labels: list[str], model: str, replica: ReplicaSeries, live: Figures) -> None:
+        """Add the series of one replica; what is not known has none."""
+        for family, value in (
+            (self._tokens, live.generation_tokens),
+            (self._running, live.running),
+            (self._waiting, live.waiting),
+            (self._usage, live.kv_cache_usage),
+            (self._room, live.kv_cache_tokens),
+        ):
+            if value is not None:
+                family.add_metric([*labels, replica.name], value)
+        measured, planned = replica.kv_cache_tokens, replica.planned_kv_cache_tokens
+        if measured is not None and planned:
+            which, error = (model, replica.accelerators), measured / planned - 1
+            self._errors[which] = min(error, self._errors.get(which, error))
+
+    def finished(self) -> tuple[Metric, ...]:
+        """Return all of them."""
+        for (model, accelerator), error in self._errors.items():
+            self._error.add_metric([model, accelerator], error)
+        return (self._tokens, self._running, self._waiting, self._usage, self._room, self._error)
+
+
+ENGINES: Final = LiveFigures()
+DEPLOYMENTS: Final = DeploymentCollector(ENGINES)
 REGISTRY.register(DEPLOYMENTS)

@@ -15,6 +15,7 @@ import prometheus_client
 import structlog
 
 from deepseek_operator.catalog import load_catalog
+from deepseek_operator.feeds.engines import EngineReader
 from deepseek_operator.feeds.prices import PriceFeed
 from deepseek_operator.feeds.probes import Prober
 from deepseek_operator.kube.client import KubeClient
@@ -61,6 +62,7 @@ class Operator:
             reader=KubeReader(self._kube),
             writer=KubeWriter(self._kube, settings.instance),
             prober=partial(Prober, count=metrics.count_probe),
+            engines=partial(EngineReader, live=metrics.ENGINES.put),
             clock=_now,
         )
         self._loop = ControlLoop(

@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from deepseek_operator.api.reasons import ConditionType, Reason
+from deepseek_operator.api.spec import EngineName
 from deepseek_operator.facts.base import Address, ProbeTarget
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.store import Key, Store
@@ -37,6 +38,7 @@ PROBE_S: Final = 2.0
 """Seconds for which a status waits for the first probe through a Service."""
 
 Watch = Callable[[Key, dict[Address, ProbeTarget]], None]
+Read = Callable[[Key, dict[Address, EngineName]], None]
 
 
 @dataclass
@@ -47,6 +49,8 @@ class Reconciler:
     ----------
     watch
         Tells the prober which addresses of a deployment to probe.
+    read
+        Tells the reader which engines of a deployment to read.
     recorder
         Turns statuses into metrics and log lines.
     unsettled
@@ -60,6 +64,7 @@ class Reconciler:
     actor: Actor
     slots: LaunchSlots
     watch: Watch
+    read: Read
     wake: Callable[[Key], None]
     wake_after: Callable[[Key, float], None]
     clock: Callable[[], datetime]
@@ -90,6 +95,7 @@ class Reconciler:
         decision = decide(world, plan, launches_waiting=self.slots.others_wait(key))
         self.store.watch(key, decision.targets)
         self.watch(key, dict(decision.targets))
+        self.read(key, dict(decision.engines))
         for question in decision.asks:
             self.questions.ask(question)
 
@@ -214,3 +220,4 @@ class Reconciler:
         self.recorder.forget(key)
         self.slots.forget(key)
         self.watch(key, {})
+        self.read(key, {})

@@ -13,8 +13,9 @@ from typing import Final
 import structlog
 
 from deepseek_operator.api.reasons import ConditionType, Reason
-from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Phase
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, EngineStatus, Instance, Phase
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.store import Key
 from deepseek_operator.runtime import metrics
 
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 _EXPORTED: Final = (ConditionType.READY, ConditionType.STALLED)
 UNKNOWN: Final = "unknown"
 """Label of what failed before SkyPilot had said where it would run."""
+CPU: Final = "cpu"
+"""Label of a replica without GPUs."""
 
 
 @dataclass
@@ -54,6 +57,7 @@ class Recorder:
             conditions=tuple(
                 (one.type, one.status == "True", one.reason) for one in status.conditions if one.type in _EXPORTED
             ),
+            serving=tuple(_series(status)),
         )
         self.deployments.put(deployment.key, facts)
 
@@ -104,6 +108,20 @@ class Recorder:
                 if stage == "engine" and expected_s > 0:
                     metrics.START_RATIO.labels(infra).observe(seconds / expected_s)
             ended[new.name] = launched
+
+
+def _series(status: DeepSeekDeploymentStatus) -> Iterator[metrics.ReplicaSeries]:
+    for instance in status.instances:
+        address = Address.parse(instance.address or "")
+        if instance.phase is Phase.READY and address is not None:
+            engine = instance.engine or EngineStatus()
+            yield metrics.ReplicaSeries(
+                instance.name,
+                address,
+                instance.accelerators or CPU,
+                engine.kv_cache_tokens,
+                engine.planned_kv_cache_tokens,
+            )
 
 
 def _result_known(instance: Instance) -> datetime | None:

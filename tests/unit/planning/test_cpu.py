@@ -69,3 +69,10 @@ def test_the_users_environment_wins() -> None:
 def test_cost_is_nothing_on_kubernetes_and_unknown_elsewhere(infra: list[str]) -> None:
     plan = cpu_plan(memory="64", infra=infra)
     assert (plan.hourly_cost == 0) is (infra == ["kubernetes"])
+
+
+def test_the_kv_cache_of_a_cpu_engine_holds_a_planned_number_of_tokens() -> None:
+    assert cpu_plan(memory="32").kv_cache_tokens(None) == 11 * 2**30 // 131072
+    users = [{"name": "VLLM_CPU_KVCACHE_SPACE", "value": "2"}]
+    assert cpu_plan(memory="32", engine={"env": users}).kv_cache_tokens(None) == 2 * 2**30 // 131072
+    assert cpu_plan("someone/something", memory="32").kv_cache_tokens(None) is None

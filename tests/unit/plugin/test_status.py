@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deepseek_operator.api.status import Phase
+from deepseek_operator.api.status import EngineStatus, Phase
 from deepseek_operator.plugin.objects import age, read_deployment
 from deepseek_operator.plugin.screen import plain
 from deepseek_operator.plugin.tree import draw
@@ -30,13 +30,23 @@ NO_ROOM = {
 }
 
 
+BUSY = EngineStatus(
+    kv_cache_tokens=482_320,
+    planned_kv_cache_tokens=471_000,
+    tokens_per_second=1200.0,
+    running=14,
+    waiting=3,
+    kv_cache_usage=0.31,
+)
+
+
 def story() -> dict[str, str]:
     """One tree for each thing that can be seen."""
     bodies = {
         "two replicas of two nodes, both ready": (
             deployment(
-                instance(0, accelerators="H100:8", nodes=2),
-                instance(1, accelerators="H100:8", nodes=2),
+                instance(0, accelerators="H100:8", nodes=2, engine=BUSY),
+                instance(1, accelerators="H100:8", nodes=2, engine=EngineStatus(kv_cache_tokens=482_320)),
                 url="http://203.0.113.7:8000/v1",
             ),
             [pod(1, 1), pod(0, 0), pod(1, 0), pod(0, 1, machine="gpu-2")],

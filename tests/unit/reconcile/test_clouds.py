@@ -6,8 +6,9 @@ from typing import Any
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Fact, Failure, Known, Unknown
-from deepseek_operator.facts.world import QuestionKind, World
+from deepseek_operator.facts.world import Question, QuestionKind, World
 from deepseek_operator.reconcile.actions import Launch
+from deepseek_operator.reconcile.decide import decide
 from tests.unit.reconcile import builders as b
 
 DENIED = Known(Failure(Reason.CREDENTIALS_INVALID, "spec.resources.infra: aws: no working credentials"), b.NOW)
@@ -72,3 +73,12 @@ def test_a_question_that_fails_does_not_hold_the_launch_which_will_say_the_same(
 def test_a_misspelt_cloud_stops_the_whole_list_as_skypilot_would() -> None:
     wrong = Known(Failure(Reason.INVALID_SPEC, "spec.resources.infra: awss: not a valid cloud"), b.NOW)
     assert found(rented("awss", "gcp", awss=wrong, gcp=ENABLED))[1] == "InvalidSpec"
+
+
+def test_a_rented_replica_whose_status_was_lost_is_asked_for_at_the_port_of_the_plan() -> None:
+    of = b.rented_deployment()
+    cluster = b.name(of)
+    row = b.row(cluster, cloud="AWS", region="us-east-1")
+    world = b.world(of, b.facts(cluster, skypilot=b.seen(row)), secrets=b.API_KEY_EXISTS)
+    decision = decide(world, b.planned(of))
+    assert Question(QuestionKind.ENDPOINT, str(cluster), b.PORT) in decision.asks

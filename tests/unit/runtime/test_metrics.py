@@ -3,12 +3,15 @@
 import re
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
+from deepseek_operator.engines.metrics import Figures
+from deepseek_operator.facts.base import Address
 from deepseek_operator.runtime import metrics
-from deepseek_operator.runtime.metrics import DeploymentCollector, DeploymentFacts
+from deepseek_operator.runtime.metrics import DeploymentCollector, DeploymentFacts, LiveFigures, ReplicaSeries
 from tests.unit.exported import Exported, exported
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -41,7 +44,7 @@ def test_a_name_has_the_prefix_and_its_unit_in_full(one: Exported) -> None:
 
 
 def test_a_deployment_has_series_until_it_is_forgotten() -> None:
-    registry, collector = CollectorRegistry(), DeploymentCollector()
+    registry, collector = CollectorRegistry(), DeploymentCollector(LiveFigures())
     registry.register(collector)
     collector.put(("serving", "r1"), FACTS)
     labels = {"namespace": "serving", "name": "r1"}
@@ -60,6 +63,54 @@ def test_a_deployment_has_series_until_it_is_forgotten() -> None:
     assert b'name="r1"' not in generate_latest(registry)
 
 
+class TestFiguresOfEngines:
+    AT = Address("10.0.0.1", 8000)
+    LABELS: ClassVar = {"namespace": "serving", "name": "r1", "replica": "r1-0"}
+    REPLICA = ReplicaSeries("r1-0", AT, "L4:1", 90, 100)
+
+    @pytest.fixture
+    def live(self) -> LiveFigures:
+        return LiveFigures()
+
+    @pytest.fixture
+    def registry(self, live: LiveFigures) -> CollectorRegistry:
+        registry, collector = CollectorRegistry(), DeploymentCollector(live)
+        registry.register(collector)
+        second = self.REPLICA._replace(name="r1-1", address=Address("10.0.0.2", 8000), kv_cache_tokens=110)
+        unknown = second._replace(name="r1-2", accelerators="A10G:1", planned_kv_cache_tokens=None)
+        collector.put(("serving", "r1"), FACTS._replace(serving=(self.REPLICA, second, unknown)))
+        return registry
+
+    def test_are_as_they_were_read_last(self, live: LiveFigures, registry: CollectorRegistry) -> None:
+        live.put(self.AT, Figures(90, 5000.0, 7, 0, 0.25))
+        found = {
+            name: registry.get_sample_value(f"deepseek_operator_engine_{name}", self.LABELS)
+            for name in (
+                "generation_tokens_total",
+                "running_requests",
+                "waiting_requests",
+                "kv_cache_usage_ratio",
+                "kv_cache_tokens",
+            )
+        }
+        assert list(found.values()) == [5000.0, 7, 0, 0.25, 90]
+
+    def test_have_no_series_while_an_engine_does_not_answer(
+        self, live: LiveFigures, registry: CollectorRegistry
+    ) -> None:
+        live.put(self.AT, Figures(90, 5000.0, 7, 0, 0.25))
+        live.put(self.AT, None)
+        assert b'replica="r1-0"' not in generate_latest(registry)
+
+    def test_show_the_worst_error_of_a_plan(self, registry: CollectorRegistry) -> None:
+        def error(accelerator: str) -> float | None:
+            labels = {"model": FACTS.model, "accelerator": accelerator}
+            return registry.get_sample_value("deepseek_operator_kv_cache_prediction_error_ratio", labels)
+
+        assert error("L4:1") == pytest.approx(-0.1)
+        assert error("A10G:1") is None
+
+
 def test_errors_of_skypilot_are_counted_by_path_and_kind() -> None:
     def errors() -> float:
         labels = {"path": "/launch", "kind": "rejected"}
@@ -72,7 +123,7 @@ def test_errors_of_skypilot_are_counted_by_path_and_kind() -> None:
 
 
 def test_a_scrape_of_a_thousand_deployments_takes_less_than_a_second() -> None:
-    registry, collector = CollectorRegistry(), DeploymentCollector()
+    registry, collector = CollectorRegistry(), DeploymentCollector(LiveFigures())
     registry.register(collector)
     for number in range(1000):
         collector.put(("serving", f"r{number}"), FACTS)

@@ -4,6 +4,7 @@ import asyncio
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -53,7 +54,8 @@ async def test_the_answer_is_200_or_503_with_the_reason() -> None:
 async def test_a_process_is_ready_only_while_skypilot_answers() -> None:
     nothing = cast(Any, object())
     skypilot = SkyPilot()
-    outside = Outside(skypilot, nothing, nothing, lambda report: nothing_to_probe(), lambda: datetime.now(UTC))
+    now = partial(datetime.now, UTC)
+    outside = Outside(skypilot, nothing, nothing, lambda _: nothing_to_watch(), lambda _: nothing_to_watch(), now)
     loop = ControlLoop(outside, b.planner())
     assert loop.unready() == "the SkyPilot API server has not been asked yet"
     await loop.skypilot._take()
@@ -63,7 +65,7 @@ async def test_a_process_is_ready_only_while_skypilot_answers() -> None:
     assert loop.unready() == "connection refused"
 
 
-def nothing_to_probe() -> Any:
+def nothing_to_watch() -> Any:
     class Nothing:
         def watch(self, *_: Any) -> None: ...
 

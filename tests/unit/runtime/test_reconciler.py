@@ -13,7 +13,7 @@ from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.store import Store
 from deepseek_operator.reconcile.actions import Action
 from deepseek_operator.reconcile.results import Result, ResultKind
-from deepseek_operator.runtime.metrics import DeploymentCollector
+from deepseek_operator.runtime.metrics import DeploymentCollector, LiveFigures
 from deepseek_operator.runtime.reconciler import Reconciler
 from deepseek_operator.runtime.recorder import Recorder
 from deepseek_operator.runtime.slots import LaunchSlots
@@ -56,6 +56,7 @@ def reconciler_of(store: Store, actor: Actor, collector: DeploymentCollector) ->
         actor=cast(Any, actor),
         slots=LaunchSlots(store, 8, lambda key: None),
         watch=nothing["watch"],
+        read=nothing["read"],
         wake=nothing["wake"],
         wake_after=nothing["wake_after"],
         clock=lambda: b.NOW,
@@ -75,14 +76,14 @@ def store() -> Store:
 async def test_a_bug_in_one_action_does_not_forget_what_was_done_for_another_replica(store: Store) -> None:
     actor = Actor()
     with pytest.raises(LookupError, match="a bug"):
-        await reconciler_of(store, actor, DeploymentCollector()).reconcile(KEY)
+        await reconciler_of(store, actor, DeploymentCollector(LiveFigures())).reconcile(KEY)
     (status,) = actor.statuses
     launched = [bool(one["ledger"].get("launchedAt")) for one in status["instances"]]
     assert launched == [False, True]
 
 
 async def test_a_deployment_has_series_from_its_first_pass_until_it_is_gone(store: Store) -> None:
-    collector = DeploymentCollector()
+    collector = DeploymentCollector(LiveFigures())
     reconciler = reconciler_of(store, Actor(), collector)
 
     def series() -> dict[str, float]:
@@ -104,7 +105,7 @@ async def test_what_is_logged_about_an_action_names_the_replica_and_why(store: S
             seen[str(name)] = structlog.contextvars.get_contextvars()
             return Result(name, action, ResultKind.DONE)
 
-    await reconciler_of(store, Listener(), DeploymentCollector()).reconcile(KEY)
+    await reconciler_of(store, Listener(), DeploymentCollector(LiveFigures())).reconcile(KEY)
     assert len(seen) == 2
     for name, bound in seen.items():
         assert bound["replica"] == name

@@ -20,7 +20,7 @@ from deepseek_operator.api.status import (
     Verdict,
 )
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.runtime.metrics import DeploymentCollector
+from deepseek_operator.runtime.metrics import DeploymentCollector, LiveFigures
 from deepseek_operator.runtime.recorder import Recorder
 from tests.unit.reconcile import builders as b
 
@@ -41,7 +41,7 @@ def seconds(value: float) -> datetime:
 
 @pytest.fixture
 def recorder() -> Recorder:
-    return Recorder(DeploymentCollector())
+    return Recorder(DeploymentCollector(LiveFigures()))
 
 
 @contextmanager
@@ -141,7 +141,7 @@ def test_a_failure_before_there_is_a_place_has_an_unknown_one(recorder: Recorder
 
 
 def test_what_a_deployment_costs_is_exported_until_it_is_forgotten() -> None:
-    collector = DeploymentCollector()
+    collector = DeploymentCollector(LiveFigures())
     recorder = Recorder(collector)
     metadata = {"name": "r1", "namespace": "serving", "uid": b.UID}
     deployment, _ = DeepSeekDeployment.parse_leniently({"metadata": metadata, "spec": {**b.CPU_SPEC, "suspend": True}})
