@@ -196,6 +196,17 @@ class TestWhatIsShownWhileNothingNewIsKnown:
     def test_a_launch_is_still_described_in_skypilots_words(self) -> None:
         assert self.after_restart(self.said(Phase.LAUNCHING)) == "SkyPilot found a node"
 
+    def test_each_replica_is_described_in_its_own_words(self) -> None:
+        of = b.deployment(replicas=2)
+        told = {b.name(of, 0): "SkyPilot found a node", b.name(of, 1): "SkyPilot found none"}
+        instances = tuple(
+            self.said(Phase.LAUNCHING, message=words).model_copy(update={"name": str(name)})
+            for name, words in told.items()
+        )
+        remembered = of.model_copy(update={"status": DeepSeekDeploymentStatus(instances=instances)})
+        world = b.world(remembered, *(b.facts(name, skypilot=NOT_ASKED) for name in told), skypilot=NOT_ASKED)
+        assert {one.name: one.finding.message for one in decided(world).replicas} == told
+
     def test_where_nothing_was_said_nothing_is_repeated(self) -> None:
         of = b.deployment()
         name = b.name(of)
@@ -379,6 +390,19 @@ class TestAnAddressThatNobodyCanPlace:
 
     def test_goes_where_the_replica_runs_on_kubernetes(self) -> None:
         assert not self.kept(b.facts(self.NAME, skypilot=NOT_ASKED), b.ledger(), skypilot=NOT_ASKED)
+
+    @pytest.mark.parametrize(
+        ("infra", "published", "stays"), [(None, True, True), (None, False, False), ("kubernetes", True, False)]
+    )
+    def test_keeps_an_older_replica_to_which_it_may_belong(
+        self, infra: str | None, published: bool, stays: bool
+    ) -> None:
+        old = b.older(self.OF)
+        of = b.remembering(self.OF, {old: b.ledger(infra=infra)})
+        slices = (b.endpoints(self.STRAY),) if published else ()
+        world = b.world(of, b.facts(old, skypilot=NOT_ASKED), skypilot=NOT_ASKED, endpoints=slices)
+        phases = {replica.name: replica.finding.phase for replica in decided(world).replicas}
+        assert (phases[old] is not Phase.TERMINATING) is stays
 
     def test_goes_where_no_cluster_is_left(self) -> None:
         assert not self.kept(b.facts(self.NAME))

@@ -121,12 +121,11 @@ CASES = [
         Reason.SKYPILOT_UNAVAILABLE,
     ),
     Case(
-        "a launch that can no longer be heard is repeated",
+        "a launch that can no longer be heard is repeated, once the rollout and the budget count it as gone",
         b.facts(R1),
         b.ledger(unanswered="launch", unanswered_at=b.ago(121)),
         Phase.FAILED,
         Reason.LAUNCH_INTERRUPTED,
-        (LAUNCH,),
     ),
     Case(
         "INIT without a launch under way is torn down, for no launch is resumed",
