@@ -120,8 +120,7 @@ def launched(ledger: Ledger, plan: Planned, now: datetime, *, again: bool = Fals
 
 def _only_place(plan: Planned) -> str | None:
     """Return ``kubernetes`` where nothing else is allowed; elsewhere SkyPilot chooses."""
-    here = bool(plan.places) and all(place.is_kubernetes for place in plan.places)
-    return KUBERNETES if here else None
+    return KUBERNETES if all(place.is_kubernetes for place in plan.places) else None
 
 
 def sent(ledger: Ledger, kind: RequestKind, now: datetime) -> Ledger:
