@@ -7,7 +7,7 @@ import resource
 import signal
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import _lru_cache_wrapper
@@ -81,13 +81,14 @@ class Trials:
         live = _live_functions(str(self._package))
         order = sorted(baseline.seconds, key=baseline.seconds.__getitem__)
         slow = [item.nodeid for item in session.items if self._slow(item.nodeid)]
+        killers: dict[Path, Counter[str]] = defaultdict(Counter)
         running: dict[int, tuple[Mutant, _Fork]] = {}
         waiting = iter(self._mutants)
         while True:
             while len(running) < self._jobs and (mutant := next(waiting, None)) is not None:
                 callers = baseline.calls.get(mutant.id, set())
-                name = f"test_{mutant.path.stem}"  # tests of the same name first: most mutants meet their end there
-                ids = sorted((one for one in order if one in callers), key=lambda one: name not in one) + slow
+                kills = killers[mutant.path]  # what noticed most of a file's mutants is likely to notice the next one
+                ids = sorted((one for one in order if one in callers), key=lambda one: -kills[one]) + slow
                 tests = [(items[one], self._patience_s + int(10 * baseline.seconds.get(one, 60))) for one in ids]
                 fork = _Fork(_trial(mutant, live.get(mutant.id, ()), tests))
                 running[fork.pid] = (mutant, fork)
@@ -95,7 +96,9 @@ class Trials:
                 return True
             pid, _ = os.wait()
             mutant, fork = running.pop(pid)
-            self._report(mutant, fork.answer(TIMED_OUT))
+            killer = fork.answer(TIMED_OUT)
+            killers[mutant.path][killer] += 1
+            self._report(mutant, killer)
 
     def _record(self, items: Sequence[pytest.Item]) -> _Baseline:
         baseline, package = _Baseline(), str(self._package)

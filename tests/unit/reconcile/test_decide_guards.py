@@ -262,6 +262,27 @@ class TestARentedReplica:
         ledger = b.ledger(infra="aws", address="54.0.0.1:8000", ready_since=b.ago(60))
         assert self.questions(b.facts(self.NAME, terminated=Known(False, b.NOW)), ledger) == []
 
+    def test_without_an_address_and_without_a_record_is_not_asked_about(self) -> None:
+        assert self.questions(b.facts(self.NAME), b.ledger(infra="aws", ready_since=b.ago(60))) == []
+
+    @pytest.mark.parametrize(
+        ("state", "price", "known", "asks"),
+        [
+            ("UP", None, NOT_ASKED, True),
+            ("INIT", None, NOT_ASKED, False),
+            ("UP", "0.80", NOT_ASKED, False),
+            ("UP", None, Known(None, b.NOW), False),
+        ],
+    )
+    def test_is_asked_for_its_price_once_it_is_up(self, state: str, price: str | None, known: Any, asks: bool) -> None:
+        of = b.remembering(self.OF, {self.NAME: b.ledger(infra="aws", price=price)})
+        listed = b.facts(self.NAME, skypilot=b.seen(b.row(self.NAME, state, cloud="AWS")), price=known)
+        assert (QuestionKind.PRICE in asked(decided(b.world(of, listed)))) is asks
+
+    def test_without_a_record_is_not_asked_for_its_price(self) -> None:
+        of = b.remembering(self.OF, {self.NAME: self.LEDGER})
+        assert QuestionKind.PRICE not in asked(decided(b.world(of, b.facts(self.NAME))))
+
     def test_of_the_cluster_itself_is_never_asked_where_it_is(self) -> None:
         assert self.questions(b.up(self.NAME), b.ledger()) == []
 
@@ -354,8 +375,9 @@ class TestAnAddressThatNobodyCanPlace:
     OF = b.deployment()
     NAME = b.name(OF)
 
-    def kept(self, known: Any, ledger: Ledger | None = None, **fields: Any) -> bool:
-        of = b.remembering(self.OF, {self.NAME: ledger}) if ledger is not None else self.OF
+    def kept(self, known: Any, ledger: Ledger | None = None, *, suspend: bool = False, **fields: Any) -> bool:
+        of = b.deployment(suspend=suspend)
+        of = b.remembering(of, {self.NAME: ledger}) if ledger is not None else of
         world = b.world(of, known, endpoints=(b.endpoints(self.STRAY),), **fields)
         published = [action for action in decided(world).publish if isinstance(action, UnpublishEndpoints)]
         return published == []
@@ -365,6 +387,9 @@ class TestAnAddressThatNobodyCanPlace:
 
     def test_stays_while_skypilot_has_not_been_asked(self) -> None:
         assert self.kept(b.facts(self.NAME, skypilot=NOT_ASKED), skypilot=NOT_ASKED)
+
+    def test_goes_where_only_a_replica_that_goes_could_answer_there(self) -> None:
+        assert not self.kept(b.facts(self.NAME, skypilot=NOT_ASKED), skypilot=NOT_ASKED, suspend=True)
 
     def test_stays_while_skypilot_is_away_and_something_was_launched(self) -> None:
         ledger = b.ledger(infra=None)
@@ -406,6 +431,15 @@ class TestAnAddressThatNobodyCanPlace:
 
     def test_goes_where_no_cluster_is_left(self) -> None:
         assert not self.kept(b.facts(self.NAME))
+
+
+def test_a_replica_that_stays_and_does_not_serve_holds_no_port_of_the_service() -> None:
+    of = b.deployment(endpoint={"port": 9000})
+    old = b.older(of)
+    kept = b.remembering(of, {old: b.ledger(silent_since=b.ago(10), address=f"{b.host()}:{b.PORT}")})
+    decision = decided(b.world(kept, b.up(old), service=b.service(9000, 8000)))
+    assert next(one.finding.phase for one in decision.replicas if one.name == old) is not Phase.TERMINATING
+    assert decision.publish == (ApplyService((9000,), "ClusterIP"),)
 
 
 def test_a_replica_that_drains_keeps_the_old_port_of_the_service() -> None:
