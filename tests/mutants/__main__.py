@@ -20,7 +20,7 @@ PACKAGE: Final = ROOT / "operator" / "deepseek_operator"
 EQUIVALENT: Final = Path(__file__).parent / "equivalent.txt"
 SUITES: Final = {
     "reconcile": ("tests/unit/reconcile", "tests/unit/facts"),
-    "facts": ("tests/unit/reconcile", "tests/unit/facts"),
+    "facts": ("tests/unit/reconcile", "tests/unit/facts", "tests/unit/skypilot/test_failures.py"),
     "launch": ("tests/unit/launch",),
     "planning": ("tests/unit/planning",),
     "engines": ("tests/unit/engines", "tests/unit/launch"),
