@@ -2,79 +2,113 @@
 
 import argparse
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from shutil import copytree
 from typing import Final
 
+import pytest
+from hypothesis import settings
+
 from tests.mutants.mutations import Mutant, mutants
+from tests.mutants.results import Results, Verdict, killed_before, listed, table
+from tests.mutants.trial import Trials
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "operator" / "deepseek_operator"
-ROOMS: Final = ("reconcile", "facts")
-UNIT: Final = ("tests/unit/reconcile", "tests/unit/facts")
-SIMULATED: Final = ("tests/simulation/test_films.py", "tests/simulation/test_scenarios.py")
-LIMIT_S: Final = 300
+EQUIVALENT: Final = Path(__file__).parent / "equivalent.txt"
+SUITES: Final = {
+    "reconcile": ("tests/unit/reconcile", "tests/unit/facts"),
+    "facts": ("tests/unit/reconcile", "tests/unit/facts", "tests/unit/skypilot/test_failures.py"),
+    "launch": ("tests/unit/launch",),
+    "planning": ("tests/unit/planning",),
+    "engines": ("tests/unit/engines", "tests/unit/launch"),
+}
+"""Unit tests of each room."""
+SLOW: Final = "tests/simulation"
+SIMULATED: Final = (f"{SLOW}/test_films.py", f"{SLOW}/test_scenarios.py")
+LOOPS: Final = ("reconcile", "facts")
+"""Rooms of the control loop, whose survivors meet films and scenarios too."""
 
 
 def main() -> int:
     """Return 1 if a mutant survived that is not listed as equivalent."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("files", nargs="*", type=Path, help="files below the package; default: reconcile and facts")
+    parser.add_argument(
+        "files", nargs="*", type=Path, help="files or folders of the package; default: the control loop"
+    )
     parser.add_argument("--unit-only", action="store_true", help="leave out the simulation, which takes longer")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep what earlier runs killed in functions that are the same"
+    )
+    parser.add_argument("--results", type=Path, default=ROOT / ".mutants.jsonl", help="file of the verdicts")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="a sample: each Nth mutant")
     options = parser.parse_args()
-    files = options.files or [path for room in ROOMS for path in sorted((PACKAGE / room).rglob("*.py"))]
-    every = [mutant for path in files for mutant in mutants(path.resolve())]
-    known = set((Path(__file__).parent / "equivalent.txt").read_text(encoding="utf-8").splitlines())
-    suites = [UNIT] if options.unit_only else [UNIT, SIMULATED]
-    print(f"{len(every)} mutants of {len(files)} files", flush=True)
-    began, survived, caught = time.monotonic(), [], [0] * len(suites)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for mutant, by in zip(every, pool.map(lambda one: _caught_by(one, suites), every), strict=True):
-            if by is not None:
-                caught[by] += 1
-                continue
-            survived.append(mutant)
-            equivalent = _key(mutant) in known
-            print(f"{'equivalent' if equivalent else 'SURVIVED'}  {mutant}", flush=True)
-    new = [mutant for mutant in survived if _key(mutant) not in known]
-    score = 100 * (1 - len(new) / len(every)) if every else 100.0
-    print(f"{len(every)} mutants, caught by unit tests {caught[0]}, by the simulation {sum(caught[1:])}, equivalent")
-    print(f"{len(survived) - len(new)}, survived {len(new)}: {score:.1f} % in {time.monotonic() - began:.0f} s")
-    return 1 if new else 0
+    every = _mutants(options.files or [PACKAGE / room for room in LOOPS])[:: options.every]
+    if not options.resume:
+        options.results.unlink(missing_ok=True)
+    run = _Run(every, Results(options.results))
+    suites = {suite for mutant in every for suite in SUITES[mutant.path.relative_to(PACKAGE).parts[0]]}
+    if not options.unit_only and any(mutant.path.relative_to(PACKAGE).parts[0] in LOOPS for mutant in every):
+        suites.update(SIMULATED)
+    if run.waiting:
+        _try(run, sorted(suites), options.jobs)
+    return run.finish()
 
 
-def _key(mutant: Mutant) -> str:
-    """Return what names a mutant in equivalent.txt, whatever its line."""
-    return f"{mutant.path.relative_to(PACKAGE)}: {mutant.what}"
+def _mutants(paths: Sequence[Path]) -> list[Mutant]:
+    files = [file for path in paths for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+    return [mutant for file in files for mutant in mutants(file.resolve())]
 
 
-def _caught_by(mutant: Mutant, suites: Sequence[Sequence[str]]) -> int | None:
-    """Return the index of the first suite that fails with the mutant; None if all pass."""
-    with tempfile.TemporaryDirectory(prefix="dsd-mutant-") as folder:
-        copy = Path(folder) / "deepseek_operator"
-        copytree(PACKAGE, copy, symlinks=True, ignore=lambda *_: ["__pycache__"])
-        (copy / mutant.path.relative_to(PACKAGE)).write_text(mutant.source, encoding="utf-8")
-        for index, suite in enumerate(suites):
-            if not _passes(Path(folder), suite):
-                return index
-    return None
+def _try(run: "_Run", suites: Sequence[str], jobs: int) -> None:
+    settings.register_profile("mutants", derandomize=True, database=None, deadline=None, max_examples=30)
+    settings.load_profile("mutants")
+    trials = Trials(PACKAGE, run.waiting, lambda test: test.startswith(SLOW), run.report, jobs=jobs)
+    options = ["-q", "--no-header", "--no-summary", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
+    code = pytest.main([*options, *(str(ROOT / suite) for suite in suites)], plugins=[trials])
+    if code:
+        sys.exit(f"pytest: {pytest.ExitCode(code).name}")
 
 
-def _passes(folder: Path, suite: Sequence[str]) -> bool:
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-o", f"pythonpath={folder} ."]
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", *options, *suite]
-    try:
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=LIMIT_S)
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+class _Run:
+    """The mutants of a run and what is known of them."""
+
+    def __init__(self, every: Sequence[Mutant], results: Results) -> None:
+        self._every, self._results, self._began = every, results, time.monotonic()
+        self._equivalent = listed(EQUIVALENT.read_text(encoding="utf-8"))
+        earlier = results.read()
+        self._verdicts = {
+            key: verdict
+            for mutant in every
+            if (verdict := killed_before(earlier, key := mutant.key(PACKAGE), mutant.digest)) is not None
+        }
+        self.waiting = [mutant for mutant in every if mutant.key(PACKAGE) not in self._verdicts]
+        self._left = len(self.waiting)
+        files = len({mutant.path for mutant in every})
+        print(f"{len(every)} mutants of {files} files, {self._left} to try", flush=True)
+
+    def report(self, mutant: Mutant, killer: str) -> None:
+        """Keep a verdict, and say how far the run is."""
+        key = mutant.key(PACKAGE)
+        self._verdicts[key] = verdict = Verdict(key, mutant.digest, killer)
+        self._results.add(verdict)
+        self._left -= 1
+        if not killer and key not in self._equivalent:
+            print(f"SURVIVED  line {mutant.line}  {key}", flush=True)
+        done = len(self.waiting) - self._left
+        if done % 50 == 0 or not self._left:
+            passed = time.monotonic() - self._began
+            print(f"{done} of {len(self.waiting)}, {passed:.0f} s, {passed / done * self._left:.0f} s left", flush=True)
+
+    def finish(self) -> int:
+        """Print the table; return 1 if something survived."""
+        found = list(self._verdicts.values())
+        print(table(found, self._equivalent, SLOW))
+        print(f"{time.monotonic() - self._began:.0f} s")
+        return 1 if any(not one.killer and one.key not in self._equivalent for one in found) else 0
 
 
 if __name__ == "__main__":

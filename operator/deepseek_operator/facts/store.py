@@ -94,8 +94,9 @@ class Store:
         before = self._objects.get(key)
         if before is not None and before.deployment.metadata.uid != uid:
             self._drop_index(key, before.deployment)
-        same_spec = before is not None and before.deployment.spec == deployment.spec
-        revision = before.revision if before is not None and same_spec else revision_of(deployment.spec)
+        revision = before.revision if before is not None else ""
+        if before is None or before.deployment.spec != deployment.spec:
+            revision = revision_of(deployment.spec)
         self._objects[key] = _Object(deployment, problem, revision)
         self._keys_by_uid[uid] = key
         self._keys_by_prefix.setdefault(uid_prefix(uid), set()).add(key)

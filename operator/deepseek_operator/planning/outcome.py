@@ -95,7 +95,7 @@ class Planned:
 
     @cached_property
     def places(self) -> tuple[Place, ...]:
-        """Where replicas may run, in order of preference."""
+        """Where replicas may run, in order of preference; never empty."""
         return tuple(Place.parse(text) for text in self.spec.resources.infra)
 
     @cached_property

@@ -51,11 +51,9 @@ class Budget:
     @classmethod
     def of(cls, plan: Planned | None, cap: str | None, views: Iterable[View]) -> "Budget":
         """Return the budget with what exists already taken off."""
-        rents = plan is not None and not (plan.places and all(place.is_kubernetes for place in plan.places))
-        amount = dollars(cap) if rents else None
-        if amount is None:
-            return cls(plan, None)
-        return cls(plan, amount, sum((_cost(view, plan) for view in views), Decimal(0)))
+        rents = plan is not None and not all(place.is_kubernetes for place in plan.places)
+        committed = sum((_cost(view, plan) for view in views), Decimal(0))
+        return cls(plan, dollars(cap) if rents else None, committed)
 
     @property
     def room_for_one(self) -> bool:
@@ -67,12 +65,12 @@ class Budget:
 
         Where one's own cluster will do as well, nothing is held: the clouds of the list are then beyond the limit.
         """
-        if self.cap is None or self.plan is None:
+        if self.cap is None:
             return view, self
+        assert self.plan is not None  # else there is no cap
         if self.room_for_one or any(place.is_kubernetes for place in self.plan.places):
             limit = max(self._limit, _NEXT_TO_NOTHING)
-            reserved = limit if self.room_for_one else Decimal(0)
-            return replace(view, cost_limit=limit), replace(self, committed=self.committed + reserved)
+            return replace(view, cost_limit=limit), replace(self, committed=self.committed + limit)
         if view.blocked is not None and view.blocked.reason is not Reason.PLANNING:
             return view, self
         # Also while something is being looked up, which passes: a status must not flicker between the two.

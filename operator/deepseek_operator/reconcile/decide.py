@@ -121,10 +121,11 @@ def decide(world: World, plan: Planned | Refused, *, launches_waiting: bool = Fa
     wanted = 0 if deployment.spec.suspend or deployment.deleting else deployment.spec.replicas
     complete = sum(view.serving and name.runs(revision) for name, view in views.items()) >= wanted
     blocked, asks = _blocked(world, plan, complete=complete)
-    if blocked is not None or launches_waiting:
-        views = {name: replace(v, blocked=blocked, launches_waiting=launches_waiting) for name, v in views.items()}
     costs = {instance.name: dollars(instance.hourly_cost) for instance in deployment.status.instances}
-    views = {name: replace(view, shown_cost=costs.get(str(name))) for name, view in views.items()}
+    views = {
+        name: replace(view, blocked=blocked, launches_waiting=launches_waiting, shown_cost=costs.get(str(name)))
+        for name, view in views.items()
+    }
     budget = Budget.of(planned, deployment.spec.resources.max_hourly_cost, views.values())
     rollout = _rollout(world, views, revision, budget, may_add=planned is not None)
     replicas = _find(world, views, rollout, revision, planned, blocked, launches_waiting, budget)
@@ -211,10 +212,10 @@ def _find(
     replicas = []
     for name in rollout.keep:
         view = views[name]
-        if name not in rollout.launchable and not view.exists:
-            view = replace(view, may_launch=False)
-        elif not view.exists:
+        if name in rollout.launchable:
             view, budget = budget.launch(view)
+        else:
+            view = replace(view, may_launch=False)
         replicas.append(Replica(name, True, view, want(view)))
     for ordinal in rollout.add:
         name = cluster_name(world.deployment, revision, ordinal)
@@ -293,7 +294,7 @@ def _no_access(world: World, plan: Planned) -> tuple[Failure | None, tuple[Quest
     A launch would say the same, but only after SkyPilot has looked into catalogs that it may have to download. Where
     one place of several will do, SkyPilot itself leaves out the others.
     """
-    if not plan.places or any(place.is_kubernetes for place in plan.places):
+    if any(place.is_kubernetes for place in plan.places):
         return None, ()
     answers = {place.cloud: world.clouds.get(place.cloud, NOT_ASKED) for place in plan.places}
     asks = tuple(Question(QuestionKind.CLOUD, cloud) for cloud, answer in answers.items() if _stale(world, answer))

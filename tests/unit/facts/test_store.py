@@ -8,10 +8,12 @@ import pytest
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import SecretKeyRef
+from deepseek_operator.api.v1alpha1 import LABEL_UID
 from deepseek_operator.facts.base import Address, Failure, Known, Probe, Unknown
+from deepseek_operator.facts.kubernetes import LaunchedService
 from deepseek_operator.facts.skypilot import Outcome, RequestKind
-from deepseek_operator.facts.store import Key, Store
-from deepseek_operator.facts.world import Question, QuestionKind, World
+from deepseek_operator.facts.store import Key, Store, owner_uid
+from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, World
 from tests.unit.reconcile import builders as b
 
 KEY: Key = ("serving", "r1")
@@ -287,3 +289,189 @@ def test_what_a_user_changes_is_told_from_what_else_changes(changed: dict[str, A
     after = body(2)
     store.put_deployment({**after, "metadata": after["metadata"] | changed})
     assert woken == ["edited", "edited" if edited else "other"]
+
+
+NEW_UID = "ffffffff-0000-0000-0000-000000000000"
+
+
+class TestAnObjectThatWasCreatedAgain:
+    def test_has_nothing_of_its_predecessor(self, store: Store) -> None:
+        store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
+        store.put_service_conflict(KEY, conflict=True)
+        store.put_unsaved(DSD, b.remembering(DSD, {R1: b.ledger()}).status)
+        store.put_deployment(body(9, uid=NEW_UID))
+        found = world(store)
+        assert (found.replicas, found.service_conflict, found.deployment.status.instances) == ({}, False, ())
+        assert store.orphans("us") == ()
+
+    def test_does_not_inherit_a_status_that_is_written_late(self, store: Store) -> None:
+        store.put_deployment(body(9, uid=NEW_UID))
+        store.put_unsaved(DSD, b.remembering(DSD, {R1: b.ledger()}).status)
+        assert world(store).deployment.status.instances == ()
+
+    def test_is_not_replaced_by_an_event_from_before_it(self, store: Store) -> None:
+        store.put_deployment(body(9, uid=NEW_UID))
+        store.drop_deployment(KEY, b.UID)
+        store.put_deployment(body(8))
+        assert world(store).deployment.metadata.uid == NEW_UID
+
+
+def test_an_edit_changes_the_revision_and_a_write_of_the_status_does_not(store: Store) -> None:
+    first = world(store).revision
+    store.put_deployment(body(2))
+    assert world(store).revision == first
+    store.put_deployment(body(3, endpoint={"port": 9000}))
+    assert world(store).revision != first
+
+
+def test_two_objects_whose_uids_begin_alike_are_told_apart(store: Store, woken: Woken) -> None:
+    twin = b.UID[:8] + "-ffff-ffff-ffff-ffffffffffff"
+    other = {
+        "metadata": {"name": "r2", "namespace": "serving", "uid": twin, "resourceVersion": "7"},
+        "spec": b.CPU_SPEC,
+    }
+    store.put_deployment(other)
+    woken.clear()
+    snapshot(store)
+    woken.clear()
+    snapshot(store, b.row(R1))
+    assert woken.all() == [KEY]
+    store.drop_deployment(("serving", "r2"), twin)
+    woken.clear()
+    snapshot(store)
+    assert woken.all() == [KEY]
+
+
+def test_our_own_write_wakes_no_one_but_whoever_lost_a_pod_by_it(store: Store, woken: Woken) -> None:
+    other = {
+        "metadata": {"name": "r2", "namespace": "serving", "uid": NEW_UID, "resourceVersion": "7"},
+        "spec": b.CPU_SPEC,
+    }
+    store.put_deployment(other)
+    woken.clear()
+    store.put_owned("pods", b.UID, pod_body(b.pod(R1).name, 1), b.pod(R1), wake=False)
+    assert woken.all() == []
+    store.put_owned("pods", NEW_UID, pod_body("new", 2), replace(b.pod(R1), name="new"), wake=False)
+    assert woken.all() == [KEY]
+    store.drop_owned("pods", NEW_UID, "serving", "new", wake=False)
+    assert woken.all() == []
+
+
+def test_a_pod_that_is_gone_wakes_its_deployment_once(store: Store, woken: Woken) -> None:
+    store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
+    woken.clear()
+    for _ in range(2):
+        store.drop_owned("pods", b.UID, "serving", "p")
+    assert woken.all() == [KEY]
+    store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
+    woken.clear()
+    for _ in range(2):
+        store.drop_cluster(b.UID, b.pod(R1).cluster_name_on_cloud)
+    assert woken.all() == [KEY]
+
+
+def test_pods_of_an_object_that_is_not_known_wake_no_one(store: Store, woken: Woken) -> None:
+    store.put_owned("pods", NEW_UID, pod_body("p"), b.pod(R1))
+    assert woken.all() == []
+
+
+def test_a_list_of_one_namespace_drops_nothing_of_the_same_name_in_another(store: Store) -> None:
+    far = {"metadata": {"name": "r1", "namespace": "far", "uid": NEW_UID, "resourceVersion": "2"}, "spec": b.CPU_SPEC}
+    store.put_deployment(far)
+    store.put_owned("services", b.UID, pod_body("r1", 3), b.service())
+    there = {"metadata": {"name": "r1", "namespace": "far", "resourceVersion": "3"}}
+    store.put_owned("services", NEW_UID, there, b.service())
+    store.put_listing("services", [there], "9")
+    assert world(store).service is None
+    other = store.world(("far", "r1"), b.NOW)
+    assert other is not None
+    assert other.service == b.service()
+
+
+def test_what_is_said_again_wakes_no_one(store: Store, woken: Woken) -> None:
+    for terminating in (True, False):
+        store.put_namespace("serving", terminating=terminating)
+        assert woken.all() == [KEY]
+        store.put_namespace("serving", terminating=terminating)
+        assert woken.all() == []
+        assert world(store).namespace_terminating is terminating
+    for conflict in (True, False):
+        store.put_service_conflict(KEY, conflict=conflict)
+        assert woken.all() == [KEY]
+        store.put_service_conflict(KEY, conflict=conflict)
+        assert woken.all() == []
+        assert world(store).service_conflict is conflict
+
+
+def test_a_server_that_can_be_asked_again_wakes_everybody(store: Store, woken: Woken) -> None:
+    snapshot(store)
+    assert woken.all() == [KEY]
+    snapshot(store)
+    assert woken.all() == []
+    store.put_skypilot_unknown("refused", b.NOW)
+    woken.clear()
+    snapshot(store)
+    assert woken.all() == [KEY]
+
+
+def test_after_a_request_of_ours_earlier_answers_no_longer_hold(store: Store) -> None:
+    snapshot(store, b.row(R1))
+    store.put_answer(Question(QuestionKind.OUTCOME, str(R1)), Known(None, b.NOW))
+    store.acted(KEY, str(R1), launch=True)
+    assert world(store).replicas[R1].outcome == NOT_ASKED
+    store.not_acted(str(R1))
+    assert not store.snapshot_pending()
+
+
+def test_a_name_about_which_we_have_asked_belongs_to_the_world_at_once(store: Store) -> None:
+    store.acted(KEY, str(R1), launch=True)
+    assert set(world(store).replicas) == {R1}
+    assert store.names(KEY) == {str(R1)}
+    assert store.names(("serving", "gone")) == set()
+
+
+@pytest.mark.parametrize(
+    ("infra", "woken_by_aws"), [([], True), (["aws/us-east-1"], True), (["gcp", "aws"], True), (["gcp"], False)]
+)
+def test_news_of_a_cloud_wakes_those_who_may_use_it(
+    store: Store, woken: Woken, infra: list[str], woken_by_aws: bool
+) -> None:
+    store.put_deployment(body(2, resources={**b.CPU_SPEC["resources"], "infra": infra}))
+    woken.clear()
+    for expected in ([KEY] if woken_by_aws else [], []):
+        store.put_answer(Question(QuestionKind.CLOUD, "aws"), Known(None, b.NOW))
+        assert woken.all() == expected
+    assert world(store).clouds == {"aws": Known(None, b.NOW)}
+
+
+def test_an_answer_about_a_secret_wakes_its_namespace(store: Store, woken: Woken) -> None:
+    for namespace, expected in (("other", []), ("serving", [KEY])):
+        store.put_answer(Question(QuestionKind.SECRET, f"{namespace}/hf/token"), Known("", b.NOW))
+        assert woken.all() == expected
+
+
+def test_each_replica_is_joined_from_its_own_pods_and_services(store: Store) -> None:
+    second = b.name(DSD, 1)
+    for version, name in enumerate((R1, second), 1):
+        store.put_owned("pods", b.UID, pod_body(f"p{version}", version), b.pod(name))
+        left = LaunchedService(f"s{version}", str(name), "on-cloud")
+        store.put_owned("services", b.UID, pod_body(left.name, version), left)
+    found = world(store).replicas
+    assert {name: ([pod.cluster_name for pod in known.pods], [one.name for one in known.services])
+            for name, known in found.items()} == {R1: ([str(R1)], ["s1"]), second: ([str(second)], ["s2"])}  # fmt: skip
+
+
+def test_only_clusters_that_we_launched_and_nobody_owns_are_orphans(store: Store) -> None:
+    snapshot(
+        store,
+        b.row(R1, user="us"),
+        b.row(b.named("x-ffffffff-0badbeef-0"), user="us"),
+        b.row(b.named("y-ffffffff-0badbeef-0"), user="them"),
+        replace(b.row(R1, user="us"), name="my-cluster"),
+    )
+    assert store.orphans("us") == ("x-ffffffff-0badbeef-0",)
+
+
+@pytest.mark.parametrize(("labels", "uid"), [({LABEL_UID: "u"}, "u"), ({}, ""), (None, "")])
+def test_an_object_says_whose_it_is(labels: dict[str, str] | None, uid: str) -> None:
+    assert owner_uid({"metadata": {"labels": labels}}) == uid

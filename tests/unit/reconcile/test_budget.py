@@ -8,14 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepseek_operator.api.status import DeepSeekDeploymentStatus
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.launch import Identity, build_task
+from deepseek_operator.planning import Refused
 from deepseek_operator.reconcile.actions import Launch, TearDown
-from deepseek_operator.reconcile.decide import Decision
+from deepseek_operator.reconcile.budget import Budget
+from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.events import notes
+from deepseek_operator.reconcile.replica.view import View
 from deepseek_operator.runtime.act import limited
 from tests.unit.reconcile import builders as b
 
@@ -110,6 +114,72 @@ def test_where_ones_own_cluster_will_do_nothing_is_held_and_clouds_are_out_of_re
     assert launches(decision) == [Decimal("0.1952")]
     full = capped("0.81", replicas=2, infra=("kubernetes", "aws"))
     assert launches(passes(full, b.name(full), price=Decimal("0.81"))[0]) == [Decimal("0.0001")]
+
+
+def test_a_replica_that_is_launched_again_gets_its_share_too() -> None:
+    of = capped("4")
+    lost = [b.name(of), b.name(of, 1)]
+    world = b.world(
+        b.remembering(of, {name: Ledger() for name in lost}), *(b.facts(name) for name in lost),
+        secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED,
+    )  # fmt: skip
+    assert launches(b.step(world)[0]) == [Decimal(2), Decimal(2)]
+
+
+def test_a_launch_that_was_never_heard_is_repeated_with_its_share_too() -> None:
+    of = capped("4")
+    unheard = b.ledger(infra=None, unanswered="launch", unanswered_at=b.ago(121), cost_limit="2")
+    of = b.remembering(of, {b.name(of): unheard, b.name(of, 1): unheard})
+    known = [b.facts(b.name(of, ordinal)) for ordinal in (0, 1)]
+    asked = {"secrets": b.API_KEY_EXISTS, "clouds": b.CLOUDS_ENABLED}
+    first, status = b.step(b.world(of, *known, **asked))
+    assert launches(first) == []
+    assert first.next_look_s is not None
+    again, _ = b.step(b.world(of.model_copy(update={"status": status}), *known, **asked))
+    assert launches(again) == [Decimal(2), Decimal(2)]
+
+
+def test_with_room_under_the_cap_a_successor_comes_beside_the_old_one() -> None:
+    of = capped("4", replicas=1, updateStrategy={"maxSurge": 1, "maxUnavailable": 1})
+    decision, status = passes(of, b.older(of))
+    assert len(launches(decision)) == 1
+    assert "Ready" in [one.reason for one in status.instances]
+
+
+def test_where_only_ones_own_cluster_may_be_used_a_cap_limits_nothing() -> None:
+    assert launches(passes(capped("1", infra=("kubernetes",)))[0]) == [None, None]
+
+
+def test_what_one_launch_may_cost_is_not_left_for_the_next_one() -> None:
+    for infra in (("aws",), ("kubernetes", "aws")):
+        of = capped("3", replicas=3, infra=infra)
+        assert launches(passes(of, b.name(of), price=Decimal("1.1"))[0]) == [Decimal(1), Decimal("0.9")]
+
+
+def test_where_no_price_is_known_a_launch_is_held_only_when_nothing_is_left() -> None:
+    known = b.planned(capped("4"))
+    plan = replace(known, plan=replace(known.plan, candidates=(), hourly_cost=None))
+    assert Budget(plan, Decimal(4), Decimal("3.9")).room_for_one
+    assert not Budget(plan, Decimal(4), Decimal(4)).room_for_one
+
+
+def test_without_a_plan_and_without_a_cap_the_limit_of_missing_replicas_needs_no_budget() -> None:
+    strategy = {"updateStrategy": {"maxSurge": 0, "maxUnavailable": 1}}
+    of = capped("4", **strategy)
+    assert decide(b.world(of), Refused(Reason.DOES_NOT_FIT, "needs 654 GiB")).actions == ()
+    assert launches(passes(capped(None, **strategy))[0]) == [None, None]
+
+
+@pytest.mark.parametrize(("reason", "shown"), [
+    (Reason.SECRET_NOT_FOUND, Reason.SECRET_NOT_FOUND),
+    (Reason.PLANNING, Reason.MAX_HOURLY_COST_REACHED),
+])  # fmt: skip
+def test_what_somebody_has_to_mend_is_named_before_a_price(reason: Reason, shown: Reason) -> None:
+    of = capped("4")
+    waiting = View(b.NOW, b.facts(b.name(of)), blocked=Failure(reason, "why"))
+    held, _ = Budget(b.planned(of), Decimal(4), Decimal(4)).launch(waiting)
+    assert held.blocked is not None
+    assert held.blocked.reason is shown
 
 
 @pytest.mark.parametrize("cap", ["0.0001", "0.5", "1.60", "2"])

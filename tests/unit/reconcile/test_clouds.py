@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.facts.base import Fact, Failure, Known, Unknown
+from deepseek_operator.facts.base import Address, Fact, Failure, Known, Unknown
 from deepseek_operator.facts.world import Question, QuestionKind, World
 from deepseek_operator.reconcile.actions import Launch
 from deepseek_operator.reconcile.decide import decide
@@ -82,3 +82,29 @@ def test_a_rented_replica_whose_status_was_lost_is_asked_for_at_the_port_of_the_
     world = b.world(of, b.facts(cluster, skypilot=b.seen(row)), secrets=b.API_KEY_EXISTS)
     decision = decide(world, b.planned(of))
     assert Question(QuestionKind.ENDPOINT, str(cluster), b.PORT) in decision.asks
+
+
+def test_of_two_clouds_that_cannot_be_used_the_misspelt_one_is_named() -> None:
+    wrong = Known(Failure(Reason.INVALID_SPEC, "spec.resources.infra: awss: not a valid cloud"), b.NOW)
+    assert found(rented("aws", "awss", aws=DENIED, awss=wrong))[1] == "InvalidSpec"
+
+
+def test_a_cloud_with_credentials_is_not_asked_about_again_so_soon() -> None:
+    assert found(rented("aws", aws=Known(None, b.NOW - timedelta(seconds=599))))[2] == []
+
+
+def test_clouds_and_secrets_are_asked_about_together() -> None:
+    _, _, asks = found(replace(rented("aws"), secrets={}))
+    assert sorted(kind for kind, _ in asks) == [QuestionKind.CLOUD, QuestionKind.SECRET]
+
+
+def test_missing_credentials_are_named_before_any_secret_is_read() -> None:
+    assert found(replace(rented("aws", aws=DENIED), secrets={}))[1:] == ("CredentialsInvalid", [])
+
+
+def test_while_everything_that_is_wanted_serves_no_cloud_is_asked_about() -> None:
+    of, at = b.rented_deployment("aws"), Address("54.0.0.1", 8000)
+    kept = b.ledger(infra="aws", price="0.8", renting=True, ready_since=b.ago(60), address=str(at))
+    known = b.facts(b.name(of), skypilot=b.seen(b.row(b.name(of), cloud="AWS")))
+    world = b.world(b.remembering(of, {b.name(of): kept}), known, probes=b.answering(at), endpoints=(b.endpoints(at),))
+    assert found(world)[2] == []

@@ -92,6 +92,12 @@ def test_credentials_that_expire_in_mid_launch_are_not_the_fault_of_the_place() 
     assert instance.ledger.excluded == ()
 
 
+def test_pods_that_fail_after_a_cloud_had_no_room_are_not_the_fault_of_the_cloud() -> None:
+    failed = b.failed_launch(Reason.LAUNCH_FAILED, "kubectl exec failed")
+    _, instance = step(coming(60), b.row(R1, "INIT"), outcome=failed)
+    assert instance.ledger.excluded == ()
+
+
 def test_a_place_without_capacity_is_not_left_out_for_skypilot_has_tried_the_others_already() -> None:
     actions, instance = step(coming(5), outcome=b.failed_launch(Reason.NO_CAPACITY))
     assert instance.ledger.excluded == ()

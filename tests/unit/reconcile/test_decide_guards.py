@@ -196,6 +196,17 @@ class TestWhatIsShownWhileNothingNewIsKnown:
     def test_a_launch_is_still_described_in_skypilots_words(self) -> None:
         assert self.after_restart(self.said(Phase.LAUNCHING)) == "SkyPilot found a node"
 
+    def test_each_replica_is_described_in_its_own_words(self) -> None:
+        of = b.deployment(replicas=2)
+        told = {b.name(of, 0): "SkyPilot found a node", b.name(of, 1): "SkyPilot found none"}
+        instances = tuple(
+            self.said(Phase.LAUNCHING, message=words).model_copy(update={"name": str(name)})
+            for name, words in told.items()
+        )
+        remembered = of.model_copy(update={"status": DeepSeekDeploymentStatus(instances=instances)})
+        world = b.world(remembered, *(b.facts(name, skypilot=NOT_ASKED) for name in told), skypilot=NOT_ASKED)
+        assert {one.name: one.finding.message for one in decided(world).replicas} == told
+
     def test_where_nothing_was_said_nothing_is_repeated(self) -> None:
         of = b.deployment()
         name = b.name(of)
@@ -241,7 +252,9 @@ class TestARentedReplica:
 
     def test_is_not_asked_for_its_address_where_its_port_is_not_known(self) -> None:
         known = b.facts(self.NAME, skypilot=b.seen(b.row(self.NAME, cloud="AWS")), job=b.job(JobState.ACTIVE))
-        assert self.questions(known, b.ledger(infra="aws", port=None)) == []
+        of = b.remembering(self.OF, {self.NAME: b.ledger(infra="aws", port=None)})
+        nothing_fits = Refused(Reason.DOES_NOT_FIT, "needs 654 GiB")
+        assert QuestionKind.ENDPOINT not in asked(decided(b.world(of, known), nothing_fits))
 
     def test_without_a_record_is_asked_whether_it_was_terminated(self) -> None:
         ledger = b.ledger(infra="aws", address="54.0.0.1:8000", ready_since=b.ago(60))
@@ -250,6 +263,27 @@ class TestARentedReplica:
     def test_is_not_asked_about_twice(self) -> None:
         ledger = b.ledger(infra="aws", address="54.0.0.1:8000", ready_since=b.ago(60))
         assert self.questions(b.facts(self.NAME, terminated=Known(False, b.NOW)), ledger) == []
+
+    def test_without_an_address_and_without_a_record_is_not_asked_about(self) -> None:
+        assert self.questions(b.facts(self.NAME), b.ledger(infra="aws", ready_since=b.ago(60))) == []
+
+    @pytest.mark.parametrize(
+        ("state", "price", "known", "asks"),
+        [
+            ("UP", None, NOT_ASKED, True),
+            ("INIT", None, NOT_ASKED, False),
+            ("UP", "0.80", NOT_ASKED, False),
+            ("UP", None, Known(None, b.NOW), False),
+        ],
+    )
+    def test_is_asked_for_its_price_once_it_is_up(self, state: str, price: str | None, known: Any, asks: bool) -> None:
+        of = b.remembering(self.OF, {self.NAME: b.ledger(infra="aws", price=price)})
+        listed = b.facts(self.NAME, skypilot=b.seen(b.row(self.NAME, state, cloud="AWS")), price=known)
+        assert (QuestionKind.PRICE in asked(decided(b.world(of, listed)))) is asks
+
+    def test_without_a_record_is_not_asked_for_its_price(self) -> None:
+        of = b.remembering(self.OF, {self.NAME: self.LEDGER})
+        assert QuestionKind.PRICE not in asked(decided(b.world(of, b.facts(self.NAME))))
 
     def test_of_the_cluster_itself_is_never_asked_where_it_is(self) -> None:
         assert self.questions(b.up(self.NAME), b.ledger()) == []
@@ -343,8 +377,9 @@ class TestAnAddressThatNobodyCanPlace:
     OF = b.deployment()
     NAME = b.name(OF)
 
-    def kept(self, known: Any, ledger: Ledger | None = None, **fields: Any) -> bool:
-        of = b.remembering(self.OF, {self.NAME: ledger}) if ledger is not None else self.OF
+    def kept(self, known: Any, ledger: Ledger | None = None, *, suspend: bool = False, **fields: Any) -> bool:
+        of = b.deployment(suspend=suspend)
+        of = b.remembering(of, {self.NAME: ledger}) if ledger is not None else of
         world = b.world(of, known, endpoints=(b.endpoints(self.STRAY),), **fields)
         published = [action for action in decided(world).publish if isinstance(action, UnpublishEndpoints)]
         return published == []
@@ -354,6 +389,9 @@ class TestAnAddressThatNobodyCanPlace:
 
     def test_stays_while_skypilot_has_not_been_asked(self) -> None:
         assert self.kept(b.facts(self.NAME, skypilot=NOT_ASKED), skypilot=NOT_ASKED)
+
+    def test_goes_where_only_a_replica_that_goes_could_answer_there(self) -> None:
+        assert not self.kept(b.facts(self.NAME, skypilot=NOT_ASKED), skypilot=NOT_ASKED, suspend=True)
 
     def test_stays_while_skypilot_is_away_and_something_was_launched(self) -> None:
         ledger = b.ledger(infra=None)
@@ -380,8 +418,30 @@ class TestAnAddressThatNobodyCanPlace:
     def test_goes_where_the_replica_runs_on_kubernetes(self) -> None:
         assert not self.kept(b.facts(self.NAME, skypilot=NOT_ASKED), b.ledger(), skypilot=NOT_ASKED)
 
+    @pytest.mark.parametrize(
+        ("infra", "published", "stays"), [(None, True, True), (None, False, False), ("kubernetes", True, False)]
+    )
+    def test_keeps_an_older_replica_to_which_it_may_belong(
+        self, infra: str | None, published: bool, stays: bool
+    ) -> None:
+        old = b.older(self.OF)
+        of = b.remembering(self.OF, {old: b.ledger(infra=infra)})
+        slices = (b.endpoints(self.STRAY),) if published else ()
+        world = b.world(of, b.facts(old, skypilot=NOT_ASKED), skypilot=NOT_ASKED, endpoints=slices)
+        phases = {replica.name: replica.finding.phase for replica in decided(world).replicas}
+        assert (phases[old] is not Phase.TERMINATING) is stays
+
     def test_goes_where_no_cluster_is_left(self) -> None:
         assert not self.kept(b.facts(self.NAME))
+
+
+def test_a_replica_that_stays_and_does_not_serve_holds_no_port_of_the_service() -> None:
+    of = b.deployment(endpoint={"port": 9000})
+    old = b.older(of)
+    kept = b.remembering(of, {old: b.ledger(silent_since=b.ago(10), address=f"{b.host()}:{b.PORT}")})
+    decision = decided(b.world(kept, b.up(old), service=b.service(9000, 8000)))
+    assert next(one.finding.phase for one in decision.replicas if one.name == old) is not Phase.TERMINATING
+    assert decision.publish == (ApplyService((9000,), "ClusterIP"),)
 
 
 def test_a_replica_that_drains_keeps_the_old_port_of_the_service() -> None:

@@ -77,6 +77,12 @@ def test_while_a_replica_drains_on_the_old_port_clients_of_that_port_reach_the_n
     assert publish(world, b.planned(OTHER_PORT), (C,), draining=(A,)) == (UnpublishEndpoints("r1-8000"),)
 
 
+def test_a_service_of_somebody_else_is_neither_changed_nor_taken_over() -> None:
+    world = b.world(DSD, service=replace(b.service(7000), foreign=True))
+    assert publish(world, PLAN, ()) == (ApplyService((8000,), "ClusterIP", create=True),)
+    assert publish(world, None, ()) == ()
+
+
 def test_without_a_plan_what_no_longer_serves_still_leaves() -> None:
     assert publish(leading_to(A, B), None, (A,)) == (PublishEndpoints("r1-8000", (A,), ("http",)),)
 

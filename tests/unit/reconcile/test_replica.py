@@ -8,12 +8,14 @@ import pytest
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Address, Failure, Known, Unknown
-from deepseek_operator.facts.kubernetes import Pod
+from deepseek_operator.facts.kubernetes import LaunchedService, Pod
 from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
 from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, ReplicaFacts
 from deepseek_operator.reconcile.actions import ClearRemains, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.replica.coming import COMING
 from deepseek_operator.reconcile.replica.leaving import LEAVING
+from deepseek_operator.reconcile.replica.rules import want
+from deepseek_operator.reconcile.replica.view import View, look
 from tests.unit.reconcile import builders as b
 
 DSD = b.deployment()
@@ -45,6 +47,13 @@ class Case:
 SPOT = b.row(R1, cloud="AWS", region="us-east-1", spot=True)
 RENTED = b.ledger(infra="aws", price="0.8048", renting=True, address="3.4.5.6:8000", ready_since=b.ago(60))
 RENTED_AT = Address("3.4.5.6", 8000)
+
+
+def ended_launch(seconds: float) -> Known[Outcome | None]:
+    """The last launch succeeded so many seconds ago."""
+    return Known(Outcome("req-2", RequestKind.LAUNCH, b.ago(seconds)), b.NOW)
+
+
 CASES = [
     Case("a new replica is launched", b.facts(R1), NEW, Phase.LAUNCHING, Reason.LAUNCHING, (LAUNCH,)),
     Case(
@@ -121,12 +130,11 @@ CASES = [
         Reason.SKYPILOT_UNAVAILABLE,
     ),
     Case(
-        "a launch that can no longer be heard is repeated",
+        "a launch that can no longer be heard is repeated, once the rollout and the budget count it as gone",
         b.facts(R1),
         b.ledger(unanswered="launch", unanswered_at=b.ago(121)),
         Phase.FAILED,
         Reason.LAUNCH_INTERRUPTED,
-        (LAUNCH,),
     ),
     Case(
         "INIT without a launch under way is torn down, for no launch is resumed",
@@ -423,6 +431,246 @@ CASES = [
         (LAUNCH,),
     ),
     Case(
+        "a launch that was sent is named while SkyPilot is away",
+        b.facts(R1, skypilot=b.AWAY),
+        LAUNCHED,
+        Phase.PENDING,
+        Reason.SKYPILOT_UNAVAILABLE,
+        world={"skypilot": b.AWAY},
+    ),
+    Case(
+        "an engine that stops answering while SkyPilot is away is named as the cause",
+        b.facts(R1, skypilot=b.AWAY, pods=(b.pod(R1),)),
+        SILENT,
+        Phase.STARTING,
+        Reason.ENGINE_UNRESPONSIVE,
+        message="connection refused; SkyPilot cannot be asked why: the SkyPilot API server does not answer",
+        world={"probes": b.silent(AT), "skypilot": b.AWAY},
+    ),
+    Case(
+        "a replica that is wanted again waits until its teardown has ended",
+        b.facts(R1, skypilot=b.seen(b.row(R1), b.request(R1, "down"))),
+        LAUNCHED,
+        Phase.TERMINATING,
+        Reason.TERMINATING,
+    ),
+    Case(
+        "a launch may take an hour besides its timeout",
+        b.facts(R1, skypilot=b.seen(b.request(R1, since=3700))),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+        message="SkyPilot is looking for nodes",
+    ),
+    Case(
+        "a launch that waits for a worker may wait for ever",
+        b.facts(R1, skypilot=b.seen(b.request(R1, state="PENDING", since=9999))),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.QUEUED,
+    ),
+    Case(
+        "the pod in trouble is named, not the one beside it",
+        b.facts(
+            R1,
+            skypilot=b.seen(b.request(R1)),
+            pods=(b.pod(R1), b.pod(R1, head=False, trouble=Failure(Reason.IMAGE_PULL_FAILED, "no such tag"))),
+        ),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.IMAGE_PULL_FAILED,
+        message="no such tag",
+    ),
+    Case(
+        "a launch is described in the words of its request where its cluster has none",
+        b.facts(R1, skypilot=b.seen(b.request(R1, detail="Optimizing"), b.row(R1, "INIT"))),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+        message="Optimizing",
+    ),
+    Case(
+        "of what was never launched no outcome is asked for",
+        b.facts(R1, outcome=NOT_ASKED),
+        NEW,
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+        (LAUNCH,),
+    ),
+    Case(
+        "a failed teardown is no failed launch",
+        b.facts(R1, outcome=b.failed_teardown()),
+        LAUNCHED,
+        Phase.FAILED,
+        Reason.LAUNCH_INTERRUPTED,
+        (LAUNCH,),
+    ),
+    Case(
+        "nodes that vanish while the engine loads are lost",
+        b.facts(R1),
+        STARTING,
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (LAUNCH,),
+    ),
+    Case(
+        "a rented replica whose record is gone after a restart was lost, not interrupted",
+        b.facts(R1),
+        RENTED,
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (LAUNCH,),
+        asks=(QuestionKind.HISTORY,),
+    ),
+    Case(
+        "a reason of another version is kept as a failed launch",
+        b.facts(R1),
+        b.ledger(counted="x/1", failure_reason="AccessDenied", attempts=1, retry_after=b.ago(1), teardown_at=b.ago(9)),
+        Phase.FAILED,
+        Reason.LAUNCH_FAILED,
+        (LAUNCH,),
+    ),
+    Case(
+        "a Service that SkyPilot has forgotten is deleted before anything is launched",
+        b.facts(R1, services=(LaunchedService("s", str(R1), f"{R1}-d5ee9000"),)),
+        LAUNCHED,
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (CLEAR,),
+    ),
+    Case(
+        "pods that outlive a teardown of a replica that is wanted again are a loss of their own",
+        b.facts(R1, pods=(b.pod(R1),)),
+        b.ledger(teardown_at=b.ago(8)),
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (CLEAR,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "pods that outlive the teardown for a failure keep showing that failure, and are not deleted every second",
+        b.facts(R1, pods=(b.pod(R1),)),
+        b.ledger(counted="slow/1", failure_reason="EngineStartTimedOut", attempts=1, teardown_at=b.ago(8)),
+        Phase.FAILED,
+        Reason.ENGINE_START_TIMED_OUT,
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "pods that outlive a teardown for long are deleted again",
+        b.facts(R1, pods=(b.pod(R1),)),
+        b.ledger(counted="slow/1", failure_reason="EngineStartTimedOut", attempts=1, teardown_at=b.ago(31)),
+        Phase.FAILED,
+        Reason.ENGINE_START_TIMED_OUT,
+        (CLEAR,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "a loss after an earlier failure is a new failure",
+        b.facts(R1, pods=(b.pod(R1),)),
+        b.ledger(counted="job/g1/1", failure_reason="EngineExited", attempts=1),
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (CLEAR,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "before nodes are judged SkyPilot is asked how the last request ended",
+        b.up(R1, outcome=NOT_ASKED),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+        asks=(QuestionKind.OUTCOME,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "while SkyPilot is asked about an engine that stopped answering, that is what is shown",
+        b.up(R1, outcome=NOT_ASKED),
+        SILENT,
+        Phase.STARTING,
+        Reason.ENGINE_UNRESPONSIVE,
+        message="the engine stopped answering: connection refused",
+        asks=(QuestionKind.OUTCOME,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "an engine that has served did not fail to launch",
+        b.up(R1, outcome=b.failed_launch()),
+        SILENT,
+        Phase.STARTING,
+        Reason.ENGINE_UNRESPONSIVE,
+        message="its job runs but the engine stopped answering: connection refused",
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "rented machines have no pods to miss",
+        b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")), job=b.job(JobState.ACTIVE)),
+        b.ledger(infra="aws", address="3.4.5.6:8000", price="1", starting_since=b.ago(60)),
+        Phase.STARTING,
+        Reason.ENGINE_STARTING,
+        message="no answer yet at 3.4.5.6:8000",
+        world={"probes": b.silent(RENTED_AT)},
+    ),
+    Case(
+        "INIT without pods is a launch that was cut off, not a loss",
+        b.facts(R1, skypilot=b.seen(b.row(R1, "INIT", detail="no room"))),
+        LAUNCHED,
+        Phase.FAILED,
+        Reason.LAUNCH_INTERRUPTED,
+        (DOWN,),
+        message="SkyPilot reports it as INIT and no launch is under way: no room",
+    ),
+    Case(
+        "nodes that are not up any more after their engine has served are lost",
+        replace(b.up(R1), skypilot=b.seen(b.row(R1, "STOPPED"))),
+        SILENT,
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (DOWN,),
+        message="SkyPilot reports it as STOPPED",
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "pods may be late after the end of a launch",
+        replace(b.up(R1, outcome=ended_launch(29)), pods=()),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+        message="waiting for Kubernetes to show its pods",
+    ),
+    Case(
+        "pods that have not come long after the end of a launch are gone",
+        replace(b.up(R1, outcome=ended_launch(31)), pods=()),
+        b.ledger(launched_at=b.ago(10)),
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (DOWN,),
+    ),
+    Case(
+        "pods may be late after a launch that SkyPilot does not remember",
+        replace(b.up(R1), pods=()),
+        b.ledger(launched_at=b.ago(29)),
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+    ),
+    Case(
+        "nodes that SkyPilot cannot reach after their engine has served are lost",
+        b.up(R1, job=b.job(JobState.UNREACHABLE)),
+        SILENT,
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (DOWN,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
+        "a failure that was counted before its teardown could be noted is torn down",
+        b.up(R1, job=b.job(JobState.DRIVER_LOST)),
+        b.ledger(counted="job/g1/1", attempts=1, starting_since=b.ago(60)),
+        Phase.FAILED,
+        Reason.ENGINE_EXITED,
+        (DOWN,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
         "a replica that was scaled away and is wanted again is launched like a new one",
         b.facts(R1),
         b.ledger(leaving_since=b.ago(60), teardown_at=b.ago(50)),
@@ -454,6 +702,44 @@ def test_every_rule_says_why_it_stands_where_it_stands() -> None:
     for rule, why in (*COMING, *LEAVING):
         assert why.endswith("."), rule
         assert len(why.split()) > 6, rule
+
+
+def test_without_a_log_an_engine_that_ended_is_described_by_its_state() -> None:
+    of = b.remembering(DSD, {R1: STARTING})
+    _, status = b.step(b.world(of, b.up(R1, job=b.job(JobState.ENDED)), probes=b.silent(AT)))
+    assert status.instances[0].message == "the engine ended (FAILED)"
+
+
+def test_without_a_detail_a_state_is_described_alone() -> None:
+    for ledger, words in ((LAUNCHED, "and no launch is under way"), (SILENT, "launching again")):
+        of = b.remembering(DSD, {R1: ledger})
+        known = b.facts(R1, skypilot=b.seen(b.row(R1, "INIT")))
+        assert b.step(b.world(of, known))[1].instances[0].message.rstrip(")").endswith(words)
+
+
+def test_the_start_of_an_engine_is_noted_once() -> None:
+    for ledger, since in ((LAUNCHED, b.NOW), (STARTING, b.ago(60))):
+        of = b.remembering(DSD, {R1: ledger})
+        _, status = b.step(b.world(of, b.up(R1), probes=b.silent(AT)))
+        assert status.instances[0].ledger.starting_since == since
+
+
+def test_a_launch_gives_its_worker_back_only_once_it_has_one_and_time_to_find_nodes() -> None:
+    stuck = (b.pod(R1, phase="Pending", trouble=Failure(Reason.UNSCHEDULABLE, "0/1 nodes are available")),)
+    for state, since, given_back in (("RUNNING", 6, True), ("RUNNING", 4, False), ("WAITING", 6, False)):
+        known = b.facts(R1, skypilot=b.seen(b.request(R1, state=state, since=since)), pods=stuck)
+        view = look(b.world(DSD, known), known, LAUNCHED, b.planned(DSD), current=True)
+        assert (want(replace(view, launches_waiting=True)).actions == (DOWN,)) is given_back
+
+
+def test_what_has_no_plan_is_timed_out_without_its_timeout_and_never_final() -> None:
+    """As a replica of an older revision."""
+    launching = View(b.NOW, b.facts(R1, skypilot=b.seen(b.request(R1, since=3601))), LAUNCHED)
+    assert want(launching).reason is Reason.LAUNCH_TIMED_OUT
+    rented = b.ledger(infra="aws", place="aws/us-east-1", place_since=b.ago(1501))
+    machines = View(b.NOW, b.facts(R1, skypilot=b.seen(b.request(R1), SPOT)), rented)
+    assert want(machines).reason is Reason.LAUNCH_TIMED_OUT
+    assert not want(View(b.NOW, b.facts(R1, outcome=b.failed_launch()), LAUNCHED)).final
 
 
 def test_a_failure_is_counted_once_however_often_it_is_seen() -> None:

@@ -122,6 +122,7 @@ def test_without_surge_an_old_replica_makes_room() -> None:
         ({"max_surge": "25%", "max_unavailable": "25%"}, 5, (2, 1)),
         ({"max_surge": "0", "max_unavailable": "0"}, 5, (0, 1)),
         ({"max_surge": "0%", "max_unavailable": "10%"}, 5, (0, 1)),
+        ({"max_surge": "0", "max_unavailable": "2"}, 5, (0, 2)),
     ],
 )
 def test_limits(strategy: dict[str, str], replicas: int, expected: tuple[int, int]) -> None:
@@ -207,8 +208,8 @@ class TestGuards:
         assert self.plan(self.old(0), self.old(1), surge=1, unavailable=1).retire == ()
 
     def test_nor_while_another_one_is_going_already(self) -> None:
-        found = self.plan(self.old(0), self.old(1, serving=False, leaving=True), surge=0, unavailable=1)
-        assert found.serve == self.OLD[:1]
+        going = Existing(b.older(self.OF, 2), current=False, serving=False, leaving=True)
+        assert self.plan(self.old(0), self.old(1), going, surge=0, unavailable=1).serve == self.OLD
 
     def test_nor_when_nothing_is_missing(self) -> None:
         found = self.plan(self.old(0), self.new(0), self.new(1, serving=False), surge=1, unavailable=1)
@@ -218,6 +219,32 @@ class TestGuards:
         found = self.plan(self.old(0, serving=False, recovering=True), may_add=False)
         assert (found.serve, found.retire) == (self.OLD[:1], ())
         assert self.plan(self.old(0, serving=False), may_add=False).retire == self.OLD[:1]
+
+    def test_without_a_plan_nothing_is_added_and_no_new_replica_is_given_up(self) -> None:
+        found = self.plan(self.old(0), self.new(0, serving=False), may_add=False)
+        assert (found.keep, found.serve, found.retire) == (self.NEW[:1], self.OLD[:1], ())
+        assert self.plan(self.new(0), may_add=False).add == ()
+
+    @pytest.mark.parametrize(
+        ("better", "worse"),
+        [
+            ({"serving": True}, {"serving": False}),
+            ({"serving": False, "recovering": True}, {"serving": False}),
+            ({}, {"leaving": True}),
+            ({"serving": False, "present": True}, {"serving": False, "present": False}),
+        ],
+        ids=["serves", "may come back", "is not being removed", "exists"],
+    )
+    def test_of_two_the_one_is_kept_that(self, better: dict[str, Any], worse: dict[str, Any]) -> None:
+        for good, bad in ((0, 1), (1, 0)):
+            existing = [self.new(good, **better), self.new(bad, **worse)]
+            found = plan_rollout(replicas=1, surge=1, unavailable=0, existing=existing, may_add=True)
+            assert found.keep == (self.NEW[good],)
+
+    def test_of_two_that_serve_without_a_plan_the_current_one_is_kept(self) -> None:
+        existing = [self.old(0), self.new(1)]
+        found = plan_rollout(replicas=1, surge=1, unavailable=0, existing=existing, may_add=False)
+        assert (found.keep, found.serve, found.retire) == (self.NEW[1:], (), self.OLD[:1])
 
     def test_of_equal_ones_the_dearest_goes_and_an_unknown_price_counts_as_none(self) -> None:
         dear = self.new(0, hourly_cost=Decimal(9))

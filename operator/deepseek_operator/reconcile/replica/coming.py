@@ -114,11 +114,7 @@ def _under_way(view: View) -> Finding | None:
 def _machines_late(view: View, request: SkyPilotRequest) -> Finding | None:
     """Give up machines that neither come up nor fail: they cost money, and SkyPilot waits for them very long."""
     ledger = view.ledger
-    if (
-        request.kind is not RequestKind.LAUNCH
-        or request.state is not RequestState.RUNNING
-        or ledger.place_since is None
-    ):
+    if request.kind is not RequestKind.LAUNCH or request.state is not RequestState.RUNNING:
         return None
     limit = (view.plan.provision_timeout_seconds if view.plan is not None else 0) + MACHINES_S
     if elapsed(view.now, ledger.place_since) <= limit:
@@ -175,8 +171,6 @@ def _not_probed_yet(view: View) -> Finding | None:
 def _forgotten_by_skypilot(view: View) -> Finding | None:
     if view.cluster is not None:
         return None
-    if not (view.facts.pods or view.facts.services):
-        return None  # a request that has no cluster yet
     failure = Failure(Reason.INSTANCE_LOST, "SkyPilot no longer knows its pods; they are deleted before a new launch")
     identity = f"forgotten/{view.ledger.launched_at}"
     clear = ClearRemains(view.name, names_on_cloud(view))
@@ -188,8 +182,7 @@ def _forgotten_by_skypilot(view: View) -> Finding | None:
 def _broken_cluster(view: View) -> Finding | None:
     """INIT without a request in flight is a launch that failed or was cut off: SkyPilot never resumes a launch."""
     cluster = view.cluster
-    if cluster is None:
-        return None
+    assert cluster is not None  # else the rule before has a finding
     if not isinstance(view.facts.outcome, Known):
         return _ask(view, QuestionKind.OUTCOME, "asking SkyPilot how the last request ended")
     if (failed := _failed_launch(view)) is not None and view.ledger.silent_since is None:
@@ -213,8 +206,7 @@ def _broken_cluster(view: View) -> Finding | None:
 
 def _engine_gone(view: View) -> Finding | None:
     cluster, answer = view.cluster, view.facts.job
-    if cluster is None:
-        return None
+    assert cluster is not None
     if not isinstance(answer, Known):
         return None  # the silence of this one question decides nothing; see _engine_silent, which asks again
     job = answer.value

@@ -42,7 +42,7 @@ def advance(view: View, *, wanted: bool) -> Ledger:
     if view.serving and view.health is Health.ANSWERS:
         ledger = update(ledger, ready_since=ledger.ready_since or now, silent_since=None, starting_since=None)
         ledger = update(ledger, final=False)
-        if wanted and isinstance(view.facts.skypilot, Known):
+        if wanted:
             ledger = update(ledger, teardown_at=None)  # it failed or was taken back: nothing tears it down now
     elif view.health is Health.SILENT and ledger.ready_since is not None:
         if elapsed(view.now, ledger.ready_since) >= STEADY_S:
@@ -50,13 +50,12 @@ def advance(view: View, *, wanted: bool) -> Ledger:
         ledger = update(ledger, ready_since=None, silent_since=now, retry_after=None)
     if view.address is not None:
         ledger = update(ledger, address=str(view.address), port=ledger.port or view.address.port)
-    if view.infra is not None:
-        ledger = update(ledger, infra=view.infra)
+    ledger = update(ledger, infra=view.infra)
     ledger = update(ledger, **_money(view, ledger, wanted=wanted), **coming_up(view, ledger))
     if view.in_flight(RequestKind.DOWN) is not None:
         # Also where the status that noted the request could not be written.
         ledger = update(ledger, teardown_at=ledger.teardown_at or now)
-    if ledger.unanswered and _in_future(view.now, ledger.unanswered_at):
+    if _in_future(view.now, ledger.unanswered_at):
         ledger = update(ledger, unanswered_at=now)  # the clock was set back: wait once more
     if ledger.unanswered and _settled(view, ledger):
         ledger = update(ledger, unanswered="", unanswered_at=None)
@@ -120,8 +119,7 @@ def launched(ledger: Ledger, plan: Planned, now: datetime, *, again: bool = Fals
 
 def _only_place(plan: Planned) -> str | None:
     """Return ``kubernetes`` where nothing else is allowed; elsewhere SkyPilot chooses."""
-    here = bool(plan.places) and all(place.is_kubernetes for place in plan.places)
-    return KUBERNETES if here else None
+    return KUBERNETES if all(place.is_kubernetes for place in plan.places) else None
 
 
 def sent(ledger: Ledger, kind: RequestKind, now: datetime) -> Ledger:

@@ -1,0 +1,46 @@
+"""Verdicts: kept between runs, counted in a table."""
+
+from pathlib import Path
+
+from tests.mutants.results import Results, Verdict, killed_before, listed, table
+
+KILLED = Verdict("a.py: f: one", "d1", "tests/unit/test_a.py::test")
+SURVIVED = Verdict("a.py: f: two", "d1", "")
+
+
+def test_the_last_verdict_on_a_mutant_counts(tmp_path: Path) -> None:
+    results = Results(tmp_path / "new" / "results.jsonl")
+    assert results.read() == {}
+    later = Verdict(SURVIVED.key, "d1", KILLED.killer)
+    for verdict in (KILLED, SURVIVED, later):
+        results.add(verdict)
+    assert results.read() == {KILLED.key: KILLED, later.key: later}
+
+
+def test_what_was_killed_in_the_same_function_is_not_tried_again() -> None:
+    known = {verdict.key: verdict for verdict in (KILLED, SURVIVED)}
+    assert killed_before(known, KILLED.key, "d1") == KILLED
+    assert killed_before(known, KILLED.key, "d2") is None
+    assert killed_before(known, SURVIVED.key, "d1") is None
+    assert killed_before(known, "a.py: f: three", "d1") is None
+
+
+def test_the_reasons_in_a_list_are_no_mutants() -> None:
+    assert listed("# why\na.py: f: without `or x` #2\n\n") == {"a.py: f: without `or x` #2"}
+
+
+def test_what_changes_nothing_is_left_out_of_the_score() -> None:
+    verdicts = [
+        KILLED,
+        SURVIVED,
+        Verdict("a.py: f: three", "d1", "tests/simulation/test_films.py::test"),
+        Verdict("a.py: f: four", "d1", ""),
+        Verdict("b.py: g: five", "d1", "time-out"),
+    ]
+    lines = [line.split() for line in table(verdicts, frozenset({SURVIVED.key}), "tests/simulation").splitlines()]
+    assert lines == [
+        ["file", "mutants", "simulation", "equivalent", "survived", "score"],
+        ["a.py", "4", "1", "1", "1", "66.7%"],
+        ["b.py", "1", "0", "0", "0", "100.0%"],
+        ["all", "5", "1", "1", "1", "75.0%"],
+    ]

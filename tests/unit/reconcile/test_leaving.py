@@ -1,0 +1,158 @@
+"""Rules of a replica that is no longer wanted, each where it decides alone."""
+
+from typing import Any
+
+import pytest
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Ledger
+from deepseek_operator.facts.base import Failure, Known, Unknown
+from deepseek_operator.facts.skypilot import Outcome, RequestKind
+from deepseek_operator.facts.world import NOT_ASKED, QuestionKind
+from deepseek_operator.reconcile.actions import ClearRemains, TearDown
+from deepseek_operator.reconcile.replica.leaving import draining, gone
+from deepseek_operator.reconcile.replica.rules import leave
+from deepseek_operator.reconcile.replica.view import Finding, Health, View
+from tests.unit.reconcile import builders as b
+
+DSD = b.deployment()
+R1 = b.name(DSD)
+RENTED = b.ledger(infra="aws")
+DOWN = TearDown(R1)
+FAILURE = Failure(Reason.ENGINE_EXITED, "exit code 1")
+
+
+def left(ledger: Ledger, **known: Any) -> Finding:
+    """What is found of a silent replica on its way out."""
+    found = leave(View(b.NOW, b.facts(R1, **known), ledger))
+    assert found is not None
+    return found
+
+
+def ended(kind: RequestKind, **fields: Any) -> Known[Outcome | None]:
+    return Known(Outcome("r", kind, b.ago(5), **fields), b.NOW)
+
+
+def down(**fields: Any) -> Known[Outcome | None]:
+    return ended(RequestKind.DOWN, **fields)
+
+
+@pytest.mark.parametrize(
+    ("says", "ledger", "known", "view", "expected"),
+    [
+        ("nothing ever was", Ledger(), {}, {}, True),
+        ("nobody can be asked", Ledger(), {"skypilot": b.AWAY}, {}, False),
+        ("SkyPilot lists it", b.ledger(), {"skypilot": b.seen(b.row(R1))}, {}, False),
+        ("pods that are gone are gone", b.ledger(), {}, {}, True),
+        ("machines without a record", RENTED, {}, {}, False),
+        ("somebody says that they are gone", RENTED, {}, {"abandoned": True}, True),
+        ("they were terminated", RENTED, {"outcome": down()}, {}, True),
+        ("that failed", RENTED, {"outcome": b.failed_teardown()}, {}, False),
+        ("that found nothing", RENTED, {"outcome": down(found=False)}, {}, False),
+        ("their launch failed", RENTED, {"outcome": b.failed_launch()}, {}, True),
+        ("their launch succeeded", RENTED, {"outcome": ended(RequestKind.LAUNCH)}, {}, False),
+        ("an engine on them failed", RENTED, {"outcome": ended(RequestKind.EXEC, failure=FAILURE)}, {}, False),
+        ("nobody knows how it ended", RENTED, {"outcome": Unknown("time-out", b.NOW)}, {}, False),
+        ("SkyPilot remembers having terminated them", RENTED, {"terminated": Known(True, b.NOW)}, {}, True),
+        ("SkyPilot remembers not to have", RENTED, {"terminated": Known(False, b.NOW)}, {}, False),
+    ],
+)  # fmt: skip
+def test_it_is_gone_when(says: str, ledger: Ledger, known: Any, view: dict[str, Any], expected: bool) -> None:
+    of = View(b.NOW, b.facts(R1, **known), ledger, **view)
+    assert gone(of) is expected, says
+    assert (leave(of) is None) is expected, says
+
+
+GOING = b.ledger(unpublished_since=b.ago(20), drain_seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("says", "ledger", "view", "expected"),
+    [
+        ("requests run", GOING, {"running": 1}, True),
+        ("none run", GOING, {"running": 0}, False),
+        ("requests run for too long", b.ledger(unpublished_since=b.ago(60), drain_seconds=60), {"running": 1}, False),
+        ("clients have not heard yet", b.ledger(unpublished_since=b.ago(4), drain_seconds=60), {"running": 0}, True),
+        ("it does not say", b.ledger(unpublished_since=b.ago(9), drain_seconds=60), {}, True),
+        ("it does not say for ten seconds", b.ledger(unpublished_since=b.ago(10), drain_seconds=60), {}, False),
+        ("the Service leads to it", b.ledger(unpublished_since=b.ago(999)), {"published": True}, True),
+        ("the object is deleted", GOING, {"running": 1, "deleting": True}, False),
+        ("it is silent", GOING, {"running": 1, "health": Health.SILENT}, False),
+        ("it was not asked yet", GOING, {"running": 1, "health": Health.UNKNOWN}, True),
+        ("it is torn down", GOING.model_copy(update={"teardown_at": b.NOW}), {"running": 1}, False),
+    ],
+)
+def test_it_drains_when(says: str, ledger: Ledger, view: dict[str, Any], expected: bool) -> None:
+    assert draining(View(b.NOW, b.facts(R1), ledger, **{"health": Health.ANSWERS, **view})) is expected, says
+
+
+def test_while_it_drains_its_running_requests_are_counted() -> None:
+    for running, words in ((3, "have ended (3 left)"), (0, "have ended")):
+        ledger = b.ledger(unpublished_since=b.ago(1), drain_seconds=60)
+        view = View(b.NOW, b.facts(R1, skypilot=b.seen(b.row(R1))), ledger, health=Health.ANSWERS, running=running)
+        found = leave(view)
+        assert found is not None
+        assert found.message.endswith(words)
+        assert (found.next_look_s, found.actions) == (1.0, ())
+
+
+def test_while_skypilot_is_silent_the_status_says_so_but_not_right_after_a_request() -> None:
+    away = left(b.ledger(), skypilot=b.AWAY)
+    assert (away.reason, away.passing) == (Reason.SKYPILOT_UNAVAILABLE, False)
+    unasked = left(b.ledger(), skypilot=NOT_ASKED)
+    assert (unasked.reason, unasked.passing) == (Reason.TERMINATING, True)
+
+
+def test_a_request_that_may_be_heard_is_waited_for_unless_something_is_there_to_tear_down() -> None:
+    unheard = b.ledger(unanswered="exec", unanswered_at=b.ago(20))
+    assert left(unheard).actions == ()
+    assert left(unheard, skypilot=b.seen(b.row(R1))).actions == (DOWN,)
+    assert left(unheard, skypilot=b.seen(b.request(R1))).actions == (DOWN,)
+
+
+ASKED = b.ledger(teardown_at=b.ago(20), leaving_since=b.ago(30))
+LISTED = b.seen(b.row(R1))
+
+
+def test_before_a_teardown_is_repeated_skypilot_is_asked_how_it_ended() -> None:
+    found = left(ASKED, skypilot=LISTED, outcome=NOT_ASKED)
+    assert ([question.kind for question in found.asks], found.passing) == ([QuestionKind.OUTCOME], True)
+    assert found.actions == ()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (down(), "still lists it"),
+        (Known(None, b.NOW), "still lists it"),
+        (b.failed_launch(), "still lists it"),
+        (b.failed_teardown("AuthFailure"), "AuthFailure"),
+    ],
+)
+def test_a_teardown_that_left_something_is_a_failure(outcome: Known[Outcome | None], words: str) -> None:
+    found = left(ASKED, skypilot=LISTED, outcome=outcome)
+    assert (found.reason, found.actions) == (Reason.TEARDOWN_FAILED, ())
+    assert words in found.message
+
+
+def test_a_first_teardown_needs_no_answer() -> None:
+    assert left(b.ledger(), skypilot=LISTED, outcome=NOT_ASKED).actions == (DOWN,)
+
+
+def test_pods_that_skypilot_does_not_know_are_deleted_by_label() -> None:
+    assert left(b.ledger(), pods=(b.pod(R1),)).actions == (ClearRemains(R1, (f"{R1}-d5ee9000",)),)
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        ({"outcome": NOT_ASKED}, [QuestionKind.OUTCOME, QuestionKind.HISTORY]),
+        ({}, [QuestionKind.HISTORY]),
+        ({"terminated": Known(False, b.NOW)}, []),
+    ],
+)
+def test_what_is_not_known_of_its_machines_is_asked_for(known: dict[str, Any], asked: list[QuestionKind]) -> None:
+    found = left(RENTED, **known)
+    assert [question.kind for question in found.asks] == asked
+    assert found.passing is bool(asked)
+    assert found.reason == (Reason.TERMINATING if asked else Reason.MACHINES_UNACCOUNTED)

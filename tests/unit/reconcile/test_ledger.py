@@ -1,0 +1,154 @@
+"""A replica's memory: when each stage began, and how failures are counted."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Ledger
+from deepseek_operator.facts.base import Address, Failure
+from deepseek_operator.facts.skypilot import JobState
+from deepseek_operator.reconcile.actions import Launch
+from deepseek_operator.reconcile.replica.ledger import advance, count
+from deepseek_operator.reconcile.replica.rules import want
+from deepseek_operator.reconcile.replica.view import Finding, Health, View
+from tests.unit.reconcile import builders as b
+
+DSD = b.deployment()
+R1 = b.name(DSD)
+UP = b.seen(b.row(R1))
+LAUNCH = Launch(R1)
+
+
+def after(ledger: Ledger, *, wanted: bool = True, skypilot: Any = UP, **view: Any) -> Ledger:
+    return advance(View(b.NOW, b.facts(R1, skypilot=skypilot), ledger, **view), wanted=wanted)
+
+
+class TestReadiness:
+    def test_begins_with_the_first_answer(self) -> None:
+        found = after(b.ledger(silent_since=b.ago(9), starting_since=b.ago(99)), health=Health.ANSWERS)
+        assert (found.ready_since, found.silent_since, found.starting_since) == (b.NOW, None, None)
+        assert after(b.ledger(ready_since=b.ago(60)), health=Health.ANSWERS).ready_since == b.ago(60)
+
+    def test_does_not_begin_while_the_engine_may_be_replaced(self) -> None:
+        assert after(b.ledger(), skypilot=b.seen(b.request(R1)), health=Health.ANSWERS).ready_since is None
+
+    def test_does_not_begin_without_an_answer(self) -> None:
+        assert after(b.ledger(), health=Health.UNKNOWN, published=True).ready_since is None
+
+    def test_ends_with_silence_and_not_with_ignorance(self) -> None:
+        ready = b.ledger(ready_since=b.ago(60), retry_after=b.ago(1))
+        found = after(ready, health=Health.SILENT)
+        assert (found.ready_since, found.silent_since, found.retry_after) == (None, b.NOW, None)
+        assert after(ready, health=Health.UNKNOWN).ready_since == b.ago(60)
+
+    @pytest.mark.parametrize(("seconds", "attempts"), [(599, 2), (600, 0)])
+    def test_forgets_failures_after_ten_minutes(self, seconds: int, attempts: int) -> None:
+        assert after(b.ledger(ready_since=b.ago(seconds), attempts=2), health=Health.SILENT).attempts == attempts
+
+    def test_takes_a_teardown_back_only_where_the_replica_is_wanted(self) -> None:
+        failed = b.ledger(teardown_at=b.ago(60))
+        assert after(failed, health=Health.ANSWERS).teardown_at is None
+        assert after(failed, health=Health.ANSWERS, wanted=False).teardown_at == b.ago(60)
+
+
+def test_the_port_of_a_launch_is_kept_where_a_cloud_maps_it_to_another_one() -> None:
+    mapped = Address("3.4.5.6", 30123)
+    assert after(b.ledger(), address=mapped).port == b.PORT
+    assert after(b.ledger(port=None), address=mapped).port == 30123
+
+
+def test_a_teardown_under_way_is_noted_although_the_status_was_lost() -> None:
+    going = b.seen(b.row(R1), b.request(R1, "down"))
+    assert after(b.ledger(), skypilot=going).teardown_at == b.NOW
+    assert after(b.ledger(teardown_at=b.ago(9)), skypilot=going).teardown_at == b.ago(9)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds", "seen", "waits"),
+    [
+        ("launch", 119, (), True),
+        ("launch", 121, (), False),
+        ("launch", 5, (b.request(R1),), False),
+        ("launch", 5, (b.row(R1),), False),
+        ("down", 5, (b.row(R1),), True),
+        ("down", 5, (b.row(R1), b.request(R1, "down")), False),
+        ("exec", 5, (b.row(R1), b.request(R1, "launch")), True),
+    ],
+)
+def test_a_request_without_an_answer_is_waited_for_until_it_is_seen_or_old(
+    kind: str, seconds: float, seen: tuple[Any, ...], waits: bool
+) -> None:
+    found = after(b.ledger(unanswered=kind, unanswered_at=b.ago(seconds)), skypilot=b.seen(*seen))
+    assert (found.unanswered, found.unanswered_at) == ((kind, b.ago(seconds)) if waits else ("", None))
+
+
+def test_after_a_clock_was_set_back_it_is_waited_for_once_more() -> None:
+    found = after(b.ledger(unanswered="down", unanswered_at=b.ago(-3600)))
+    assert (found.unanswered, found.unanswered_at) == ("down", b.NOW)
+    assert after(b.ledger(unanswered="down", unanswered_at=b.ago(-100))).unanswered_at == b.ago(-100)
+
+
+def test_the_way_out_begins_once_and_ends_when_the_replica_is_wanted_again() -> None:
+    found = after(Ledger(), wanted=False)
+    assert (found.leaving_since, found.unpublished_since) == (b.NOW, b.NOW)
+    going = b.ledger(leaving_since=b.ago(9), unpublished_since=b.ago(5))
+    kept = after(going, wanted=False)
+    assert (kept.leaving_since, kept.unpublished_since) == (b.ago(9), b.ago(5))
+    assert after(going, wanted=False, published=True).unpublished_since is None
+    assert after(going).leaving_since is None
+
+
+def counted(ledger: Ledger, reason: Reason = Reason.INSTANCE_LOST, **options: Any) -> Finding:
+    view = View(b.NOW, b.facts(R1), ledger, may_launch=options.pop("may_launch", True))
+    return count(view, ledger, "lost/1", Failure(reason, "gone"), LAUNCH, **options)
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("attempts", "reason", "wait_s"),
+        [
+            (0, Reason.INSTANCE_LOST, 0),
+            (1, Reason.INSTANCE_LOST, 20),
+            (0, Reason.QUOTA_EXCEEDED, 30),
+        ],
+    )
+    def test_only_the_first_in_a_row_is_mended_at_once(self, attempts: int, reason: Reason, wait_s: int) -> None:
+        found = counted(b.ledger(attempts=attempts, counted="x"), reason, at_once=True)
+        assert found.ledger.retry_after == b.NOW + timedelta(seconds=wait_s)
+        assert (found.actions == (LAUNCH,)) is (wait_s == 0)
+        assert found.next_look_s == (wait_s or 5)
+
+    def test_wait_where_at_once_is_not_asked_for(self) -> None:
+        assert counted(b.ledger()).next_look_s == 10
+
+    def test_that_wait_for_room_look_for_it_soon(self) -> None:
+        found = counted(b.ledger(), at_once=True, launches=True, may_launch=False)
+        assert (found.actions, found.next_look_s) == ((), 0.5)
+        assert counted(b.ledger(), at_once=True, may_launch=False).actions == (LAUNCH,)
+
+    def test_that_are_final_are_not_mended_although_their_wait_is_over(self) -> None:
+        """``retryUntilUp`` was turned off meanwhile."""
+        found = counted(b.ledger(counted="lost/1", attempts=1, retry_after=b.ago(1)), final=True)
+        assert (found.actions, found.next_look_s, found.ledger.retry_after) == ((), None, None)
+        assert found.ledger.final
+
+    def test_of_the_same_kind_count_once_and_keep_their_wait(self) -> None:
+        first = counted(b.ledger(), restarts=True).ledger
+        again = counted(first, restarts=True).ledger
+        assert (first.attempts, first.restarts) == (again.attempts, again.restarts) == (1, 1)
+        assert again.retry_after == first.retry_after
+        assert counted(b.ledger()).ledger.restarts == 0
+
+    def test_are_a_crash_loop_only_where_the_engine_ended(self) -> None:
+        assert counted(b.ledger(attempts=2)).reason is Reason.INSTANCE_LOST
+        assert counted(b.ledger(attempts=2), Reason.ENGINE_EXITED).reason is Reason.ENGINE_CRASH_LOOP
+        assert counted(b.ledger(attempts=1), Reason.ENGINE_EXITED).reason is Reason.ENGINE_EXITED
+
+
+def test_an_engine_that_answers_is_looked_at_again_while_a_request_may_be_heard() -> None:
+    ready = b.ledger(ready_since=b.ago(60))
+    for ledger, look in ((ready, None), (ready.model_copy(update={"unanswered": "exec", "unanswered_at": b.NOW}), 5)):
+        known = b.facts(R1, skypilot=UP, job=b.job(JobState.ACTIVE))
+        assert want(View(b.NOW, known, ledger, health=Health.ANSWERS)).next_look_s == look
