@@ -15,6 +15,7 @@ from deepseek_operator.feeds.kubernetes import KubernetesFeed
 from deepseek_operator.feeds.questions import Questions
 from deepseek_operator.feeds.skypilot import SkyPilotFeed
 from deepseek_operator.kube.errors import KubeError
+from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planner
 from deepseek_operator.runtime import metrics
 from deepseek_operator.runtime.act import Actor
@@ -65,6 +66,7 @@ class ControlLoop:
         namespaces: tuple[str, ...] = (),
         workers: int = 8,
         launch_slots: int = 8,
+        proxy: ProxySettings = ProxySettings(),  # noqa: B008 - frozen
         resync_period_s: float = 600.0,
         kubernetes_context: str | None = None,
     ) -> None:
@@ -101,6 +103,7 @@ class ControlLoop:
             wake_after=self.queue.add_after,
             clock=outside.clock,
             resync_period_s=resync_period_s,
+            proxy=proxy,
         )
         self._workers = workers
         self._started: dict[Key, float] = {}

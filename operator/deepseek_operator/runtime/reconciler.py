@@ -16,6 +16,7 @@ from deepseek_operator.facts.world import World
 from deepseek_operator.feeds.kubernetes import KubernetesFeed
 from deepseek_operator.feeds.questions import Questions
 from deepseek_operator.kube.errors import KubeError, KubeNotFoundError
+from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planned, Planner, Refused
 from deepseek_operator.reconcile.actions import Action, AddFinalizer, Launch, RunAgain
 from deepseek_operator.reconcile.decide import Decision, decide
@@ -64,6 +65,7 @@ class Reconciler:
     wake_after: Callable[[Key, float], None]
     clock: Callable[[], datetime]
     resync_period_s: float = 600.0
+    proxy: ProxySettings = field(default_factory=ProxySettings)
     recorder: Recorder = field(default_factory=Recorder)
     unsettled: set[Key] = field(default_factory=set)
     _waiting: dict[Key, datetime] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class Reconciler:
             self.forget(key)
             return False
         plan = self._plan(world)
-        decision = decide(world, plan, launches_waiting=self.slots.others_wait(key))
+        decision = decide(world, plan, launches_waiting=self.slots.others_wait(key), proxy=self.proxy)
         self.store.watch(key, decision.targets)
         self.watch(key, dict(decision.targets))
         for question in decision.asks:
