@@ -1,6 +1,7 @@
-# Three images from one file, each a target:
+# Four images from one file, each a target:
 #
 #   operator    the operator itself (non-root, small)
+#   proxy       HAProxy, in front of engines on rented machines
 #   skypilot    the SkyPilot API server, fit for the `restricted` PodSecurity profile and a read-only root
 #   engine-cpu  SkyPilot's node runtime, vLLM for CPUs and tiny random models, all baked in: for tests without GPUs or network
 #
@@ -51,6 +52,16 @@ USER 65532:65532
 WORKDIR /tmp
 ENTRYPOINT ["deepseek-operator"]
 CMD ["run"]
+
+# ----------------------------------------------------------------------------------------------------------------- proxy
+FROM ${BASE_IMAGE} AS proxy
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends haproxy \
+    && rm -rf /var/lib/apt/lists/*
+# On SIGUSR1 it takes no new connections and ends when the running ones have.
+STOPSIGNAL SIGUSR1
+USER 65532:65532
+CMD ["haproxy", "-db", "-f", "/etc/deepseek-proxy/haproxy.cfg"]
 
 # -------------------------------------------------------------------------------------------------------------- skypilot
 FROM uv AS skypilot-build

@@ -10,7 +10,7 @@ RUN := $(UV) run --frozen --no-sync
 CLUSTER := $(RUN) python -m tests.cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install docs docs-serve lint unit simulation mutants contract integration e2e traffic test on-the-cluster demo run bench-launch bench-scale bench-probes bench crds images cluster-up clean-cluster clean
+.PHONY: help install docs docs-serve lint unit simulation proxy mutants contract integration e2e traffic test on-the-cluster demo run bench-launch bench-scale bench-probes bench-proxy bench crds images cluster-up clean-cluster clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -45,6 +45,9 @@ unit: install ## Tests without a cluster, two minutes
 simulation: install ## The control loop on a virtual clock: scenarios, films, 5,000 random schedules
 	$(RUN) pytest tests/simulation --timeout=900
 
+proxy: install ## A real HAProxy with the operator's configuration between clients and engines on loopback (1 min)
+	$(RUN) pytest tests/proxy
+
 mutants: install ## Every guard of the control loop removed in turn: which test notices? (40 min)
 	$(RUN) python -m tests.mutants
 
@@ -63,7 +66,7 @@ e2e: cluster-up ## Real everything: chart, SkyPilot, vLLM on CPU
 traffic: cluster-up ## A steady client through a rolling update, a scale-down, another port and a crash (20 min)
 	$(RUN) pytest tests/e2e/test_traffic.py --timeout=3000 -s
 
-test: lint unit simulation ## Every test, then everything taken down
+test: lint unit simulation proxy ## Every test, then everything taken down
 	@bash hack/with-cluster.sh $(MAKE) --no-print-directory on-the-cluster
 
 # One process each: the operators of the suites must not meet.
@@ -87,6 +90,9 @@ bench-scale: cluster-up ## What 1,000 deployments cost, beside goals and KubeRay
 
 bench-probes: install ## What a probe costs, beside aiohttp, and what silent addresses do to it
 	$(RUN) python -m tests.bench.probes
+
+bench-proxy: install ## What the proxy costs, beside asking the engine itself
+	$(RUN) python -m tests.bench.proxy
 
 bench: install ## Plans per second, and how fast kubectl deepseek starts
 	$(RUN) python -m tests.bench.planning

@@ -61,8 +61,8 @@ async def by_prober(hosts: list[str], silent: int, seconds: float) -> tuple[floa
     port, kept = silent_listener()
 
     class Counting(Connection):
-        def __init__(self, address: Address, keep_alive: bool) -> None:
-            super().__init__(address, keep_alive=keep_alive)
+        def __init__(self, address: Address, target: ProbeTarget) -> None:
+            super().__init__(address, keep_alive=target.keep_alive)
             self._asked = asked.get(address.host)
 
         def ask(self, path: str, answered: Callable[[Answer | NoAnswer], None]) -> None:

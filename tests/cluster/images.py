@@ -16,7 +16,7 @@ from tests.cluster.shell import Watcher, locked, run, say, succeeds
 from tests.cluster.storage import StoredImage, read_image
 from tests.cluster.versions import ROOT, read_versions
 
-TARGETS = ("operator", "skypilot", "engine-cpu")
+TARGETS = ("operator", "proxy", "skypilot", "engine-cpu")
 _EXTRA_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
 

@@ -99,9 +99,22 @@ class Accidents:
         self._world.ground_changed("")
 
     def _on_delete_slice(self, event: Event) -> None:
-        for port in (8000, 9000):
-            self._world.kubernetes.remove("endpointslices", NAMESPACE, f"{event.target}-{port}")
+        for part in ("8000", "9000", "proxy", "tls.8000", "tls.9000", "plain.8000", "plain.9000"):
+            self._world.kubernetes.remove("endpointslices", NAMESPACE, f"{event.target}-{part}")
         self._world.ground_changed("")
+
+    def _on_delete_proxy(self, event: Event) -> None:
+        self._world.kubernetes.remove("deployments", NAMESPACE, f"{event.target}-proxy")
+
+    def _on_proxy_evicted(self, event: Event) -> None:
+        self._world.proxies.kill(NAMESPACE, event.target)
+
+    def _on_proxy(self, event: Event) -> None:
+        """Ask for a proxy, or no longer."""
+        body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
+        if body is not None:
+            endpoint = body["spec"].get("endpoint") or {}
+            self._edit(event.target, endpoint={**endpoint, "proxy": not endpoint.get("proxy", False)})
 
     def _on_edit_service(self, event: Event) -> None:
         body = self._world.kubernetes.get("services", NAMESPACE, event.target)

@@ -9,9 +9,9 @@ from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.names import parse_cluster_name, uid_prefix
 from deepseek_operator.facts.skypilot import RequestKind
-from deepseek_operator.kube.read import read_endpoints
 from tests.simulation.ground import Ground
 from tests.simulation.kubernetes import SimulatedKubernetes
+from tests.simulation.proxies import SimulatedProxies
 from tests.simulation.skypilot import PRICE, SimulatedSkyPilot
 
 __all__ = ["Promises", "Violation"]
@@ -70,6 +70,7 @@ class Promises:
     kubernetes: SimulatedKubernetes
     skypilot: SimulatedSkyPilot
     ground: Ground
+    proxies: SimulatedProxies
     now: Any
     found: list[Violation] = field(default_factory=list)
     acting: float | None = None
@@ -173,13 +174,13 @@ class Promises:
         return self._published[uid]
 
     def _find_published(self, uid: str) -> set[Address]:
-        if not any(_uid(body) == uid and "annotations" not in body["metadata"] for body in self._services()):
+        names = {body["metadata"]["name"] for body in self._services() if _uid(body) == uid}
+        deployments = (body["metadata"] for body in self.kubernetes.list(api.PLURAL))
+        if not any(one["name"] in names and one["uid"] == uid for one in deployments):
             return set()
-        found: set[Address] = set()
-        for body in self.kubernetes.list("endpointslices", selector=f"{api.LABEL_UID}={uid}"):
-            piece = read_endpoints(body)
-            if piece is not None and "http" in piece.port_names:
-                found |= set(piece.addresses)
+        found = self.proxies.direct(uid)
+        if any(map(self.proxies.runs, self.proxies.fronts(uid))):
+            found |= self.proxies.members(uid)
         return found
 
     def _services(self) -> Iterable[Body]:

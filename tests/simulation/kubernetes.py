@@ -27,6 +27,7 @@ KINDS: Final = {
     "namespaces": "namespaces",
 }
 
+_SKYPILOT: Final = "skypilot-cluster-name"
 _MERGED: Final = ("annotations", "finalizers", "labels")
 
 
@@ -43,8 +44,10 @@ class SimulatedKubernetes:
         By kind, every change: version, type and body.
     watchers
         Called with the kind of every change.
+    deployment_changed
+        Called with namespace and name of a Deployment (of pods) that was written or is gone.
     pod_removed
-        Called with a pod that is gone, whoever deleted it.
+        Called with a pod of SkyPilot's that is gone, whoever deleted it.
     """
 
     def __init__(self, now: Callable[[], str]) -> None:
@@ -56,6 +59,7 @@ class SimulatedKubernetes:
         self.history: dict[str, list[tuple[int, str, Body]]] = {kind: [] for kind in KINDS.values()}
         self.watchers: list[Callable[[str], None]] = []
         self.pod_removed: Callable[[Body], None] = lambda body: None
+        self.deployment_changed: Callable[[str, str], None] = lambda namespace, name: None
         self.writes: list[tuple[str, str]] = []
         self.reads: list[tuple[str, str]] = []
 
@@ -76,6 +80,8 @@ class SimulatedKubernetes:
         self._tell(plural, "MODIFIED" if before is not None else "ADDED", stored)
         if plural == "services" and before is None:
             self._mirror(stored)
+        if plural == "deployments":
+            self.deployment_changed(namespace, name)
         return stored
 
     def _mirror(self, service: Body) -> None:
@@ -96,8 +102,10 @@ class SimulatedKubernetes:
         self.version += 1
         last = {**body, "metadata": {**body["metadata"], "resourceVersion": str(self.version)}}
         self._tell(plural, "DELETED", last)
-        if plural == "pods":
+        if plural == "pods" and _SKYPILOT in body["metadata"]["labels"]:
             self.pod_removed(body)
+        if plural == "deployments":
+            self.deployment_changed(namespace, name)
         uid = body["metadata"].get("uid")
         for owned in [place for place, found in self.objects.items() if uid and _owner(found) == uid]:
             self.remove(*owned)
@@ -192,7 +200,7 @@ class SimulatedKubernetes:
         if self.get(plural, namespace, name) is not None:
             raise KubeConflictError(f"{plural} {name} already exists", 409)
         if plural == "services":
-            body = {**body, "spec": {**body["spec"], "clusterIP": f"10.96.0.{len(self.writes) % 250 + 1}"}}
+            body = {**body, "spec": {"clusterIP": f"10.96.0.{len(self.writes) % 250 + 1}", **body["spec"]}}
         return self.put(plural, namespace, name, body)
 
     def _patch(

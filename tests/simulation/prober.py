@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from deepseek_operator.facts.base import Address, Known, Probe, ProbeTarget
 from deepseek_operator.facts.store import Key
+from deepseek_operator.launch.proxy import PROXY_PATH
 from tests.simulation.clock import VirtualLoop
 
 __all__ = ["SimulatedProber"]
@@ -55,12 +56,12 @@ class SimulatedProber:
         self.traffic_changed()
 
     def traffic_changed(self) -> None:
-        """Look at Services again: where they lead has changed, which nothing announces to the real prober."""
+        """Look at Services and proxies again: where they lead has changed, and nothing announces that."""
         for address, target in self._targets().items():
-            if not target.keep_alive:
+            if not target.keep_alive or target.path == PROXY_PATH:
                 known = self._known[address]
                 healthy = known is not None and known.healthy
-                self._look_in(address, self._dice.uniform(0.02, 10 if healthy else 1))
+                self._look_in(address, self._dice.uniform(0.02, 1 if target.keep_alive or not healthy else 10))
 
     async def run(self) -> None:
         """Wait until cancelled; timers do the work."""

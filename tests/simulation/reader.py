@@ -7,9 +7,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from deepseek_operator.api.spec import EngineName
 from deepseek_operator.facts.base import Address, Fact, Known, Unknown
-from deepseek_operator.facts.engine import EngineReading, Load, differs
+from deepseek_operator.facts.engine import EngineReading, EngineTarget, Load, differs
 from deepseek_operator.facts.store import Key
 from tests.simulation.clock import VirtualLoop
 
@@ -40,7 +39,7 @@ class SimulatedReader:
         self._timers: dict[Address, asyncio.TimerHandle] = {}
         self.closed = False
 
-    def watch(self, key: Key, engines: Mapping[Address, EngineName]) -> None:
+    def watch(self, key: Key, engines: Mapping[Address, EngineTarget]) -> None:
         """Read exactly these engines for ``key``."""
         self._of[key] = set(engines)
         wanted = set().union(*self._of.values())

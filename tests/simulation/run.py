@@ -24,6 +24,7 @@ from tests.simulation.ground import Ground
 from tests.simulation.invariants import Promises, Violation
 from tests.simulation.kubernetes import SimulatedKubernetes
 from tests.simulation.process import Process
+from tests.simulation.proxies import SimulatedProxies
 from tests.simulation.schedule import Schedule
 from tests.simulation.skypilot import SimulatedSkyPilot
 
@@ -46,7 +47,6 @@ RENTED: Final[Body] = {
     "model": {"name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"},
     "engine": {"name": "VLLM"},
     "resources": {"accelerators": ["L4:1"], "infra": ["aws"]},
-    "endpoint": {"apiKeySecretRef": {"name": "key", "key": "token"}},
 }
 
 
@@ -114,7 +114,8 @@ class Simulation:
         self.ground = Ground(changed=self.ground_changed)
         self.kubernetes = SimulatedKubernetes(lambda: format_time(self.loop.now()))
         self.skypilot = SimulatedSkyPilot(self.dice, self.ground, self.kubernetes, self.loop.now)
-        self.promises = Promises(self.kubernetes, self.skypilot, self.ground, self.loop.time)
+        self.proxies = SimulatedProxies(self.kubernetes, self.dice, self.ground.answers, self.ground_changed)
+        self.promises = Promises(self.kubernetes, self.skypilot, self.ground, self.proxies, self.loop.time)
         self.skypilot.on_launch = self.promises.on_request
         self.planner = _planner()
         self.planner.refusing = False
@@ -137,8 +138,6 @@ class Simulation:
 
     async def _run(self) -> None:
         self.kubernetes.put("namespaces", "", NAMESPACE, {"metadata": {"name": NAMESPACE, "uid": "n"}})
-        secret = {"metadata": {"name": "key"}, "data": {"token": "eA=="}}
-        self.kubernetes.put("secrets", NAMESPACE, "key", secret)
         for name, replicas in zip("ab", self.schedule.replicas, strict=True):
             if replicas:
                 self.create(name, replicas)
@@ -259,6 +258,8 @@ class Simulation:
 
     def answers(self, address: Address) -> bool:
         """Return whether a request to an engine, or to a Service, is answered."""
+        if self.proxies.owns(address):
+            return self.proxies.answers(address)
         if not address.host.startswith("10.96."):
             return self.ground.answers(address)
         for body in self.kubernetes.list("services", NAMESPACE, api.LABEL_UID):

@@ -58,6 +58,9 @@ _EDITS: Final = {
     "delete-service": 1,
     "delete-slice": 1,
     "edit-service": 1,
+    "delete-proxy": 1,
+    "proxy-evicted": 1,
+    "proxy": 2,
 }
 _NODES: Final = {
     "engine-ends": 3,

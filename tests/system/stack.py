@@ -74,7 +74,7 @@ class Stack:
 def install(cluster: Cluster, say: Progress) -> Stack:
     """Load the images, install the chart, and return once operator and SkyPilot are ready."""
     images = {}
-    wanted = ("operator", "skypilot", "engine-cpu")
+    wanted = ("operator", "skypilot", "proxy", "engine-cpu")
     for number, image in enumerate(wanted, 1):
         say(f"image {image} ({number} of {len(wanted)}): building what is missing, then loading it")
         images[image] = cluster.load_image(image)
@@ -82,6 +82,7 @@ def install(cluster: Cluster, say: Progress) -> Stack:
     values = [
         *_image("operator", images["operator"]),
         *_image("skypilot", images["skypilot"]),
+        *_image("proxy", images["proxy"]),
         "skypilot.memoryLimitGB=6",
         "skypilot.resources.limits.memory=6Gi",
         "skypilot.resources.requests.cpu=100m",

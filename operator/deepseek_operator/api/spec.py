@@ -366,9 +366,14 @@ class Endpoint(SpecModel):
     )
     type: ServiceType = field("Type of the Service.", default=ServiceType.CLUSTER_IP)
     api_key_secret_ref: SecretKeyRef | None = field(
-        "Secret with the key that requests must bring as a bearer token. Unset: none is asked on Kubernetes; a rented "
-        "machine always has one.",
+        "Secret with the key that requests must bring as a bearer token. Unset: requests through the Service need "
+        "none; rented machines ask for one that the operator makes, and its proxy adds it.",
         default=None,
+    )
+    proxy: bool = field(
+        "true: a proxy stands between the Service and the replicas even where all of them run in this cluster. As soon "
+        "as one replica is rented there is always one.",
+        default=False,
     )
 
 

@@ -67,6 +67,12 @@ class EndpointStatus(StatusModel):
     internal_url: str | None = Field(
         description="Address from inside the cluster.", default=None, max_length=300, alias="internalURL"
     )
+    api_key_secret_name: str | None = field(
+        "Secret with the key that engines ask for. Where the user named none it is the operator's own, and requests "
+        "through the Service need not bring it.",
+        default=None,
+        max_length=253,
+    )
 
 
 class Alternative(StatusModel):
@@ -214,6 +220,9 @@ class Ledger(StatusModel):
     )
     place_since: datetime | None = field("Since when it has been doing so there.", default=None)
     excluded: tuple[ExcludedPlace, ...] = field("Places whose machines did not come up.", default=(), max_length=8)
+    certificate_until: datetime | None = field(
+        "Until when the certificate of its engine is valid, should it run on a rented machine.", default=None
+    )
     launched_at: datetime | None = field("When SkyPilot was last asked to launch it.", default=None)
     starting_since: datetime | None = field("Since when its nodes have been up without an answer.", default=None)
     ready_since: datetime | None = field("Since when its engine has answered.", default=None)

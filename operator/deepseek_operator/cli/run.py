@@ -11,6 +11,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.runtime.operator import run as run_operator
 from deepseek_operator.runtime.settings import Settings
 
@@ -78,6 +79,15 @@ def run(
             envvar=f"{_ENV}LAUNCH_SLOTS", min=1, max=4096, help="Launches in flight at the SkyPilot server at once."
         ),
     ] = _DEFAULTS.launch_slots,
+    proxy_image: Annotated[
+        str,
+        typer.Option(
+            envvar=f"{_ENV}PROXY_IMAGE", help="Image of the proxy in front of rented machines: HAProxy 2.6 or newer."
+        ),
+    ] = _DEFAULTS.proxy.image,
+    proxy_replicas: Annotated[
+        int, typer.Option(envvar=f"{_ENV}PROXY_REPLICAS", min=1, max=16, help="Pods of the proxy of each deployment.")
+    ] = _DEFAULTS.proxy.replicas,
     lease: Annotated[
         str | None,
         typer.Option(
@@ -122,6 +132,7 @@ def run(
     lease_namespace, _, lease_name = (lease or "").rpartition("/")
     settings = Settings(
         launch_slots=launch_slots,
+        proxy=ProxySettings(proxy_image, proxy_replicas),
         lease_name=lease_name or None,
         lease_namespace=lease_namespace or _DEFAULTS.lease_namespace,
         skypilot_endpoint=skypilot_endpoint,

@@ -33,6 +33,7 @@ _RESERVED = {
     "--uds": _PORT,
     "--ssl-keyfile": _PORT,
     "--ssl-certfile": _PORT,
+    "--ssl-cert-reqs": _PORT,
     "--root-path": _PORT,
     "--nnodes": "resources.nodes",
     "--node-rank": "resources.nodes",

@@ -36,7 +36,7 @@ class Answers:
         self._answers[question] = answer
         if question.kind is QuestionKind.SECRET:
             self._of_namespace.setdefault(question.subject.split("/", 1)[0], set()).add(question)
-        else:
+        elif question.kind is not QuestionKind.AUTHORITY:
             self._of_name.setdefault(question.subject, set()).add(question)
 
     def put_cloud(self, cloud: str, answer: Fact[Failure | None]) -> bool:
@@ -48,6 +48,14 @@ class Answers:
     def of(self, name: str) -> Mapping[QuestionKind, Fact[Any]]:
         """Return what was answered about a cluster, by kind of question."""
         return {question.kind: self._answers[question] for question in self._of_name.get(name, ())}
+
+    def authority(self, question: Question) -> Fact[str]:
+        """Return the authority of a deployment."""
+        return self._answers.get(question, NOT_ASKED)
+
+    def drop_authority(self, question: Question) -> None:
+        """Forget the authority of a deployment that is gone."""
+        self._answers.pop(question, None)
 
     def secrets(self, namespace: str, now: datetime) -> Mapping[SecretKeyRef, Fact[str]]:
         """Return what is known of the Secrets of a namespace; an answer that is too old counts as not asked."""

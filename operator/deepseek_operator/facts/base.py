@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from deepseek_operator.api.reasons import Reason
 
-__all__ = ["Address", "Fact", "Failure", "Known", "Probe", "ProbeTarget", "Unknown"]
+__all__ = ["Address", "Encryption", "Fact", "Failure", "Known", "Probe", "ProbeTarget", "Unknown"]
 
 T = TypeVar("T")
 
@@ -93,6 +93,22 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Encryption:
+    """How to know an engine that answers over TLS.
+
+    Attributes
+    ----------
+    authority
+        Certificate of the authority that has signed its certificate, as PEM.
+    server_name
+        Name that its certificate must hold.
+    """
+
+    authority: str
+    server_name: str
+
+
+@dataclass(frozen=True)
 class ProbeTarget:
     """How an address is to be probed.
 
@@ -106,9 +122,12 @@ class ProbeTarget:
         False for a Service: a kept connection would stay with one pod.
     running
         Prometheus series whose sum is the number of requests in the engine; only asked for where given.
+    encryption
+        None: plain HTTP.
     """
 
     path: str = "/health"
     trusted: bool = False
     keep_alive: bool = True
     running: tuple[str, ...] = ()
+    encryption: Encryption | None = None

@@ -3,10 +3,21 @@
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["EngineReading", "Load", "differs"]
+from deepseek_operator.api.spec import EngineName
+from deepseek_operator.facts.base import Encryption
+
+__all__ = ["EngineReading", "EngineTarget", "Load", "differs"]
 
 _NOTICEABLE: Final = 0.25
 """Share by which two figures must differ for anybody to be told."""
+
+
+@dataclass(frozen=True)
+class EngineTarget:
+    """Which engine answers at an address, and how to know it where it answers over TLS."""
+
+    engine: EngineName
+    encryption: Encryption | None = None
 
 
 @dataclass(frozen=True)

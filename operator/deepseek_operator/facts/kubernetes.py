@@ -1,10 +1,27 @@
 """What Kubernetes shows of a deployment besides the object itself."""
 
 from dataclasses import dataclass
+from typing import Final
 
+from deepseek_operator.api.names import GROUP
 from deepseek_operator.facts.base import Address, Failure
 
-__all__ = ["Endpoints", "LaunchedService", "Pod", "PublishedService"]
+__all__ = [
+    "COMPONENT",
+    "PROXY",
+    "PROXY_REVISION",
+    "Endpoints",
+    "LaunchedService",
+    "Pod",
+    "ProxyPod",
+    "PublishedService",
+]
+
+COMPONENT: Final = "app.kubernetes.io/component"
+"""Label that tells the pods of a proxy from those of replicas."""
+PROXY: Final = "proxy"
+PROXY_REVISION: Final = f"{GROUP}/proxy-revision"
+"""Label of the pods of a proxy: what they were made from."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +41,25 @@ class Pod:
     def running(self) -> bool:
         """Whether its container runs."""
         return self.phase == "Running" and not self.deleting
+
+
+@dataclass(frozen=True)
+class ProxyPod:
+    """A pod of the proxy in front of the replicas.
+
+    Attributes
+    ----------
+    revision
+        What it was made from; see :func:`~deepseek_operator.launch.proxy.proxy_revision`.
+    trouble
+        What keeps it from running.
+    """
+
+    name: str
+    revision: str
+    ip: str | None = None
+    deleting: bool = False
+    trouble: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -59,14 +95,17 @@ class PublishedService:
 
 @dataclass(frozen=True)
 class Endpoints:
-    """One EndpointSlice of the deployment's Service: the addresses that share one port of the engine.
+    """One EndpointSlice: addresses that share one port.
 
     Attributes
     ----------
     port_names
         Names of the Service's ports that it serves.
+    service
+        The Service: that of the deployment, or one by which its proxy finds the engines.
     """
 
     name: str
     addresses: tuple[Address, ...]
     port_names: tuple[str, ...] = ()
+    service: str = ""

@@ -11,16 +11,22 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec, SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 
 __all__ = [
     "ClusterName",
+    "api_key_secret",
+    "authority_secret_name",
     "belongs_to",
     "cluster_name",
+    "members_service",
     "parse_cluster_name",
+    "proxy_name",
     "revision_of",
+    "server_name",
     "service_account_name",
+    "shared_server_name",
     "uid_prefix",
 ]
 
@@ -36,7 +42,7 @@ _NOT_IN_REVISION: Final = {
     "suspend": ...,
     "update_strategy": ...,
     "resources": {"max_hourly_cost", "retry_until_up", "provision_timeout_seconds"},
-    "endpoint": {"type"},
+    "endpoint": {"type", "proxy"},
 }
 """Fields that change nothing about a running replica: changing them must not replace it."""
 
@@ -111,3 +117,33 @@ def belongs_to(name: ClusterName, deployment: DeepSeekDeployment) -> bool:
 def service_account_name(deployment: DeepSeekDeployment) -> str:
     """Return the name of the account, without any rights, under which the deployment's pods run."""
     return f"{deployment.metadata.name}-engine"
+
+
+def api_key_secret(name: str) -> SecretKeyRef:
+    """Return where the operator keeps the API key of the deployment ``name`` whose user gave none."""
+    return SecretKeyRef(name=f"{name}-api-key", key="token")
+
+
+def authority_secret_name(name: str) -> str:
+    """Return the name of the Secret that holds the certificate authority of the deployment ``name``."""
+    return f"{name}-ca"
+
+
+def proxy_name(name: str) -> str:
+    """Return the name of what belongs to the proxy of the deployment ``name``."""
+    return f"{name}-proxy"
+
+
+def members_service(name: str, *, encrypted: bool) -> str:
+    """Return the name of the headless Service by which the proxy finds engines with TLS, or those without."""
+    return f"{name}-tls" if encrypted else f"{name}-plain"
+
+
+def server_name(cluster: str, uid: str) -> str:
+    """Return the name in the certificate of one replica's engine: no DNS server knows it."""
+    return f"{cluster}.{shared_server_name(uid)}"
+
+
+def shared_server_name(uid: str) -> str:
+    """Return the name that the certificates of all replicas of one deployment have in common."""
+    return f"{uid}.deepseek-operator.internal"

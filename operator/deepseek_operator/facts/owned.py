@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod, PublishedService
+from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod, ProxyPod, PublishedService
 
 __all__ = ["Owned", "OwnedFact", "OwnedObjects"]
 
-OwnedFact = Pod | LaunchedService | PublishedService | Endpoints
+OwnedFact = Pod | ProxyPod | LaunchedService | PublishedService | Endpoints
 
 
 @dataclass
@@ -16,6 +16,7 @@ class Owned:
     """The objects of one deployment, by object name."""
 
     pods: dict[str, Pod] = field(default_factory=dict)
+    proxies: dict[str, ProxyPod] = field(default_factory=dict)
     services: dict[str, LaunchedService] = field(default_factory=dict)
     published: dict[str, PublishedService] = field(default_factory=dict)
     endpoints: dict[str, Endpoints] = field(default_factory=dict)
@@ -24,6 +25,8 @@ class Owned:
         """Return the dictionary in which a fact belongs."""
         if isinstance(fact, Pod):
             return self.pods
+        if isinstance(fact, ProxyPod):
+            return self.proxies
         if isinstance(fact, LaunchedService):
             return self.services
         return self.published if isinstance(fact, PublishedService) else self.endpoints
@@ -31,7 +34,7 @@ class Owned:
     def places(self, kind: str) -> tuple[dict[str, Any], ...]:
         """Return the dictionaries that hold objects of a kind."""
         if kind == "pods":
-            return (self.pods,)
+            return (self.pods, self.proxies)
         return (self.services, self.published) if kind == "services" else (self.endpoints,)
 
 

@@ -31,7 +31,14 @@ from deepseek_operator.facts.owned import Owned, OwnedFact, OwnedObjects
 from deepseek_operator.facts.probed import Probed
 from deepseek_operator.facts.skypilot import SkyPilotCluster, SkyPilotRequest
 from deepseek_operator.facts.snapshots import Snapshots
-from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, ReplicaFacts, World
+from deepseek_operator.facts.world import (
+    NOT_ASKED,
+    Question,
+    QuestionKind,
+    ReplicaFacts,
+    World,
+    authority_question,
+)
 
 __all__ = ["Key", "Store", "owner_uid"]
 
@@ -297,9 +304,12 @@ class Store:
             replicas={name: self._replica(name, owned) for name in self._names(deployment, key, owned)},
             service=owned.published.get(key[1]),
             service_conflict=key in self._conflicts,
+            services=frozenset(owned.published),
+            proxies=tuple(owned.proxies[name] for name in sorted(owned.proxies)),
             endpoints=tuple(owned.endpoints[name] for name in sorted(owned.endpoints)),
             secrets=self._answers.secrets(key[0], now),
             clouds=self._answers.clouds,
+            authority=self._answers.authority(authority_question(deployment)),
             probes=self._probed.of(key),
             readings=self._probed.readings_of(key),
         )
@@ -334,6 +344,9 @@ class Store:
         if question.kind is QuestionKind.SECRET:
             namespace = question.subject.split("/", 1)[0]
             return tuple(key for key in self._objects if key[0] == namespace)
+        if question.kind is QuestionKind.AUTHORITY:
+            namespace, name, uid = question.subject.split("/", 2)
+            return ((namespace, name),) if self._keys_by_uid.get(uid) == (namespace, name) else ()
         return self._keys_of(question.subject)
 
     def _keys_of(self, name: str) -> tuple[Key, ...]:
@@ -360,6 +373,7 @@ class Store:
             self._keys_by_prefix.pop(uid_prefix(uid), None)
         for name in {*map(str, self._seen_names(deployment)), *self._skypilot.acted_names(key)}:
             self._answers.forget(name)
+        self._answers.drop_authority(authority_question(deployment))
         self._skypilot.drop(key)
         self._owned.drop_all(uid)
         self._conflicts.discard(key)

@@ -10,11 +10,11 @@ from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Fact, Failure, Probe, Unknown
 from deepseek_operator.facts.engine import EngineReading
-from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod, PublishedService
-from deepseek_operator.facts.names import ClusterName
+from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod, ProxyPod, PublishedService
+from deepseek_operator.facts.names import ClusterName, members_service, proxy_name
 from deepseek_operator.facts.skypilot import Job, Outcome, SkyPilotCluster, SkyPilotRequest
 
-__all__ = ["NOT_ASKED", "Question", "QuestionKind", "ReplicaFacts", "Seen", "World"]
+__all__ = ["NOT_ASKED", "Question", "QuestionKind", "ReplicaFacts", "Seen", "World", "authority_question"]
 
 NOT_ASKED = Unknown("not asked yet")
 
@@ -36,15 +36,30 @@ class QuestionKind(StrEnum):
     """Whether a Secret and its key exist."""
     CLOUD = "cloud"
     """Whether the SkyPilot server has working credentials for a cloud."""
+    AUTHORITY = "authority"
+    """The certificate of the authority that signs for the engines of a deployment."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question. ``subject`` is a cluster name, ``NAMESPACE/NAME/KEY`` of a Secret, or the name of a cloud."""
+    """One question.
+
+    Attributes
+    ----------
+    subject
+        A cluster name, ``NAMESPACE/NAME/KEY`` of a Secret, the name of a cloud, or ``NAMESPACE/NAME/UID`` of a
+        deployment.
+    """
 
     kind: QuestionKind
     subject: str
     port: int = 0
+
+
+def authority_question(deployment: DeepSeekDeployment) -> Question:
+    """Return the question of the authority of a deployment; another one of its name has another authority."""
+    metadata = deployment.metadata
+    return Question(QuestionKind.AUTHORITY, f"{metadata.namespace}/{metadata.name}/{metadata.uid}")
 
 
 @dataclass(frozen=True)
@@ -99,10 +114,16 @@ class World:
         None: there is no Service of ours.
     service_conflict
         A Service of the deployment's name exists and belongs to someone else.
+    services
+        Names of all Services that were made for the deployment by the operator.
+    proxies
+        Pods of its proxy.
     secrets
         Per reference: a sentence that says what is missing, or an empty string.
     clouds
         Per cloud that was asked about: why the SkyPilot server cannot use it, or None.
+    authority
+        The certificate of the deployment's own authority, as PEM; empty where its Secret is gone.
     probes
         Per address; an address that has not been asked yet is absent.
     readings
@@ -118,13 +139,49 @@ class World:
     replicas: Mapping[ClusterName, ReplicaFacts] = field(default_factory=dict)
     service: PublishedService | None = None
     service_conflict: bool = False
+    services: frozenset[str] = frozenset()
+    proxies: tuple[ProxyPod, ...] = ()
     endpoints: tuple[Endpoints, ...] = ()
     secrets: Mapping[SecretKeyRef, Fact[str]] = field(default_factory=dict)
     clouds: Mapping[str, Fact[Failure | None]] = field(default_factory=dict)
+    authority: Fact[str] = NOT_ASKED
     probes: Mapping[Address, Probe] = field(default_factory=dict)
     readings: Mapping[Address, Fact[EngineReading]] = field(default_factory=dict)
 
     @property
+    def authority_question(self) -> Question:
+        """The question of which ``authority`` is the answer."""
+        return authority_question(self.deployment)
+
+    @property
+    def direct(self) -> tuple[Endpoints, ...]:
+        """Slices by which the Service leads to engines itself."""
+        taken = {self.proxy_slice, *self.members_services}
+        return tuple(piece for piece in self.endpoints if piece.name not in taken and piece.service not in taken)
+
+    @property
+    def members(self) -> tuple[Endpoints, ...]:
+        """Slices by which the proxy finds engines."""
+        return tuple(piece for piece in self.endpoints if piece.service in self.members_services)
+
+    @property
+    def fronts(self) -> frozenset[Address]:
+        """Proxies to which the Service leads now."""
+        return frozenset(a for piece in self.endpoints if piece.name == self.proxy_slice for a in piece.addresses)
+
+    @property
+    def proxy_slice(self) -> str:
+        """Name of the slice by which the Service leads to the proxies."""
+        return proxy_name(self.deployment.metadata.name)
+
+    @property
+    def members_services(self) -> tuple[str, str]:
+        """Names of the Services by which the proxy finds engines: those without TLS, and those with it."""
+        name = self.deployment.metadata.name
+        return members_service(name, encrypted=False), members_service(name, encrypted=True)
+
+    @property
     def published(self) -> frozenset[Address]:
-        """Addresses to which the Service leads now."""
-        return frozenset(address for piece in self.endpoints for address in piece.addresses)
+        """Engines to which the Service leads now, itself or by its proxy."""
+        pieces = self.direct + (self.members if self.fronts else ())
+        return frozenset(address for piece in pieces for address in piece.addresses)

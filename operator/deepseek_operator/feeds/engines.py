@@ -14,11 +14,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
 
-from deepseek_operator.api.spec import EngineName
 from deepseek_operator.engines import get_engine
 from deepseek_operator.engines.metrics import Figures, read_figures
-from deepseek_operator.facts.base import Address, Fact, Known, Unknown
-from deepseek_operator.facts.engine import EngineReading, Load, differs
+from deepseek_operator.facts.base import Address, Encryption, Fact, Known, Unknown
+from deepseek_operator.facts.engine import EngineReading, EngineTarget, Load, differs
 from deepseek_operator.facts.store import Key
 from deepseek_operator.feeds.http_probe import Answer, Connection, NoAnswer
 
@@ -41,6 +40,10 @@ class _Connection(Protocol):
     def close(self) -> None: ...
 
 
+def _connect(address: Address, encryption: Encryption | None) -> Connection:
+    return Connection(address, keep_alive=False, encryption=encryption)
+
+
 class _Engine:
     """One engine.
 
@@ -52,10 +55,10 @@ class _Engine:
         Output tokens at the beginning of the window, and when that was on the loop's clock.
     """
 
-    __slots__ = ("address", "asked", "connection", "counted", "counted_at", "keys", "name", "timer", "told")
+    __slots__ = ("address", "asked", "connection", "counted", "counted_at", "keys", "target", "timer", "told")
 
-    def __init__(self, address: Address, name: EngineName, connection: _Connection) -> None:
-        self.address, self.name, self.connection = address, name, connection
+    def __init__(self, address: Address, target: EngineTarget, connection: _Connection) -> None:
+        self.address, self.target, self.connection = address, target, connection
         self.keys: set[Key] = set()
         self.timer: asyncio.TimerHandle | None = None
         self.asked = False
@@ -81,25 +84,25 @@ class EngineReader:
     def __init__(
         self,
         report: Report,
-        connect: Callable[[Address], _Connection] = lambda address: Connection(address, keep_alive=False),
+        connect: Callable[[Address, Encryption | None], _Connection] = _connect,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         live: Live = lambda address, figures: None,
     ) -> None:
         self._report, self._connect, self._clock, self._live = report, connect, clock, live
         self._engines: dict[Address, _Engine] = {}
-        self._of: dict[Key, dict[Address, EngineName]] = {}
+        self._of: dict[Key, dict[Address, EngineTarget]] = {}
         self._under_way = 0
         self._waiting: deque[_Engine] = deque()
 
-    def watch(self, key: Key, engines: Mapping[Address, EngineName]) -> None:
+    def watch(self, key: Key, engines: Mapping[Address, EngineTarget]) -> None:
         """Read exactly these engines for ``key`` from now on."""
         before = self._of.get(key, {})
         if before == engines:
             return
         for address in before.keys() - engines.keys():
             self._unwatch(key, address)
-        for address, name in engines.items():
-            self._watch(key, address, name)
+        for address, target in engines.items():
+            self._watch(key, address, target)
         if engines:
             self._of[key] = dict(engines)
         else:
@@ -114,12 +117,18 @@ class EngineReader:
             for engine in self._engines.values():
                 self._stop(engine)
 
-    def _watch(self, key: Key, address: Address, name: EngineName) -> None:
+    def _watch(self, key: Key, address: Address, target: EngineTarget) -> None:
         engine = self._engines.get(address)
         if engine is None:
-            engine = self._engines[address] = _Engine(address, name, self._connect(address))
+            engine = self._engines[address] = _Engine(address, target, self._connect(address, target.encryption))
             self._begin(engine)
-        engine.name = name
+        elif engine.target.encryption != target.encryption:
+            engine.connection.close()
+            engine.connection = self._connect(address, target.encryption)
+            if engine.asked:  # by the old connection, which will not answer any more
+                self._ended(engine)
+                self._begin(engine)
+        engine.target = target
         engine.keys.add(key)
 
     def _unwatch(self, key: Key, address: Address) -> None:
@@ -163,7 +172,7 @@ class EngineReader:
         elif answer.status != 200:
             self._unknown(engine, f"HTTP {answer.status}")
         else:
-            self._read(engine, read_figures(get_engine(engine.name).metrics, answer.body))
+            self._read(engine, read_figures(get_engine(engine.target.engine).metrics, answer.body))
 
     def _unknown(self, engine: _Engine, why: str) -> None:
         engine.told = engine.counted = None

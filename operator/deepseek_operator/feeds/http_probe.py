@@ -6,10 +6,12 @@ ratio), and a probe needs nothing else: a status and, for metrics, a bounded bod
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, NamedTuple, cast
 
-from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.base import Address, Encryption
 
 __all__ = ["ANSWER_S", "CONNECT_S", "Answer", "Connection", "NoAnswer"]
 
@@ -43,10 +45,21 @@ class Connection:
     One request at a time. ``answered`` is called exactly once for each, unless the connection is closed before.
     """
 
-    __slots__ = ("_address", "_answered", "_keep_alive", "_kept", "_opening", "_path", "_request", "_timer", "_wire")
+    __slots__ = (
+        "_address",
+        "_answered",
+        "_encryption",
+        "_keep_alive",
+        "_kept",
+        "_opening",
+        "_path",
+        "_request",
+        "_timer",
+        "_wire",
+    )
 
-    def __init__(self, address: Address, *, keep_alive: bool = True) -> None:
-        self._address, self._keep_alive = address, keep_alive
+    def __init__(self, address: Address, *, keep_alive: bool = True, encryption: Encryption | None = None) -> None:
+        self._address, self._keep_alive, self._encryption = address, keep_alive, encryption
         self._path, self._request = "", b""
         self._wire: _Wire | None = None
         self._kept = False
@@ -83,10 +96,15 @@ class Connection:
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
+        encryption = self._encryption
         try:
             async with asyncio.timeout(CONNECT_S):
                 _, wire = await loop.create_connection(
-                    lambda: _Wire(self._received, self._lost), self._address.host, self._address.port
+                    lambda: _Wire(self._received, self._lost),
+                    self._address.host,
+                    self._address.port,
+                    ssl=_context(encryption.authority) if encryption is not None else None,
+                    server_hostname=encryption.server_name if encryption is not None else None,
                 )
         except TimeoutError:
             self._end(NoAnswer(f"no connection within {CONNECT_S:g} s"))
@@ -255,7 +273,20 @@ def _size(text: str, base: int = 10) -> int:
     return size
 
 
+@lru_cache(maxsize=4096)
+def _context(authority: str) -> ssl.SSLContext:
+    """Return what believes one authority and nobody else."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cadata=authority)
+    return context
+
+
 def _words(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not one of this deployment: {error.verify_message.rstrip('.')}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS: {error.reason or error}"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     return str(error) or type(error).__name__

@@ -142,7 +142,7 @@ class KubernetesFeed:
     @staticmethod
     def _read(kind: str, body: Mapping[str, Any], uid: str) -> Any:
         if kind == "pods":
-            return read.read_pod(dict(body))
+            return read.read_proxy(dict(body)) or read.read_pod(dict(body))
         if kind == "endpointslices":
             return read.read_endpoints(dict(body))
         return read.read_launched_service(dict(body)) or read.read_published_service(dict(body), uid)

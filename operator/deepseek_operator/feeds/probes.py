@@ -103,7 +103,9 @@ class Prober:
     def __init__(
         self,
         report: Report,
-        connect: Callable[[Address, bool], ConnectionLike] = lambda address, keep: Connection(address, keep_alive=keep),
+        connect: Callable[[Address, ProbeTarget], ConnectionLike] = lambda address, target: Connection(
+            address, keep_alive=target.keep_alive, encryption=target.encryption
+        ),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         count: Callable[[bool], None] = lambda _: None,
     ) -> None:
@@ -158,14 +160,23 @@ class Prober:
         now = asyncio.get_running_loop().time()
         watched = self._watched.get(address)
         if watched is None:
-            watched = self._watched[address] = _Watched(address, target, self._connect(address, target.keep_alive), now)
+            watched = self._watched[address] = _Watched(address, target, self._connect(address, target), now)
             self._schedule(watched, 0.0)
         elif watched.target != target:
             hurry = target.running != watched.target.running or target.path != watched.target.path
+            if target.encryption != watched.target.encryption:
+                self._reconnect(watched, target)
+                hurry = True
             watched.target = target
             if hurry and not watched.busy:
                 self._schedule(watched, 0.0)
         watched.keys.add(key)
+
+    def _reconnect(self, watched: _Watched, target: ProbeTarget) -> None:
+        """Ask somebody else at the same address from now on: a probe that is under way has lost its meaning."""
+        watched.connection.close()
+        watched.connection = self._connect(watched.address, target)
+        self._ended(watched)
 
     def _unwatch(self, key: Key, address: Address) -> None:
         watched = self._watched.get(address)

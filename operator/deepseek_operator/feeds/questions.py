@@ -34,6 +34,7 @@ class _SkyPilot(Protocol):
 
 class _Kubernetes(Protocol):
     async def missing_secret(self, namespace: str, reference: SecretKeyRef) -> str | None: ...
+    async def authority(self, namespace: str, name: str, uid: str) -> str: ...
 
 
 class Questions:
@@ -92,6 +93,9 @@ class Questions:
                 return await self._skypilot.hourly_price(subject)
             case QuestionKind.CLOUD:
                 return await self._skypilot.cloud_access(subject)
+            case QuestionKind.AUTHORITY:
+                namespace, name, uid = subject.split("/", 2)
+                return await self._kubernetes.authority(namespace, name, uid)
             case QuestionKind.SECRET:
                 namespace, name, key = subject.split("/", 2)
                 return await self._kubernetes.missing_secret(namespace, SecretKeyRef(name=name, key=key)) or ""

@@ -5,11 +5,27 @@ from typing import Any, Final
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.v1alpha1 import GROUP, LABEL_UID
 from deepseek_operator.facts.base import Address, Failure
-from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod, PublishedService
+from deepseek_operator.facts.kubernetes import (
+    COMPONENT,
+    PROXY,
+    PROXY_REVISION,
+    Endpoints,
+    LaunchedService,
+    Pod,
+    ProxyPod,
+    PublishedService,
+)
 from deepseek_operator.facts.text import clean
-from deepseek_operator.kube.resources import MANAGED_BY
+from deepseek_operator.kube.resources import MANAGED_BY, SERVICE_NAME
 
-__all__ = ["SKYPILOT_LABEL", "read_endpoints", "read_launched_service", "read_pod", "read_published_service"]
+__all__ = [
+    "SKYPILOT_LABEL",
+    "read_endpoints",
+    "read_launched_service",
+    "read_pod",
+    "read_proxy",
+    "read_published_service",
+]
 
 SKYPILOT_LABEL: Final = "skypilot-cluster-name"
 """Label of everything that SkyPilot makes: the name on the cloud. As an annotation of pods: the display name."""
@@ -29,6 +45,22 @@ def read_pod(body: dict[str, Any]) -> Pod:
         phase=status.get("phase") or "Unknown",
         ip=status.get("podIP"),
         deleting="deletionTimestamp" in metadata and metadata["deletionTimestamp"] is not None,
+        trouble=_trouble(metadata["name"], status),
+    )
+
+
+def read_proxy(body: dict[str, Any]) -> ProxyPod | None:
+    """Return a pod of a proxy; None for any other."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    labels = metadata.get("labels") or {}
+    if labels.get(COMPONENT) != PROXY:
+        return None
+    running = status.get("phase") == "Running"
+    return ProxyPod(
+        name=metadata["name"],
+        revision=labels.get(PROXY_REVISION, ""),
+        ip=status.get("podIP") if running else None,
+        deleting=metadata.get("deletionTimestamp") is not None or status.get("phase") in ("Failed", "Succeeded"),
         trouble=_trouble(metadata["name"], status),
     )
 
@@ -85,6 +117,7 @@ def read_endpoints(body: dict[str, Any]) -> Endpoints | None:
         name=body["metadata"]["name"],
         addresses=tuple(sorted(Address(host, number) for host in hosts)) if number else (),
         port_names=tuple(port.get("name", "") for port in ports),
+        service=(body["metadata"].get("labels") or {}).get(SERVICE_NAME, ""),
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from deepseek_operator.api.spec import SecretKeyRef
+from deepseek_operator.api.v1alpha1 import LABEL_UID
+from deepseek_operator.facts.names import authority_secret_name
 from deepseek_operator.kube.client import KubeClient
 from deepseek_operator.kube.errors import KubeDeniedError, KubeNotFoundError, error_of
 from deepseek_operator.kube.resources import (
@@ -101,6 +103,16 @@ class KubeReader:
             keys = ", ".join(sorted(data)) or "none"
             return f"Secret {reference.name} has no key {reference.key} (it has: {keys})"
         return None
+
+    async def authority(self, namespace: str, name: str, uid: str) -> str:
+        """Return the certificate of a deployment's own authority, which is no secret; empty if there is none."""
+        try:
+            secret = await self._client.request("GET", SECRETS.path(namespace, authority_secret_name(name)))
+        except KubeNotFoundError:
+            return ""
+        certificate = (secret.get("data") or {}).get("tls.crt", "")
+        ours = (secret["metadata"].get("labels") or {}).get(LABEL_UID) == uid
+        return base64.b64decode(certificate).decode() if ours else ""
 
     async def secret_value(self, namespace: str, reference: SecretKeyRef) -> str:
         """Return the value of a key of a Secret, for a machine that no kubelet serves.

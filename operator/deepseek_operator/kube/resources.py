@@ -6,7 +6,10 @@ from typing import Final
 from deepseek_operator.api import v1alpha1 as api
 
 __all__ = [
+    "APP_DEPLOYMENTS",
+    "CONFIG_MAPS",
     "DEPLOYMENTS",
+    "DISRUPTION_BUDGETS",
     "ENDPOINT_SLICES",
     "EVENTS",
     "FIELD_MANAGER",
@@ -18,6 +21,7 @@ __all__ = [
     "SELECTORS",
     "SERVICES",
     "SERVICE_ACCOUNTS",
+    "SERVICE_NAME",
     "Resource",
 ]
 
@@ -45,11 +49,17 @@ SERVICES: Final = Resource("/api/v1", "services")
 SERVICE_ACCOUNTS: Final = Resource("/api/v1", "serviceaccounts")
 SECRETS: Final = Resource("/api/v1", "secrets")
 ENDPOINT_SLICES: Final = Resource("/apis/discovery.k8s.io/v1", "endpointslices")
+APP_DEPLOYMENTS: Final = Resource("/apis/apps/v1", "deployments")
+CONFIG_MAPS: Final = Resource("/api/v1", "configmaps")
+DISRUPTION_BUDGETS: Final = Resource("/apis/policy/v1", "poddisruptionbudgets")
 EVENTS: Final = Resource("/apis/events.k8s.io/v1", "events")
 LEASES: Final = Resource("/apis/coordination.k8s.io/v1", "leases")
 
 MANAGED_BY: Final = "endpointslice.kubernetes.io/managed-by"
 """Kubernetes copies the labels of SkyPilot's Services, ours among them, to the slices that its own controller makes."""
+
+SERVICE_NAME: Final = "kubernetes.io/service-name"
+"""Label of an EndpointSlice: the Service that it belongs to."""
 
 SELECTORS: Final = {
     "pods": api.LABEL_UID,

@@ -8,14 +8,16 @@ Every write returns the object as the API server stored it, so that the fact sto
 
 import hashlib
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address
-from deepseek_operator.facts.names import service_account_name
+from deepseek_operator.facts.names import members_service, proxy_name, service_account_name
 from deepseek_operator.kube.client import APPLY, MERGE, KubeClient
 from deepseek_operator.kube.errors import KubeConflictError, KubeNotFoundError
+from deepseek_operator.kube.proxy import PROXY_RESOURCES, proxy_objects
 from deepseek_operator.kube.read import SKYPILOT_LABEL
 from deepseek_operator.kube.resources import (
     DEPLOYMENTS,
@@ -24,10 +26,13 @@ from deepseek_operator.kube.resources import (
     FIELD_MANAGER,
     MANAGED_BY,
     PODS,
+    SECRETS,
     SERVICE_ACCOUNTS,
+    SERVICE_NAME,
     SERVICES,
     Resource,
 )
+from deepseek_operator.launch.proxy import ProxySpec
 
 __all__ = ["KubeWriter"]
 
@@ -97,6 +102,22 @@ class KubeWriter:
         body = _owned(deployment, "v1", "ServiceAccount", name) | {"automountServiceAccountToken": False}
         return await self._create(deployment, SERVICE_ACCOUNTS, body)
 
+    async def ensure_secret(self, deployment: DeepSeekDeployment, name: str, type_: str, data: dict[str, str]) -> Body:
+        """Create a Secret, or return the one that was made before: what is in it never changes.
+
+        Parameters
+        ----------
+        data
+            Values as base64.
+
+        Raises
+        ------
+        KubeConflictError
+            A Secret of that name exists and was not made for this deployment.
+        """
+        body = _owned(deployment, "v1", "Secret", name) | {"type": type_, "immutable": True, "data": data}
+        return await self._create(deployment, SECRETS, body)
+
     async def apply_service(
         self, deployment: DeepSeekDeployment, ports: tuple[int, ...], type_: str, *, create: bool = False
     ) -> Body:
@@ -144,11 +165,19 @@ class KubeWriter:
         addresses: tuple[Address, ...],
         port: int,
         port_names: tuple[str, ...],
+        *,
+        service: str | None = None,
     ) -> Body:
-        """Let one EndpointSlice lead to exactly ``addresses``, which all listen on ``port``."""
+        """Let one EndpointSlice lead to exactly ``addresses``, which all listen on ``port``.
+
+        Parameters
+        ----------
+        service
+            The Service that it belongs to; None: that of the deployment.
+        """
         body = _owned(deployment, "discovery.k8s.io/v1", "EndpointSlice", name)
         body["metadata"]["labels"] |= {
-            "kubernetes.io/service-name": deployment.metadata.name,
+            SERVICE_NAME: service or deployment.metadata.name,
             MANAGED_BY: api.GROUP,
         }
         endpoints = [{"addresses": [address.host], "conditions": {"ready": True}} for address in addresses]
@@ -163,6 +192,30 @@ class KubeWriter:
     async def delete_endpoints(self, deployment: DeepSeekDeployment, name: str) -> None:
         """Delete an EndpointSlice."""
         await self._delete(ENDPOINT_SLICES, deployment.metadata.namespace, name)
+
+    async def apply_proxy(self, deployment: DeepSeekDeployment, spec: ProxySpec) -> list[Body]:
+        """Create the proxy, or bring it back to what it should be; return the Services by which it finds engines.
+
+        Raises
+        ------
+        KubeConflictError
+            Something of its name exists and was not made for this deployment.
+        """
+        services = [
+            await self._settle(deployment, SERVICES, _members_service(deployment, encrypted=encrypted))
+            for encrypted in (False, True)
+        ]
+        for resource, body in proxy_objects(spec, partial(_owned, deployment)):
+            await self._settle(deployment, resource, body)
+        return services
+
+    async def remove_proxy(self, deployment: DeepSeekDeployment) -> None:
+        """Delete the proxy; Kubernetes lets its pods finish what they do."""
+        metadata = deployment.metadata
+        for resource in PROXY_RESOURCES:
+            await self._delete_own(deployment, resource, proxy_name(metadata.name))
+        for encrypted in (False, True):
+            await self._delete_own(deployment, SERVICES, members_service(metadata.name, encrypted=encrypted))
 
     async def clear_remains(self, namespace: str, name_on_cloud: str) -> None:
         """Delete pods and Services of a cluster that SkyPilot does not know."""
@@ -214,6 +267,31 @@ class KubeWriter:
                 ) from error
             return found
 
+    async def _settle(self, deployment: DeepSeekDeployment, resource: Resource, body: Body) -> Body:
+        """Create an object or bring it back to what it should be, unless it was made for somebody else.
+
+        It is created by an apply, too: what another way of writing has put there, no apply takes away again.
+        """
+        await self._find_own(deployment, resource, body["metadata"]["name"], body["kind"])
+        return await self._apply(resource, body)
+
+    async def _find_own(self, deployment: DeepSeekDeployment, resource: Resource, name: str, kind: str) -> Body | None:
+        try:
+            found = await self._client.request("GET", resource.path(deployment.metadata.namespace, name))
+        except KubeNotFoundError:
+            return None
+        if (found["metadata"].get("labels") or {}).get(api.LABEL_UID) != deployment.metadata.uid:
+            raise KubeConflictError(f"a {kind} {name} exists and was not made for this deployment", 409)
+        return found
+
+    async def _delete_own(self, deployment: DeepSeekDeployment, resource: Resource, name: str) -> None:
+        try:
+            if await self._find_own(deployment, resource, name, resource.plural) is None:
+                return
+        except KubeConflictError:
+            return  # somebody else's
+        await self._delete(resource, deployment.metadata.namespace, name)
+
     async def _apply(self, resource: Resource, body: Body, *, sub: str | None = None) -> Body:
         metadata = body["metadata"]
         path = resource.path(metadata["namespace"], metadata["name"], sub)
@@ -225,6 +303,14 @@ class KubeWriter:
             await self._client.request("DELETE", resource.path(namespace, name), query=query)
         except KubeNotFoundError:
             return
+
+
+def _members_service(deployment: DeepSeekDeployment, *, encrypted: bool) -> Body:
+    """Return a headless Service: its SRV records say where the engines of one kind listen."""
+    name = members_service(deployment.metadata.name, encrypted=encrypted)
+    ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
+    spec = {"clusterIP": "None", "type": "ClusterIP", "ports": ports}
+    return _owned(deployment, "v1", "Service", name) | {"spec": spec}
 
 
 def _owned(deployment: DeepSeekDeployment, api_version: str, kind: str, name: str) -> dict[str, Any]:

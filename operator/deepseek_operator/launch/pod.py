@@ -4,6 +4,7 @@ from typing import Any
 
 from deepseek_operator.api.pod_template import PodTemplate
 from deepseek_operator.api.spec import SecretKeyRef
+from deepseek_operator.launch.script import IN_CLUSTER_VARIABLE
 
 __all__ = ["pod_config"]
 
@@ -11,14 +12,23 @@ _CONTAINER = "ray-node"
 """SkyPilot's name for the container that runs the task; containers merge by name."""
 
 
-def pod_config(template: PodTemplate, secrets: dict[str, SecretKeyRef]) -> dict[str, Any]:
-    """Return the part of the pod that is ours. SkyPilot merges it into its own: maps by key, lists by name."""
+def pod_config(template: PodTemplate, secrets: dict[str, SecretKeyRef], *, clouds: bool = False) -> dict[str, Any]:
+    """Return the part of the pod that is ours. SkyPilot merges it into its own: maps by key, lists by name.
+
+    Parameters
+    ----------
+    clouds
+        The same task may run on a rented machine, so a pod has to say that it is none.
+    """
     container: dict[str, Any] = {"name": _CONTAINER, "imagePullPolicy": "IfNotPresent"}
-    if secrets:
-        container["env"] = [
-            {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
-            for name, ref in secrets.items()
-        ]
+    variables: list[dict[str, Any]] = [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
+        for name, ref in secrets.items()
+    ]
+    if clouds:
+        variables.append({"name": IN_CLUSTER_VARIABLE, "value": "1"})
+    if variables:
+        container["env"] = variables
     if template.volume_mounts:
         container["volumeMounts"] = [dict(mount) for mount in template.volume_mounts]
     spec: dict[str, Any] = {"containers": [container]}

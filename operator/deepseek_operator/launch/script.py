@@ -6,10 +6,16 @@ which are constants of this project, are left for bash to expand.
 
 import shlex
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from deepseek_operator.engines import Engine, Rank, ServeOptions, Shell
 
-__all__ = ["HEAD", "WORKER", "quote", "run_script"]
+__all__ = ["HEAD", "IN_CLUSTER_VARIABLE", "TLS_VARIABLE", "WORKER", "quote", "run_script"]
+
+TLS_VARIABLE: Final = "DEEPSEEK_OPERATOR_TLS"
+"""Secret of a task with the private key and the certificate of its engine, as base64."""
+IN_CLUSTER_VARIABLE: Final = "DEEPSEEK_OPERATOR_IN_CLUSTER"
+"""Variable of pods whose task might also have run on a rented machine."""
 
 HEAD = Rank(node_rank=Shell('"$SKYPILOT_NODE_RANK"'), head=Shell('"$HEAD_IP"'), is_head=True)
 WORKER = Rank(node_rank=Shell('"$SKYPILOT_NODE_RANK"'), head=Shell('"$HEAD_IP"'), is_head=False)
@@ -31,6 +37,25 @@ run_engine() {
   exit "$status"
 }
 """
+
+_TLS = f"""\
+# On a rented machine the engine answers over TLS or not at all. Its key comes as a secret of the task, goes into a file
+# that nobody else may read, and leaves the environment, which programs hand on to others.
+tls=()
+if [ -n "${{{IN_CLUSTER_VARIABLE}:-}}" ]; then
+  :KEY
+elif [ "${{SKYPILOT_NODE_RANK:-0}}" -eq 0 ]; then
+  identity="${{HOME:-/root}}/.deepseek-operator-tls.pem"
+  rm -f "$identity"
+  if ! (umask 077 && printf %s "${{{TLS_VARIABLE}:-}}" | base64 -d > "$identity") || [ ! -s "$identity" ]; then
+    echo "deepseek-operator: no certificate came with the task, and without one this machine must not serve" >&2
+    exit 1
+  fi
+  tls=(--ssl-certfile "$identity" --ssl-keyfile "$identity")
+fi
+unset {TLS_VARIABLE}
+"""
+"""vLLM and SGLang have the same two flags."""
 
 _SEVERAL_NODES = """\
 # Nodes in the order of their ranks; the first one is the head.
@@ -55,29 +80,38 @@ def quote(words: Iterable[str]) -> str:
     return " ".join(word if isinstance(word, Shell) else shlex.quote(word) for word in words)
 
 
-def run_script(engine: Engine, serve: Mapping[int, ServeOptions]) -> str:
+def run_script(
+    engine: Engine, serve: Mapping[int, ServeOptions], *, encrypted: bool = False, own_key: str | None = None
+) -> str:
     """Return the script for every node.
 
     Parameters
     ----------
     serve
         What to serve by number of GPUs of a node. With several numbers the script looks at how many it got.
+    encrypted
+        The task may run on a rented machine.
+    own_key
+        The variable with the operator's own key, of which requests to a pod know nothing.
     """
     nodes = next(iter(serve.values())).nodes
     parts = [_RUN]
     if nodes > 1:
         parts.append(_SEVERAL_NODES)
+    if encrypted:
+        parts.append(_TLS.replace(":KEY", f"unset {own_key}" if own_key is not None else ":"))
+    more = ' "${tls[@]}"' if encrypted else ""
     if len(serve) == 1:
-        parts.append(_start(engine, next(iter(serve.values())), ""))
+        parts.append(_start(engine, next(iter(serve.values())), "", more))
     else:
-        parts.append(_by_count(engine, serve))
+        parts.append(_by_count(engine, serve, more))
     return "\n".join(parts)
 
 
-def _by_count(engine: Engine, serve: Mapping[int, ServeOptions]) -> str:
+def _by_count(engine: Engine, serve: Mapping[int, ServeOptions], more: str) -> str:
     lines = ['case "$SKYPILOT_NUM_GPUS_PER_NODE" in']
     for count, options in sorted(serve.items()):
-        lines += [f"{count})", _start(engine, options, "  ").rstrip("\n"), "  ;;"]
+        lines += [f"{count})", _start(engine, options, "  ", more).rstrip("\n"), "  ;;"]
     lines += [
         "*)",
         '  echo "deepseek-operator: no plan for $SKYPILOT_NUM_GPUS_PER_NODE GPUs" >&2',
@@ -88,14 +122,14 @@ def _by_count(engine: Engine, serve: Mapping[int, ServeOptions]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _start(engine: Engine, options: ServeOptions, indent: str) -> str:
+def _start(engine: Engine, options: ServeOptions, indent: str, more: str) -> str:
     if options.nodes == 1:
-        return f"{indent}run_engine {quote(engine.command(options, Rank()))}\n"
+        return f"{indent}run_engine {quote(engine.command(options, Rank()))}{more}\n"
     head = quote(engine.command(options, HEAD))
     worker = quote(engine.command(options, WORKER))
     if head == worker:
-        return f"{indent}run_engine {head}\n"
+        return f"{indent}run_engine {head}{more}\n"
     return (
-        f'{indent}if [ "$SKYPILOT_NODE_RANK" -eq 0 ]; then\n{indent}  run_engine {head}\n'
-        f"{indent}else\n{indent}  run_engine {worker}\n{indent}fi\n"
+        f'{indent}if [ "$SKYPILOT_NODE_RANK" -eq 0 ]; then\n{indent}  run_engine {head}{more}\n'
+        f"{indent}else\n{indent}  run_engine {worker}{more}\n{indent}fi\n"
     )

@@ -14,7 +14,7 @@ from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, Sec
 from deepseek_operator.api.v1alpha1 import GROUP
 from deepseek_operator.engines import get_engine
 from deepseek_operator.launch.pod import pod_config
-from deepseek_operator.launch.script import run_script
+from deepseek_operator.launch.script import TLS_VARIABLE, run_script
 from deepseek_operator.planning import Plan, Planned
 
 __all__ = ["Identity", "LaunchTask", "SecretValue", "build_task", "secret_variables"]
@@ -56,39 +56,46 @@ class LaunchTask:
     override_skypilot_config: dict[str, Any]
     secrets: tuple[SecretValue, ...] = field(default=())
     """Empty where only Kubernetes is used: there the kubelet reads them."""
+    encrypted: bool = False
+    """The client has to fill in an engine's identity as well: ``task["secrets"][TLS_VARIABLE]``."""
 
 
 def build_task(planned: Planned, identity: Identity) -> LaunchTask:
     """Return the launch request of one replica."""
     spec, plan = planned.spec, planned.plan
-    places = planned.places
-    clouds = not places or not all(place.is_kubernetes for place in places)
+    places, clouds = planned.places, planned.rents
     kubernetes = not places or any(place.is_kubernetes for place in places)
     secrets = secret_variables(planned)
+    own_key = planned.own_api_key(identity.deployment_name)
+    key_variable = get_engine(plan.engine).api_key_variable
+    rented = secrets if own_key is None else {**secrets, key_variable: own_key}
     task: dict[str, Any] = {
         "name": identity.cluster_name,
         "num_nodes": plan.nodes,
         "resources": _resources(planned, identity),
-        "run": run_script(get_engine(plan.engine), plan.serve),
+        "run": run_script(
+            get_engine(plan.engine), plan.serve, encrypted=clouds, own_key=key_variable if own_key is not None else None
+        ),
     }
     if plan.environment:
         task["envs"] = dict(plan.environment)
-    if clouds and secrets:
-        task["secrets"] = dict.fromkeys(secrets)
+    if clouds:
+        task["secrets"] = dict.fromkeys((*rented, TLS_VARIABLE))
     override: dict[str, Any] = {}
     if kubernetes:
-        task["config"] = {"kubernetes": _kubernetes_config(spec, identity, secrets)}
+        task["config"] = {"kubernetes": _kubernetes_config(spec, identity, secrets, clouds=clouds)}
         override["kubernetes"] = {"namespace": identity.namespace, "ports": "podip"}
     return LaunchTask(
         task=task,
         cluster_name=identity.cluster_name,
         override_skypilot_config=override,
-        secrets=tuple(SecretValue(name, ref) for name, ref in secrets.items()) if clouds else (),
+        secrets=tuple(SecretValue(name, ref) for name, ref in rented.items()) if clouds else (),
+        encrypted=clouds,
     )
 
 
 def secret_variables(planned: Planned) -> dict[str, SecretKeyRef]:
-    """Return the secret environment variables of a replica, each with the key of the Secret it comes from."""
+    """Return the secret environment variables of a replica, each with the key of the Secret that the user named."""
     spec = planned.spec
     found: dict[str, SecretKeyRef] = {}
     if spec.model.hugging_face_token_secret_ref is not None:
@@ -102,13 +109,13 @@ def secret_variables(planned: Planned) -> dict[str, SecretKeyRef]:
 
 
 def _kubernetes_config(
-    spec: DeepSeekDeploymentSpec, identity: Identity, secrets: dict[str, SecretKeyRef]
+    spec: DeepSeekDeploymentSpec, identity: Identity, secrets: dict[str, SecretKeyRef], *, clouds: bool
 ) -> dict[str, Any]:
     labels = {f"{GROUP}/{key}": value for key, value in _identity(identity).items()}
     return {
         "remote_identity": identity.service_account,
         "provision_timeout": spec.resources.provision_timeout_seconds,
-        "pod_config": pod_config(spec.pod_template, secrets),
+        "pod_config": pod_config(spec.pod_template, secrets, clouds=clouds),
         # Put on pods and on SkyPilot's Services, so that both can be found when SkyPilot has forgotten them.
         "custom_metadata": {"labels": labels},
     }

@@ -11,6 +11,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec, EngineName, SecretKeyRef
 from deepseek_operator.api.status import PlanStatus, Verdict
 from deepseek_operator.catalog import Catalog
+from deepseek_operator.facts.names import api_key_secret
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.planner import plan
 from deepseek_operator.planning.result import Plan
@@ -98,9 +99,23 @@ class Planned:
         """Where replicas may run, in order of preference; never empty."""
         return tuple(Place.parse(text) for text in self.spec.resources.infra)
 
+    @property
+    def rents(self) -> bool:
+        """Whether a replica may run on a rented machine."""
+        return not self.places or not all(place.is_kubernetes for place in self.places)
+
+    def own_api_key(self, name: str) -> SecretKeyRef | None:
+        """Return where the operator keeps the key that machines of the deployment ``name`` ask for.
+
+        None: the user gave one, or nothing can be rented.
+        """
+        if self.spec.endpoint.api_key_secret_ref is not None or not self.rents:
+            return None
+        return api_key_secret(name)
+
     @cached_property
     def secrets(self) -> tuple[SecretKeyRef, ...]:
-        """Every key of a Secret that a launch needs."""
+        """Every key of a Secret that a launch needs and the user has to provide."""
         spec = self.spec
         references = [spec.model.hugging_face_token_secret_ref, spec.endpoint.api_key_secret_ref]
         references += [variable.value_from.secret_key_ref for variable in spec.engine.env if variable.value_from]
@@ -187,12 +202,6 @@ class Planner:
             chosen = plan(spec, self._catalog)
         except PlanInputError as error:
             return Refused(Reason.INVALID_SPEC, str(error))
-        if chosen.needs_api_key and spec.endpoint.api_key_secret_ref is None:
-            message = (
-                "spec.endpoint.apiKeySecretRef must be set when resources.infra names a cloud "
-                f"({', '.join(spec.resources.infra)}): the port of a rented machine is open to the internet"
-            )
-            return Refused(Reason.INVALID_SPEC, message, chosen.to_status())
         if not chosen.launchable:
             return Refused(Reason.DOES_NOT_FIT, chosen.reason, chosen.to_status())
         return Planned(spec, chosen)

@@ -239,8 +239,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 COMMAND: Final = Command(
     name="chat",
     description=f"""
-Opens a conversation with a deployment, through a port-forward to a replica that answers (rented ones are asked at their
-own address). Answers appear as they are written, what the model thinks before it answers in dim letters. Thoughts are
+Opens a conversation with a deployment, through a port-forward to a replica that answers (rented ones are asked by
+their proxy). Answers appear as they are written, what the model thinks before it answers in dim letters. Thoughts are
 not
 sent back to the model, as DeepSeek advises.
 

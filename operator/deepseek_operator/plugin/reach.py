@@ -1,4 +1,4 @@
-"""The way to an engine: a port-forward to the head of a replica that answers, or the address of a rented one."""
+"""The way to an engine: a port-forward to the head of a replica that answers, or to the proxy of rented ones."""
 
 import base64
 import binascii
@@ -18,6 +18,8 @@ __all__ = ["KEY_VARIABLE", "Reach"]
 
 KEY_VARIABLE: Final = "DEEPSEEK_API_KEY"
 """Environment variable with the key for a deployment's API, for whoever may not read its Secret."""
+_PROXY_PORT: Final = "8080"
+"""Port of the pods of a proxy, which adds key and TLS; as in launch/proxy.py, which takes too long to import."""
 _OPENED_S: Final = 20.0
 """Seconds for kubectl port-forward to say that it listens."""
 _LISTENS: Final = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ->")
@@ -73,15 +75,16 @@ class Reach:
         here = self._kubectl.within(deployment.namespace)
         self._key = self._key or _key(here, deployment)
         replica, node = _choose(deployment)
-        host, _, port = str(replica.address).rpartition(":")
+        port = str(replica.address).rpartition(":")[2]
         if node is None:
-            self.target, self._address = f"{replica.name} at {host}", (host.strip("[]"), int(port))
+            proxy = f"deployment/{deployment.name}-proxy"
+            self.target, self._address = proxy, ("127.0.0.1", self._forward(here, proxy, _PROXY_PORT))
         else:
-            self.target, self._address = node.name, ("127.0.0.1", self._forward(here, node, port))
+            self.target, self._address = node.name, ("127.0.0.1", self._forward(here, f"pod/{node.name}", port))
         return self._address
 
-    def _forward(self, kubectl: Kubectl, node: Node, port: str) -> int:
-        words = ("port-forward", f"pod/{node.name}", f":{port}", "--address", "127.0.0.1")
+    def _forward(self, kubectl: Kubectl, to: str, port: str) -> int:
+        words = ("port-forward", to, f":{port}", "--address", "127.0.0.1")
         process = self._process = kubectl.spawn_leashed(*words)
         assert process.stdout is not None
         assert process.stderr is not None
@@ -106,7 +109,7 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 
 def _choose(deployment: Deployment) -> tuple[Replica, Node | None]:
-    """Return a replica that answers and its head; None for a rented one, whose address is open to all."""
+    """Return a replica that answers and its head; None for a rented one, to which only the proxy leads."""
     ready = [replica for replica in deployment.replicas if replica.ready and replica.address]
     for replica in ready:
         head = next((node for node in replica.nodes if node.rank == 0 and node.running), None)

@@ -5,15 +5,18 @@ from decimal import Decimal
 
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.names import ClusterName
+from deepseek_operator.launch.proxy import ProxySpec
 
 __all__ = [
     "Action",
     "AddFinalizer",
+    "ApplyProxy",
     "ApplyService",
     "ClearRemains",
     "Launch",
     "PublishEndpoints",
     "RemoveFinalizer",
+    "RemoveProxy",
     "RunAgain",
     "TearDown",
     "UnpublishEndpoints",
@@ -94,11 +97,18 @@ class ApplyService:
 
 @dataclass(frozen=True)
 class PublishEndpoints:
-    """Let one EndpointSlice lead to exactly these addresses, which share one port."""
+    """Let one EndpointSlice lead to exactly these addresses, which share one port.
+
+    Attributes
+    ----------
+    service
+        The Service that it belongs to; None: that of the deployment.
+    """
 
     slice_name: str
     addresses: tuple[Address, ...]
     port_names: tuple[str, ...]
+    service: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,18 @@ class UnpublishEndpoints:
     """Delete an EndpointSlice that leads nowhere any more."""
 
     slice_name: str
+
+
+@dataclass(frozen=True)
+class ApplyProxy:
+    """Create the proxy, or bring it back to what it should be."""
+
+    spec: ProxySpec
+
+
+@dataclass(frozen=True)
+class RemoveProxy:
+    """Take the proxy away: its running requests end first."""
 
 
 Action = (
@@ -118,4 +140,6 @@ Action = (
     | ApplyService
     | PublishEndpoints
     | UnpublishEndpoints
+    | ApplyProxy
+    | RemoveProxy
 )

@@ -18,15 +18,18 @@ from deepseek_operator.api.spec import EngineName
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger, Phase
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, FINALIZER
 from deepseek_operator.engines import get_engine
-from deepseek_operator.facts.base import Address, Fact, Failure, Known, ProbeTarget, Unknown
+from deepseek_operator.facts.base import Address, Encryption, Fact, Failure, Known, ProbeTarget, Unknown
 from deepseek_operator.facts.clock import elapsed
-from deepseek_operator.facts.names import ClusterName, cluster_name
+from deepseek_operator.facts.engine import EngineTarget
+from deepseek_operator.facts.names import ClusterName, cluster_name, server_name
 from deepseek_operator.facts.skypilot import SkyPilotClusterState
 from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, ReplicaFacts, Seen, World
+from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Action, AddFinalizer, RemoveFinalizer
 from deepseek_operator.reconcile.budget import Budget, dollars
 from deepseek_operator.reconcile.endpoint import publish, service_address
+from deepseek_operator.reconcile.proxy import front, proxy_targets
 from deepseek_operator.reconcile.replica.leaving import draining
 from deepseek_operator.reconcile.replica.ledger import advance
 from deepseek_operator.reconcile.replica.rules import leave, want
@@ -77,6 +80,8 @@ class Decision:
         Engines whose own figures are read from now on.
     abandoned
         Names that may still exist although the object is released, because its user said so.
+    proxied
+        The Service leads to the replicas by a proxy, or will.
     next_look_s
         Seconds; None when only an event can change anything.
     """
@@ -88,8 +93,9 @@ class Decision:
     finalizer: AddFinalizer | RemoveFinalizer | None = None
     asks: tuple[Question, ...] = ()
     targets: Mapping[Address, ProbeTarget] = field(default_factory=dict)
-    engines: Mapping[Address, EngineName] = field(default_factory=dict)
+    engines: Mapping[Address, EngineTarget] = field(default_factory=dict)
     abandoned: tuple[ClusterName, ...] = ()
+    proxied: bool = False
     next_look_s: float | None = None
 
     @property
@@ -98,13 +104,21 @@ class Decision:
         return isinstance(self.finalizer, RemoveFinalizer)
 
 
-def decide(world: World, plan: Planned | Refused, *, launches_waiting: bool = False) -> Decision:
+def decide(
+    world: World,
+    plan: Planned | Refused,
+    *,
+    launches_waiting: bool = False,
+    proxy: ProxySettings = ProxySettings(),  # noqa: B008 - frozen
+) -> Decision:
     """Return what brings the world nearer to the spec.
 
     Parameters
     ----------
     launches_waiting
         Launches of other deployments wait for a free launch worker.
+    proxy
+        What the proxy is made of where one is wanted.
     """
     deployment = world.deployment
     held = FINALIZER in deployment.metadata.finalizers
@@ -118,8 +132,10 @@ def decide(world: World, plan: Planned | Refused, *, launches_waiting: bool = Fa
         name: look(world, facts, ledgers.get(str(name), Ledger()), planned, current=name.runs(revision))
         for name, facts in world.replicas.items()
     }
+    current = frozenset(name for name, view in views.items() if name.runs(revision) and not view.renewing)
+    views = {name: view if name in current else replace(view, plan=None) for name, view in views.items()}
     wanted = 0 if deployment.spec.suspend or deployment.deleting else deployment.spec.replicas
-    complete = sum(view.serving and name.runs(revision) for name, view in views.items()) >= wanted
+    complete = sum(view.serving and name in current for name, view in views.items()) >= wanted
     blocked, asks = _blocked(world, plan, complete=complete)
     costs = {instance.name: dollars(instance.hourly_cost) for instance in deployment.status.instances}
     views = {
@@ -127,27 +143,33 @@ def decide(world: World, plan: Planned | Refused, *, launches_waiting: bool = Fa
         for name, view in views.items()
     }
     budget = Budget.of(planned, deployment.spec.resources.max_hourly_cost, views.values())
-    rollout = _rollout(world, views, revision, budget, may_add=planned is not None)
-    replicas = _find(world, views, rollout, revision, planned, blocked, launches_waiting, budget)
+    rollout = _rollout(world, views, current, budget, may_add=planned is not None)
+    replicas = _find(world, views, rollout, current, planned, blocked, launches_waiting, budget)
     replicas = tuple(_shown(replica, deployment.status) for replica in replicas)
     if deployment.deleting and (release := _release(world, replicas)) is not None:
         return release
 
     serving = [replica.view.address for replica in replicas if replica.ready and replica.view.address is not None]
     serving += _unattributed(world, replicas)
+    tls = any(replica.view.encrypted for replica in replicas)
+    before = front(world, planned, proxy, _encrypted(world, replicas), tls=tls)
     actions = [(replica.name, action) for replica in replicas for action in replica.finding.actions]
     looks = [replica.finding.next_look_s for replica in replicas if replica.finding.next_look_s is not None]
     if wanted and (blocked is not None or not isinstance(world.skypilot, Known)):
         looks.append(BLOCKED_LOOK_S)
+    if before.actions or (before.wanted and not before.ready and any(replica.ready for replica in replicas)):
+        looks.append(BLOCKED_LOOK_S)
+    targets = _targets(world, replicas, planned)
     return Decision(
         replicas=replicas,
         blocked=blocked,
-        publish=publish(world, planned, serving, draining=_draining(replicas)),
+        publish=(*publish(world, planned, serving, draining=_draining(replicas), proxy=before), *before.actions),
         actions=tuple(actions) if held else (),
         finalizer=None if held else AddFinalizer(),
         asks=(*asks, *_endpoint_questions(world, replicas), *(a for r in replicas for a in r.finding.asks)),
-        targets=_targets(world, replicas, planned),
-        engines=_engines(replicas),
+        targets=targets | proxy_targets(world),
+        engines=_engines(replicas, targets),
+        proxied=before.wanted,
         next_look_s=min(looks, default=None),
     )
 
@@ -162,7 +184,7 @@ def _release(world: World, replicas: tuple[Replica, ...]) -> Decision | None:
 
 
 def _rollout(
-    world: World, views: Mapping[ClusterName, View], revision: str, budget: Budget, *, may_add: bool
+    world: World, views: Mapping[ClusterName, View], current: frozenset[ClusterName], budget: Budget, *, may_add: bool
 ) -> Rollout:
     spec = world.deployment.spec
     if world.deployment.deleting or spec.suspend:
@@ -176,7 +198,7 @@ def _rollout(
     existing = [
         Existing(
             name=name,
-            current=name.runs(revision),
+            current=name in current,
             serving=view.serving,
             published=view.published,
             recovering=_recovering(view) or (bool(strays) and _unplaced(view)),
@@ -187,7 +209,12 @@ def _rollout(
         for name, view in views.items()
     ]
     return plan_rollout(
-        replicas=spec.replicas, surge=surge, unavailable=unavailable, existing=existing, may_add=may_add
+        replicas=spec.replicas,
+        surge=surge,
+        unavailable=unavailable,
+        existing=existing,
+        may_add=may_add,
+        taken=frozenset(name.ordinal for name in views if name.runs(world.revision) and name not in current),
     )
 
 
@@ -203,7 +230,7 @@ def _find(
     world: World,
     views: Mapping[ClusterName, View],
     rollout: Rollout,
-    revision: str,
+    current: frozenset[ClusterName],
     plan: Planned | None,
     blocked: Failure | None,
     launches_waiting: bool,
@@ -218,7 +245,7 @@ def _find(
             view = replace(view, may_launch=False)
         replicas.append(Replica(name, True, view, want(view)))
     for ordinal in rollout.add:
-        name = cluster_name(world.deployment, revision, ordinal)
+        name = cluster_name(world.deployment, world.revision, ordinal)
         facts = ReplicaFacts(name, skypilot=_absent(world))
         view = look(world, facts, Ledger(), plan, current=True)
         view, budget = budget.launch(replace(view, blocked=blocked, launches_waiting=launches_waiting))
@@ -230,7 +257,7 @@ def _find(
     for name in rollout.retire:
         found = leave(views[name])
         if found is not None:
-            replicas.append(Replica(name, name.runs(revision), views[name], found))
+            replicas.append(Replica(name, name in current, views[name], found))
     return tuple(replicas)
 
 
@@ -319,6 +346,8 @@ def _stale(world: World, answer: Fact[Failure | None]) -> bool:
 def _endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Question, ...]:
     """Ask where rented machines answer and what they cost, once for each launch; without a record, if they are gone."""
     found = []
+    if any(replica.view.encrypted for replica in replicas) and not isinstance(world.authority, Known):
+        found.append(world.authority_question)
     for replica in replicas:
         view = replica.view
         if not view.rented or view.requests or not isinstance(view.facts.skypilot, Known):
@@ -339,6 +368,14 @@ def _draining(replicas: tuple[Replica, ...]) -> list[Address]:
     leaving = [replica for replica in replicas if replica.finding.phase is Phase.TERMINATING]
     views = [replace(replica.view, ledger=replica.finding.ledger) for replica in leaving]
     return [view.address for view in views if view.address is not None and draining(view)]
+
+
+def _encrypted(world: World, replicas: tuple[Replica, ...]) -> frozenset[Address]:
+    """Return where engines answer over TLS; what belongs to nobody known stays where it stands."""
+    known = {replica.view.address: replica.view.encrypted for replica in replicas}
+    _, service = world.members_services
+    there = (address for piece in world.members if piece.service == service for address in piece.addresses)
+    return frozenset(address for address in {*known, *there} if address is not None and known.get(address, True))
 
 
 def _unattributed(world: World, replicas: tuple[Replica, ...]) -> list[Address]:
@@ -362,7 +399,7 @@ def _unplaced(view: View) -> bool:
     return view.cluster is not None and not isinstance(view.facts.endpoint, Known)
 
 
-def _targets(world: World, replicas: tuple[Replica, ...], plan: Planned | None) -> Mapping[Address, ProbeTarget]:
+def _targets(world: World, replicas: tuple[Replica, ...], plan: Planned | None) -> dict[Address, ProbeTarget]:
     found: dict[Address, ProbeTarget] = {}
     for replica in replicas:
         view, ledger = replica.view, replica.finding.ledger
@@ -375,21 +412,28 @@ def _targets(world: World, replicas: tuple[Replica, ...], plan: Planned | None) 
                 continue  # nobody asks it any more, and whether it answers changes nothing
             series = _running_series(ledger.engine) if drains else ()
         path = ledger.health_path or (plan.health_path if plan is not None else "/health")
-        found[view.address] = ProbeTarget(path, trusted=ledger.ready_since is not None, running=series)
+        encryption = None
+        if view.encrypted:
+            if not isinstance(world.authority, Known) or not world.authority.value:
+                continue  # nobody can tell it from a stranger, so it is not asked, and keeps what it has
+            name = server_name(str(replica.name), world.deployment.metadata.uid)
+            encryption = Encryption(world.authority.value, name)
+        trusted = ledger.ready_since is not None
+        found[view.address] = ProbeTarget(path, trusted=trusted, running=series, encryption=encryption)
     address = service_address(world)
     if address is not None and any(replica.ready for replica in replicas):
-        path = next(target.path for target in found.values())  # of a replica that is ready, so there is one
+        path = next((target.path for target in found.values()), plan.health_path if plan is not None else "/health")
         found[address] = ProbeTarget(path, keep_alive=False)
     return found
 
 
-def _engines(replicas: tuple[Replica, ...]) -> Mapping[Address, EngineName]:
+def _engines(replicas: tuple[Replica, ...], targets: Mapping[Address, ProbeTarget]) -> Mapping[Address, EngineTarget]:
     """Return the engines that serve."""
-    found: dict[Address, EngineName] = {}
+    found: dict[Address, EngineTarget] = {}
     for replica in replicas:
         address, name = replica.view.address, _engine_name(replica.finding.ledger.engine)
-        if replica.ready and address is not None and name is not None:
-            found[address] = name
+        if replica.ready and address in targets and address is not None and name is not None:
+            found[address] = EngineTarget(name, targets[address].encryption)
     return found
 
 

@@ -9,6 +9,10 @@ behind one Service port. That is what makes a change of ``endpoint.port`` (or of
 3. When no replica serves on the old port any more, nor drains, the Service loses it.
 
 Slices are written before the Service, so that no port of it ever leads nowhere.
+
+Where a proxy is wanted, the Service leads to the proxies that are ready instead, and the engines stand in slices of two
+Services by which the proxy finds them. Until a proxy is ready, the Service leads to the engines that clients can speak
+to themselves. Either way is published before the other one is taken away.
 """
 
 from collections.abc import Iterable
@@ -16,9 +20,11 @@ from dataclasses import dataclass
 
 from deepseek_operator.api.status import EndpointStatus
 from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.names import proxy_name
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action, ApplyService, PublishEndpoints, UnpublishEndpoints
+from deepseek_operator.reconcile.proxy import Front
 
 __all__ = ["Reachability", "about_to_be_asked", "endpoint_status", "publish", "reachability", "service_address"]
 
@@ -26,7 +32,12 @@ PORT_NAME = "http"
 
 
 def publish(
-    world: World, plan: Planned | None, serving: Iterable[Address], *, draining: Iterable[Address] = ()
+    world: World,
+    plan: Planned | None,
+    serving: Iterable[Address],
+    *,
+    draining: Iterable[Address] = (),
+    proxy: Front = Front(),  # noqa: B008 - frozen
 ) -> tuple[Action, ...]:
     """Return what makes the Service lead to exactly ``serving``.
 
@@ -49,7 +60,7 @@ def publish(
     ports = (wanted, *(port for port in had if port != wanted and port in used))
     kind = world.deployment.spec.endpoint.type.value
     names = _names(ports)
-    slices = _slices(world, addresses, names)
+    slices = _slices(world, addresses, names, proxy)
     if service is None or service.foreign:
         return (*slices, ApplyService(ports, kind, create=True))
     if service.ports != ports or service.port_names != names or service.type != kind:
@@ -61,21 +72,41 @@ def _names(ports: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(PORT_NAME if index == 0 else f"{PORT_NAME}-{port}" for index, port in enumerate(ports))
 
 
-def _slices(world: World, addresses: tuple[Address, ...], names: tuple[str, ...]) -> tuple[Action, ...]:
-    name = world.deployment.metadata.name
+def _slices(world: World, addresses: tuple[Address, ...], names: tuple[str, ...], proxy: Front) -> tuple[Action, ...]:
     before = {piece.name: piece for piece in world.endpoints}
-    after = {
-        f"{name}-{port}": tuple(address for address in addresses if address.port == port)
-        for port in sorted({address.port for address in addresses})
-    }
+    after = _wanted_slices(world, addresses, names, proxy)
     actions: list[Action] = []
-    for slice_name, members in after.items():
+    for slice_name, wanted in after.items():
         known = before.get(slice_name)
-        if known is None or (known.addresses, known.port_names) != (members, names):
-            actions.append(PublishEndpoints(slice_name, members, names))
+        if known is None or (known.addresses, known.port_names) != (wanted.addresses, wanted.port_names):
+            actions.append(wanted)
     # Additions first: an old slice may be the only one that leads anywhere.
     actions += [UnpublishEndpoints(slice_name) for slice_name in before if slice_name not in after]
     return tuple(actions)
+
+
+def _wanted_slices(
+    world: World, addresses: tuple[Address, ...], names: tuple[str, ...], proxy: Front
+) -> dict[str, PublishEndpoints]:
+    """Return the slices by their names: first those by which proxies find engines, then those of the Service."""
+    plain = tuple(address for address in addresses if address not in proxy.encrypted)
+    found: list[PublishEndpoints] = []
+    if proxy.wanted or world.fronts or world.proxies:
+        encrypted = tuple(address for address in addresses if address in proxy.encrypted)
+        for service, members in zip(world.members_services, (plain, encrypted), strict=True):
+            # With a dot, so that no other deployment's slice has the name.
+            found += [PublishEndpoints(*piece, (PORT_NAME,), service) for piece in _by_port(f"{service}.", members)]
+    if proxy.wanted and proxy.ready:
+        found.append(PublishEndpoints(world.proxy_slice, proxy.ready, names))
+    else:
+        found += [PublishEndpoints(*piece, names) for piece in _by_port(f"{world.deployment.metadata.name}-", plain)]
+    return {one.slice_name: one for one in found}
+
+
+def _by_port(prefix: str, addresses: tuple[Address, ...]) -> list[tuple[str, tuple[Address, ...]]]:
+    """Return addresses in groups of one port, each with the name of its slice."""
+    ports = sorted({address.port for address in addresses})
+    return [(f"{prefix}{port}", tuple(one for one in addresses if one.port == port)) for port in ports]
 
 
 def service_address(world: World) -> Address | None:
@@ -100,7 +131,7 @@ class Reachability:
     detail: str = ""
 
 
-def reachability(world: World, *, serving: bool, was_ready: bool) -> Reachability:
+def reachability(world: World, *, serving: bool, was_ready: bool, proxied: bool = False) -> Reachability:
     """Return whether the model answers at the address that the status shows.
 
     Parameters
@@ -110,6 +141,8 @@ def reachability(world: World, *, serving: bool, was_ready: bool) -> Reachabilit
     was_ready
         The deployment was Ready before. That stays true until a probe through the Service has failed: an address that
         has not been asked yet, as after a restart of the operator or a change of the port, is no bad news.
+    proxied
+        A proxy is wanted.
     """
     if not serving:
         return Reachability(False)
@@ -118,6 +151,11 @@ def reachability(world: World, *, serving: bool, was_ready: bool) -> Reachabilit
     address = service_address(world)
     if address is None:
         return Reachability(False, "the Service has no cluster IP yet")
+    if proxied and not world.published:
+        trouble = next((f": {pod.trouble.message}" for pod in world.proxies if pod.trouble is not None), "")
+        return Reachability(
+            False, f"waiting for a pod of Deployment {proxy_name(world.deployment.metadata.name)}{trouble}"
+        )
     probe = world.probes.get(address)
     if probe is None:
         leads = bool(world.published)
@@ -125,11 +163,18 @@ def reachability(world: World, *, serving: bool, was_ready: bool) -> Reachabilit
     return Reachability(probe.healthy, probe.detail)
 
 
-def endpoint_status(world: World) -> EndpointStatus | None:
+def endpoint_status(world: World, plan: Planned | None) -> EndpointStatus | None:
     """Return the addresses at which the model answers, for the status."""
     service, metadata = world.service, world.deployment.metadata
     if service is None or service.foreign or not service.ports:
         return None
     port = service.ports[0]
     outside = f"http://{service.external_host}:{port}/v1" if service.external_host else None
-    return EndpointStatus(url=outside, internal_url=f"http://{metadata.name}.{metadata.namespace}.svc:{port}/v1")
+    api_key = world.deployment.spec.endpoint.api_key_secret_ref
+    if plan is not None and api_key is None:
+        api_key = plan.own_api_key(metadata.name)
+    return EndpointStatus(
+        url=outside,
+        internal_url=f"http://{metadata.name}.{metadata.namespace}.svc:{port}/v1",
+        api_key_secret_name=api_key.name if api_key is not None else None,
+    )

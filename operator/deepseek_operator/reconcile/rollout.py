@@ -84,7 +84,13 @@ def limits(strategy: UpdateStrategy, replicas: int) -> tuple[int, int]:
 
 
 def plan_rollout(
-    *, replicas: int, surge: int, unavailable: int, existing: Iterable[Existing], may_add: bool
+    *,
+    replicas: int,
+    surge: int,
+    unavailable: int,
+    existing: Iterable[Existing],
+    may_add: bool,
+    taken: frozenset[int] = frozenset(),
 ) -> Rollout:
     """Return which replicas stay, come and go.
 
@@ -95,6 +101,8 @@ def plan_rollout(
     may_add
         Whether the current spec can be launched at all. If not, nothing is added or replaced, but what exceeds
         ``replicas`` is still taken away.
+    taken
+        Ordinals of the current revision that replicas have which are to be replaced all the same.
     """
     found = sorted(existing, key=_preference)
     current = [one for one in found if one.current]
@@ -122,7 +130,7 @@ def plan_rollout(
 
     absent = [one for one in sorted(keep, key=lambda one: one.name.ordinal) if not one.present]
     launchable = absent[: max(0, room)]
-    used = {one.name.ordinal for one in current}
+    used = {one.name.ordinal for one in current} | taken
     free = (ordinal for ordinal in range(replicas + len(used) + 1) if ordinal not in used)
     new = max(0, min(replicas - len(keep), room - len(launchable)))
     return Rollout(

@@ -48,7 +48,9 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
     deployment = world.deployment
     before = {condition.type: condition.status for condition in deployment.status.conditions}
     ready = sum(replica.ready for replica in decision.replicas)
-    reachable = reachability(world, serving=ready > 0, was_ready=before.get("Ready") == "True")
+    reachable = reachability(
+        world, serving=ready > 0, was_ready=before.get("Ready") == "True", proxied=decision.proxied
+    )
     report = Report(world, plan, decision, reachable)
     instances = tuple(_instance(world, plan, replica) for replica in decision.replicas)
     planned = plan.to_status() if isinstance(plan, Planned) else plan.plan
@@ -59,7 +61,7 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
         ready_replicas=ready,
         updated_replicas=sum(replica.current for replica in decision.replicas),
         selector=f"{LABEL_UID}={deployment.metadata.uid},skypilot-head-node=1",
-        endpoint=endpoint_status(world),
+        endpoint=endpoint_status(world, plan if isinstance(plan, Planned) else None),
         plan=planned if planned is not None else deployment.status.plan,
         cost=accrue(deployment.status.cost, rate_of(instances), deployment.spec.resources.max_hourly_cost, world.now),
         instances=tuple(sorted(instances, key=lambda instance: instance.name)),

@@ -6,7 +6,9 @@ server that hangs never keeps a dead engine behind its Service.
 """
 
 import asyncio
+import base64
 import hashlib
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,23 +21,34 @@ from deepseek_operator.api.places import Place
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Known
-from deepseek_operator.facts.names import ClusterName, service_account_name
+from deepseek_operator.facts.names import (
+    ClusterName,
+    authority_secret_name,
+    server_name,
+    service_account_name,
+    shared_server_name,
+)
 from deepseek_operator.facts.skypilot import Outcome, RequestKind
 from deepseek_operator.facts.store import Key, Store
-from deepseek_operator.facts.world import Question, QuestionKind, World
+from deepseek_operator.facts.world import Question, QuestionKind, World, authority_question
 from deepseek_operator.feeds.kubernetes import KubernetesFeed
 from deepseek_operator.feeds.questions import Questions
-from deepseek_operator.kube.errors import KubeConflictError, KubeError
+from deepseek_operator.kube.errors import KubeConflictError, KubeError, KubeRejectedError
 from deepseek_operator.launch import Identity, LaunchTask, build_task
+from deepseek_operator.launch.certificates import Authority, engine_identity, make_authority
+from deepseek_operator.launch.proxy import ProxySpec
+from deepseek_operator.launch.script import TLS_VARIABLE
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import (
     Action,
     AddFinalizer,
+    ApplyProxy,
     ApplyService,
     ClearRemains,
     Launch,
     PublishEndpoints,
     RemoveFinalizer,
+    RemoveProxy,
     RunAgain,
     TearDown,
     UnpublishEndpoints,
@@ -52,6 +65,9 @@ log = structlog.get_logger(__name__)
 PATIENCE_S: Final = 3.0
 """Seconds for which a pass waits for SkyPilot to accept a request."""
 
+PROXY_AGAIN_S: Final = 4.0
+"""Seconds after which a proxy whose pods have not shown up is applied again."""
+
 Body = dict[str, Any]
 
 
@@ -61,6 +77,9 @@ class KubeWrites(Protocol):
     async def set_finalizer(self, deployment: DeepSeekDeployment, *, present: bool) -> Body: ...  # noqa: D102
     async def apply_status(self, deployment: DeepSeekDeployment, status: Body) -> Body: ...  # noqa: D102
     async def apply_service_account(self, deployment: DeepSeekDeployment) -> Body: ...  # noqa: D102
+    async def ensure_secret(  # noqa: D102
+        self, deployment: DeepSeekDeployment, name: str, type_: str, data: dict[str, str]
+    ) -> Body: ...
     async def apply_service(  # noqa: D102
         self, deployment: DeepSeekDeployment, ports: tuple[int, ...], type_: str, *, create: bool = False
     ) -> Body: ...
@@ -71,7 +90,11 @@ class KubeWrites(Protocol):
         addresses: tuple[Address, ...],
         port: int,
         port_names: tuple[str, ...],
+        *,
+        service: str | None = None,
     ) -> Body: ...
+    async def apply_proxy(self, deployment: DeepSeekDeployment, spec: ProxySpec) -> list[Body]: ...  # noqa: D102
+    async def remove_proxy(self, deployment: DeepSeekDeployment) -> None: ...  # noqa: D102
     async def delete_endpoints(self, deployment: DeepSeekDeployment, name: str) -> None: ...  # noqa: D102
     async def clear_remains(self, namespace: str, name_on_cloud: str) -> None: ...  # noqa: D102
     async def post_event(  # noqa: D102
@@ -118,6 +141,7 @@ class Actor:
     def __post_init__(self) -> None:
         self._background: set[asyncio.Task[Result]] = set()
         self._accounts: set[str] = set()
+        self._proxies: dict[str, tuple[Action, datetime]] = {}
 
     def close(self) -> None:
         """Give up what goes on in the background."""
@@ -143,7 +167,8 @@ class Actor:
             If it could not be done now; the pass is repeated.
         """
         deployment = world.deployment
-        self._log(action)
+        if not isinstance(action, ApplyProxy | RemoveProxy):
+            self._log(action)
         if isinstance(action, ApplyService):
             try:
                 body = await self.writer.apply_service(deployment, action.ports, action.type, create=action.create)
@@ -154,14 +179,39 @@ class Actor:
             self.kubernetes.put("services", body, wake=False)
         elif isinstance(action, PublishEndpoints):
             body = await self.writer.apply_endpoints(
-                deployment, action.slice_name, action.addresses, action.addresses[0].port, action.port_names
+                deployment,
+                action.slice_name,
+                action.addresses,
+                action.addresses[0].port,
+                action.port_names,
+                service=action.service,
             )
             self.kubernetes.put("endpointslices", body, wake=False)
         elif isinstance(action, UnpublishEndpoints):
             await self.writer.delete_endpoints(deployment, action.slice_name)
             metadata = deployment.metadata
             self.store.drop_owned("endpointslices", metadata.uid, metadata.namespace, action.slice_name, wake=False)
+        elif isinstance(action, ApplyProxy | RemoveProxy):
+            await self._proxy(world, action)
+            return False  # its pods announce themselves
         return True
+
+    async def _proxy(self, world: World, action: ApplyProxy | RemoveProxy) -> None:
+        """Make or remove the proxy, not more often than its pods need to show that it was done."""
+        deployment, now = world.deployment, self.clock()
+        uid = deployment.metadata.uid
+        last = self._proxies.get(uid)
+        if last is not None and last[0] == action and abs((now - last[1]).total_seconds()) < PROXY_AGAIN_S:
+            return
+        self._log(action)
+        if isinstance(action, ApplyProxy):
+            for body in await self.writer.apply_proxy(deployment, action.spec):
+                self.kubernetes.put("services", body, wake=False)
+        else:
+            await self.writer.remove_proxy(deployment)
+            for name in world.members_services:
+                self.store.drop_owned("services", uid, deployment.metadata.namespace, name, wake=False)
+        self._proxies[uid] = (action, now)
 
     async def act(self, world: World, plan: Planned | None, name: ClusterName, action: Action) -> Result:
         """Carry out one action on a replica; whatever happens is a result, so that no other replica waits for it."""
@@ -263,12 +313,45 @@ class Actor:
             kubernetes_context=self.kubernetes_context,
         )
         task = build_task(plan, identity)
-        if not task.secrets:
-            return task
-        # For rented machines, where no kubelet can fill them in; the values are kept nowhere else.
         namespace = deployment.metadata.namespace
+        if not task.encrypted:
+            return task
+        if (api_key := plan.own_api_key(deployment.metadata.name)) is not None:
+            await self._ensure_api_key(deployment, api_key)
+        # For rented machines, where no kubelet can fill them in; the values are kept nowhere else.
         values = {s.variable: await self.secrets.secret_value(namespace, s.secret) for s in task.secrets}
+        values[TLS_VARIABLE] = await self._engine_identity(deployment, name)
         return replace(task, task={**task.task, "secrets": values})
+
+    async def _ensure_api_key(self, deployment: DeepSeekDeployment, reference: SecretKeyRef) -> None:
+        """Make the key that engines ask for where the user gave none."""
+        key = base64.b64encode(secrets.token_urlsafe(32).encode()).decode()
+        await self.writer.ensure_secret(deployment, reference.name, "Opaque", {reference.key: key})
+
+    async def _engine_identity(self, deployment: DeepSeekDeployment, name: ClusterName) -> str:
+        """Return key and certificate for the engine of one replica, signed by the authority of its deployment.
+
+        Raises
+        ------
+        KubeRejectedError
+            The Secret of the authority holds something else.
+        """
+        metadata, now = deployment.metadata, self.clock()
+        made = make_authority(f"deepseek-operator {metadata.namespace}/{metadata.name}", now)
+        parts = {"tls.crt": made.certificate, "tls.key": made.private_key}
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in parts.items()}
+        secret = authority_secret_name(metadata.name)
+        body = await self.writer.ensure_secret(deployment, secret, "kubernetes.io/tls", encoded)
+        names = (server_name(str(name), metadata.uid), shared_server_name(metadata.uid))
+        try:
+            kept = {key: base64.b64decode(body["data"][key]).decode() for key in parts}
+            authority = Authority(kept["tls.crt"], kept["tls.key"])
+            identity = engine_identity(authority, names, now)
+        except (KeyError, ValueError) as error:
+            words = f"Secret {secret} holds no certificate authority of this operator; delete it, and a new one is made"
+            raise KubeRejectedError(words) from error
+        self.store.put_answer(authority_question(deployment), Known(authority.certificate, now))
+        return identity
 
     def _rejected(self, name: str, error: SkyPilotRejectedError) -> Outcome:
         now = self.clock()

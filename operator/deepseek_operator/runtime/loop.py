@@ -9,14 +9,14 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from deepseek_operator.api.spec import EngineName
 from deepseek_operator.facts.base import Address, Fact, Known, Probe, ProbeTarget
-from deepseek_operator.facts.engine import EngineReading
+from deepseek_operator.facts.engine import EngineReading, EngineTarget
 from deepseek_operator.facts.store import Key, Store
 from deepseek_operator.feeds.kubernetes import KubernetesFeed
 from deepseek_operator.feeds.questions import Questions
 from deepseek_operator.feeds.skypilot import SkyPilotFeed
 from deepseek_operator.kube.errors import KubeError
+from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planner
 from deepseek_operator.runtime import metrics
 from deepseek_operator.runtime.act import Actor
@@ -42,7 +42,7 @@ class ProberLike(Protocol):
 class ReaderLike(Protocol):
     """Reads engines' own figures; see :class:`deepseek_operator.feeds.engines.EngineReader`."""
 
-    def watch(self, key: Key, engines: dict[Address, EngineName]) -> None: ...  # noqa: D102
+    def watch(self, key: Key, engines: dict[Address, EngineTarget]) -> None: ...  # noqa: D102
     async def run(self) -> None: ...  # noqa: D102
 
 
@@ -77,6 +77,7 @@ class ControlLoop:
         namespaces: tuple[str, ...] = (),
         workers: int = 8,
         launch_slots: int = 8,
+        proxy: ProxySettings = ProxySettings(),  # noqa: B008 - frozen
         resync_period_s: float = 600.0,
         kubernetes_context: str | None = None,
     ) -> None:
@@ -115,6 +116,7 @@ class ControlLoop:
             wake_after=self.queue.add_after,
             clock=outside.clock,
             resync_period_s=resync_period_s,
+            proxy=proxy,
         )
         self._workers = workers
         self._started: dict[Key, float] = {}

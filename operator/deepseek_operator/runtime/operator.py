@@ -71,6 +71,7 @@ class Operator:
             namespaces=settings.namespaces,
             workers=settings.workers,
             launch_slots=settings.launch_slots,
+            proxy=settings.proxy,
             resync_period_s=settings.resync_period_s,
             kubernetes_context=settings.kubernetes_context,
         )

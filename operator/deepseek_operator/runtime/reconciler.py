@@ -9,14 +9,15 @@ from typing import Final
 import structlog
 
 from deepseek_operator.api.reasons import ConditionType, Reason
-from deepseek_operator.api.spec import EngineName
 from deepseek_operator.facts.base import Address, ProbeTarget
+from deepseek_operator.facts.engine import EngineTarget
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.store import Key, Store
 from deepseek_operator.facts.world import World
 from deepseek_operator.feeds.kubernetes import KubernetesFeed
 from deepseek_operator.feeds.questions import Questions
 from deepseek_operator.kube.errors import KubeError, KubeNotFoundError
+from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planned, Planner, Refused
 from deepseek_operator.reconcile.actions import Action, AddFinalizer, Launch, RunAgain
 from deepseek_operator.reconcile.decide import Decision, decide
@@ -38,7 +39,7 @@ PROBE_S: Final = 2.0
 """Seconds for which a status waits for the first probe through a Service."""
 
 Watch = Callable[[Key, dict[Address, ProbeTarget]], None]
-Read = Callable[[Key, dict[Address, EngineName]], None]
+Read = Callable[[Key, dict[Address, EngineTarget]], None]
 
 
 @dataclass
@@ -69,6 +70,7 @@ class Reconciler:
     wake_after: Callable[[Key, float], None]
     clock: Callable[[], datetime]
     resync_period_s: float = 600.0
+    proxy: ProxySettings = field(default_factory=ProxySettings)
     recorder: Recorder = field(default_factory=Recorder)
     unsettled: set[Key] = field(default_factory=set)
     _waiting: dict[Key, datetime] = field(default_factory=dict)
@@ -92,7 +94,7 @@ class Reconciler:
             self.forget(key)
             return False
         plan = self._plan(world)
-        decision = decide(world, plan, launches_waiting=self.slots.others_wait(key))
+        decision = decide(world, plan, launches_waiting=self.slots.others_wait(key), proxy=self.proxy)
         self.store.watch(key, decision.targets)
         self.watch(key, dict(decision.targets))
         self.read(key, dict(decision.engines))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deepseek_operator.launch.proxy import ProxySettings
+
 __all__ = ["Settings"]
 
 
@@ -34,6 +36,9 @@ class Settings:
 
     catalog_files: tuple[Path, ...] = field(default_factory=tuple)
     """Files that add models and GPUs to the catalog, or replace rows of it."""
+
+    proxy: ProxySettings = field(default_factory=ProxySettings)
+    """What stands in front of replicas where a proxy is wanted."""
 
     launch_slots: int = 8
     """Launches that may be in flight at the SkyPilot server at once. More only wait there, out of our sight."""

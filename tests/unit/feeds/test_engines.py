@@ -7,8 +7,8 @@ from typing import Any
 
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.engines.metrics import Figures
-from deepseek_operator.facts.base import Address, Fact, Known, Unknown
-from deepseek_operator.facts.engine import EngineReading, Load
+from deepseek_operator.facts.base import Address, Encryption, Fact, Known, Unknown
+from deepseek_operator.facts.engine import EngineReading, EngineTarget, Load
 from deepseek_operator.feeds.engines import AT_ONCE, EngineReader
 from deepseek_operator.feeds.http_probe import Answer, NoAnswer
 from tests.simulation.clock import run_virtually
@@ -30,11 +30,14 @@ class Engines:
         self.at_once = self.most_at_once = 0
         self.told: list[Fact[EngineReading] | None] = []
         self.live: dict[Address, Figures | None] = {}
+        self.encryptions: list[Encryption | None] = []
 
     def reader(self) -> EngineReader:
-        return EngineReader(
-            lambda address, fact: self.told.append(fact), lambda address: _Connection(self), live=self.live.__setitem__
-        )
+        return EngineReader(lambda address, fact: self.told.append(fact), self.connect, live=self.live.__setitem__)
+
+    def connect(self, address: Address, encryption: Encryption | None) -> "_Connection":
+        self.encryptions.append(encryption)
+        return _Connection(self)
 
     def body(self) -> bytes:
         now = asyncio.get_running_loop().time()
@@ -82,7 +85,7 @@ def virtually(story: Callable[[Engines, EngineReader], Coroutine[Any, Any, None]
 
     async def run() -> None:
         reader = engines.reader()
-        reader.watch(KEY, {AT: EngineName.VLLM})
+        reader.watch(KEY, {AT: EngineTarget(EngineName.VLLM)})
         await story(engines, reader)
         reader.watch(KEY, {})
 
@@ -168,7 +171,7 @@ def test_no_answer_is_unknown_and_leaves_no_live_figures() -> None:
 def test_what_is_no_longer_read_is_forgotten() -> None:
     async def story(engines: Engines, reader: EngineReader) -> None:
         await asyncio.sleep(1)
-        reader.watch(("serving", "r2"), {AT: EngineName.VLLM})
+        reader.watch(("serving", "r2"), {AT: EngineTarget(EngineName.VLLM)})
         reader.watch(KEY, {})
         await asyncio.sleep(100)
         assert None not in engines.told
@@ -182,9 +185,22 @@ def test_what_is_no_longer_read_is_forgotten() -> None:
     assert engines.live[AT] is None
 
 
+def test_an_engine_that_gets_another_certificate_while_it_is_read_is_read_again_with_it() -> None:
+    renewed = Encryption("-----BEGIN", "r1.internal")
+
+    async def story(engines: Engines, reader: EngineReader) -> None:
+        reader.watch(KEY, {AT: EngineTarget(EngineName.VLLM, renewed)})
+        await asyncio.sleep(30)
+        assert engines.readings == [EngineReading(4096)]
+
+    engines = virtually(story)
+    assert engines.encryptions == [None, renewed]
+    assert engines.at_once == 0
+
+
 def test_a_thousand_engines_are_not_read_all_at_once() -> None:
     async def story(engines: Engines, reader: EngineReader) -> None:
-        many = {Address(f"10.1.{i // 250}.{i % 250}", 8000): EngineName.VLLM for i in range(1000)}
+        many = {Address(f"10.1.{i // 250}.{i % 250}", 8000): EngineTarget(EngineName.VLLM) for i in range(1000)}
         reader.watch(("serving", "many"), many)
         await asyncio.sleep(10)
         assert len(engines.asked) == 1001
@@ -207,7 +223,7 @@ async def test_a_real_connection_reads_a_real_server() -> None:
     async with server:
         address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
         engines = EngineReader(lambda address, fact: told.put_nowait(fact))
-        engines.watch(KEY, {address: EngineName.SGLANG})
+        engines.watch(KEY, {address: EngineTarget(EngineName.SGLANG)})
         fact = await asyncio.wait_for(told.get(), 10)
         engines.watch(KEY, {})
     assert isinstance(fact, Known)

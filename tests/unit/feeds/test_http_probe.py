@@ -1,14 +1,21 @@
 """One GET, against a server on loopback that answers byte for byte what a test wants."""
 
 import asyncio
+import base64
+import ssl
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.base import Address, Encryption
+from deepseek_operator.facts.names import server_name, shared_server_name
 from deepseek_operator.feeds import http_probe
 from deepseek_operator.feeds.http_probe import Answer, Connection, NoAnswer
+from deepseek_operator.launch.certificates import LIFETIME, Authority, engine_identity, make_authority
+from tests.unit.reconcile import builders as b
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -146,3 +153,71 @@ async def test_an_engine_that_does_not_answer_is_given_up(monkeypatch: pytest.Mo
 
     async with serving(hang) as connection:
         assert "no answer within" in await words(connection)
+
+
+AUTHORITY = make_authority("test", datetime.now(UTC))
+NAME = server_name("r1-0a1b2c3d-9f8e7d6c-0", b.UID)
+
+
+def identity(name: str = NAME, authority: Authority = AUTHORITY, at: datetime | None = None) -> ssl.SSLContext:
+    """What an engine answers with."""
+    pem = base64.b64decode(engine_identity(authority, (name, shared_server_name(b.UID)), at or datetime.now(UTC)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pem)
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
+
+
+async def over_tls(context: ssl.SSLContext | None) -> Answer | NoAnswer:
+    """Ask an engine with this context for its health, and twice, so that a connection is kept."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(OK)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.LimitOverrunError):
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+    connection = Connection(address, encryption=Encryption(AUTHORITY.certificate, NAME))
+    try:
+        first = await ask(connection, "/health")
+        return await ask(connection, "/health") if isinstance(first, Answer) else first
+    finally:
+        connection.close()
+        server.close()
+
+
+async def test_an_engine_with_the_certificate_of_its_replica_is_asked_over_tls() -> None:
+    assert await over_tls(identity()) == Answer(200, b"ok")
+
+
+@pytest.mark.parametrize(
+    ("context", "words"),
+    [
+        (identity(name=server_name("r1-0a1b2c3d-9f8e7d6c-1", b.UID)), "Hostname mismatch"),
+        (identity(authority=make_authority("test", datetime.now(UTC))), "unable to get local issuer certificate"),
+        (identity(at=datetime.now(UTC) - LIFETIME - timedelta(hours=1)), "certificate has expired"),
+    ],
+    ids=["another replica", "another authority", "expired"],
+)
+async def test_a_stranger_at_the_address_of_a_machine_does_not_count_as_its_engine(
+    context: ssl.SSLContext, words: str
+) -> None:
+    answer = await over_tls(context)
+    assert isinstance(answer, NoAnswer)
+    assert "its certificate is not one of this deployment" in answer.words
+    assert words in answer.words
+
+
+async def test_a_stranger_without_tls_does_not_count_as_an_engine_either() -> None:
+    answer = await over_tls(None)
+    assert isinstance(answer, NoAnswer)
+
+
+async def test_a_clock_that_is_a_few_hours_behind_is_no_reason_to_refuse_a_certificate() -> None:
+    assert await over_tls(identity(at=datetime.now(UTC) + timedelta(hours=20))) == Answer(200, b"ok")

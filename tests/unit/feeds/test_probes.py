@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from deepseek_operator.facts.base import Address, Known, Probe, ProbeTarget
+from deepseek_operator.facts.base import Address, Encryption, Known, Probe, ProbeTarget
 from deepseek_operator.feeds.http_probe import Answer, NoAnswer
 from deepseek_operator.feeds.probes import Prober
 from tests.simulation.clock import run_virtually
@@ -24,9 +24,10 @@ class Engines:
         self.asked: list[tuple[float, Address, str]] = []
         self.told: list[tuple[float, Address, Probe | None]] = []
         self.counted: list[bool] = []
+        self.connected: list[str] = []
 
     def prober(self) -> Prober:
-        connect = lambda address, keep_alive: _Connection(self, address)  # noqa: E731
+        connect = lambda address, target: _Connection(self, address, target)  # noqa: E731
         return Prober(self.report, connect, count=self.counted.append)
 
     def report(self, address: Address, fact: Known[Probe] | None) -> None:
@@ -43,8 +44,9 @@ class Engines:
 
 
 class _Connection:
-    def __init__(self, engines: Engines, address: Address) -> None:
+    def __init__(self, engines: Engines, address: Address, target: ProbeTarget) -> None:
         self.engines, self.address = engines, address
+        engines.connected.append(target.encryption.server_name if target.encryption is not None else "")
 
     def ask(self, path: str, answered: Callable[[Answer | NoAnswer], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -198,3 +200,21 @@ def test_every_probe_is_counted_and_not_only_those_that_change_something() -> No
     assert 8 <= counted.count(True) <= 13
     assert 8 <= counted.count(False) <= 13
     assert counted == sorted(counted, reverse=True)
+
+
+def test_another_replica_at_the_same_address_is_asked_anew() -> None:
+    async def story(engines: Engines, prober: Prober) -> None:
+        engines.how[AT] = "up"
+        prober.watch(KEY, {AT: ProbeTarget(encryption=Encryption("pem", "a"))})
+        await engines.until(True)
+        engines.how[AT] = "hung"
+        asked = len(engines.asked)
+        while len(engines.asked) == asked:
+            await asyncio.sleep(0.01)
+        engines.how[AT] = "up"
+        prober.watch(KEY, {AT: ProbeTarget(encryption=Encryption("pem", "b"))})
+        await asyncio.sleep(0.1)
+        assert engines.connected[-2:] == ["a", "b"]
+        assert len(engines.asked) == asked + 2
+
+    play(story)

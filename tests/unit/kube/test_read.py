@@ -7,11 +7,12 @@ import pytest
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.v1alpha1 import GROUP, LABEL_UID
 from deepseek_operator.facts.base import Address
-from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, PublishedService
+from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, ProxyPod, PublishedService
 from deepseek_operator.kube.read import (
     read_endpoints,
     read_launched_service,
     read_pod,
+    read_proxy,
     read_published_service,
 )
 from deepseek_operator.kube.resources import MANAGED_BY
@@ -107,3 +108,20 @@ def test_the_slice_that_kubernetes_makes_for_a_service_of_skypilot_is_not_ours()
     labels = {LABEL_UID: "u", MANAGED_BY: "endpointslice-controller.k8s.io"}
     body = {"metadata": {"name": f"{ON_CLOUD}-head-x7k2p", "labels": labels}, "endpoints": [], "ports": []}
     assert read_endpoints(body) is None
+
+
+def proxy_body(**status: Any) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/component": "proxy", "deepseek-operator.io/proxy-revision": "1a2b3c4d"}
+    return {"metadata": {"name": "r1-proxy-x", "labels": labels}, "status": status}
+
+
+def test_a_pod_of_a_proxy_has_an_address_while_it_runs() -> None:
+    assert read_proxy(proxy_body(phase="Running", podIP="10.1.0.1")) == ProxyPod("r1-proxy-x", "1a2b3c4d", "10.1.0.1")
+    assert read_proxy(proxy_body(phase="Pending")) == ProxyPod("r1-proxy-x", "1a2b3c4d")
+    ended = read_proxy(proxy_body(phase="Failed", podIP="10.1.0.1"))
+    assert ended is not None
+    assert (ended.ip, ended.deleting) == (None, True)
+
+
+def test_other_pods_are_no_proxies() -> None:
+    assert read_proxy({"metadata": {"name": "x", "labels": {}}, "status": {}}) is None

@@ -1,11 +1,13 @@
 """Every write, as the API server receives it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.names import api_key_secret
 from deepseek_operator.kube.client import APPLY, MERGE, KubeClient
 from deepseek_operator.kube.errors import (
     KubeConflictError,
@@ -16,9 +18,11 @@ from deepseek_operator.kube.errors import (
     error_of,
 )
 from deepseek_operator.kube.write import KubeWriter
+from deepseek_operator.launch.proxy import ProxySettings, ProxySpec, pod_template, proxy_revision
 from tests.unit.reconcile import builders as b
 
 DSD = b.deployment()
+KEY = api_key_secret("r1")
 SERVICE = "/api/v1/namespaces/serving/services"
 
 
@@ -144,3 +148,95 @@ def test_an_error_says_whether_trying_again_may_help(status: int, kind: type[Exc
     error = error_of(status, '{"message": "no \\u001b[31mway"}')
     assert type(error) is kind
     assert (str(error), error.status) == ("no way", status)
+
+
+PROXY = ProxySpec("r1", b.UID, "serving", "/health", ProxySettings("x/haproxy:1", 3), encrypted=True, api_key=KEY)
+
+
+async def test_a_secret_is_made_once_and_what_is_in_it_never_changes() -> None:
+    client = Recorded()
+    await writer(client).ensure_secret(DSD, "r1-api-key", "Opaque", {"token": "eA=="})
+    ((method, path, body, _, _),) = client.calls
+    assert (method, path) == ("POST", "/api/v1/namespaces/serving/secrets")
+    assert (body["immutable"], body["type"], body["data"]) == (True, "Opaque", {"token": "eA=="})
+    ours = {"metadata": {"labels": {"deepseek-operator.io/uid": b.UID}}, "data": {"token": "b2xk"}}
+    client = Recorded(POST=KubeConflictError("exists", 409), GET=ours)
+    assert await writer(client).ensure_secret(DSD, "r1-api-key", "Opaque", {"token": "eA=="}) == ours
+    assert [call[0] for call in client.calls] == ["POST", "GET"]
+
+
+async def test_a_secret_of_someone_else_is_neither_used_nor_changed() -> None:
+    client = Recorded(
+        POST=KubeConflictError("exists", 409), GET={"metadata": {"labels": {}}, "data": {"token": "eA=="}}
+    )
+    with pytest.raises(KubeConflictError, match="Secret r1-api-key exists and was not made for this deployment"):
+        await writer(client).ensure_secret(DSD, "r1-api-key", "Opaque", {"token": "eA=="})
+
+
+async def test_a_proxy_is_all_that_its_pods_need_and_holds_no_secret() -> None:
+    client = Recorded(GET=KubeNotFoundError("gone", 404))
+    services = await writer(client).apply_proxy(DSD, PROXY)
+    applied = [body for method, _, body, _, kind in client.calls if (method, kind) == ("PATCH", APPLY)]
+    made = {body["kind"]: body for body in applied if body["kind"] != "Service"}
+    assert [service["metadata"]["name"] for service in services] == ["r1-plain", "r1-tls"]
+    assert all(service["spec"]["clusterIP"] == "None" for service in services)
+    assert set(made) == {"ConfigMap", "PodDisruptionBudget", "Deployment"}
+    assert all(body["metadata"]["ownerReferences"][0]["uid"] == b.UID for body in made.values())
+    spec = made["Deployment"]["spec"]
+    assert spec["replicas"] == 3
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    assert made["PodDisruptionBudget"]["spec"]["selector"] == spec["selector"]
+    (container,) = spec["template"]["spec"]["containers"]
+    variables = {one["name"]: one for one in container["env"]}
+    assert variables["ENGINE_KEY"]["valueFrom"]["secretKeyRef"] == {"name": "r1-api-key", "key": "token"}
+    (authority,) = [one["secret"] for one in spec["template"]["spec"]["volumes"] if "secret" in one]
+    assert authority == {"secretName": "r1-ca", "items": [{"key": "tls.crt", "path": "ca.crt"}]}
+
+
+async def test_the_pods_of_a_proxy_are_fit_for_the_restricted_profile() -> None:
+    pod = pod_template(PROXY, {})["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert pod["automountServiceAccountToken"] is False
+    assert set(container["resources"]) == {"requests", "limits"}
+
+
+async def test_a_proxy_that_is_there_is_brought_back_to_what_it_should_be() -> None:
+    client = Recorded(GET={"metadata": {"labels": {"deepseek-operator.io/uid": b.UID}}})
+    await writer(client).apply_proxy(DSD, PROXY)
+    assert [(method, kind) for method, _, _, _, kind in client.calls if method != "GET"] == [("PATCH", APPLY)] * 5
+
+
+async def test_a_deployment_of_someone_else_is_never_taken_for_a_proxy() -> None:
+    client = Recorded(GET={"metadata": {"labels": {"app": "theirs"}}})
+    with pytest.raises(KubeConflictError, match="was not made for this deployment"):
+        await writer(client).apply_proxy(DSD, PROXY)
+    await writer(client).remove_proxy(DSD)
+    assert {call[0] for call in client.calls} == {"GET"}
+
+
+async def test_a_proxy_goes_with_its_services() -> None:
+    client = Recorded(GET={"metadata": {"labels": {"deepseek-operator.io/uid": b.UID}}})
+    await writer(client).remove_proxy(DSD)
+    deleted = [path.rsplit("/", 2)[1:] for method, path, *_ in client.calls if method == "DELETE"]
+    assert deleted == [
+        ["deployments", "r1-proxy"],
+        ["poddisruptionbudgets", "r1-proxy"],
+        ["configmaps", "r1-proxy"],
+        ["services", "r1-plain"],
+        ["services", "r1-tls"],
+    ]
+
+
+def test_what_a_proxy_is_made_from_has_a_name_that_changes_with_it() -> None:
+    others = [
+        replace(PROXY, encrypted=False),
+        replace(PROXY, api_key=None),
+        replace(PROXY, health_path="/ready"),
+        replace(PROXY, settings=ProxySettings("x/haproxy:2", 3)),
+    ]
+    assert len({proxy_revision(spec) for spec in (PROXY, *others)}) == 5
+    assert proxy_revision(replace(PROXY, settings=ProxySettings("x/haproxy:1", 2))) == proxy_revision(PROXY)

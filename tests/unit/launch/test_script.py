@@ -1,5 +1,6 @@
 """The run script against bash itself: words arrive as they were written, and an engine that ends fails the job."""
 
+import base64
 import json
 import os
 import signal
@@ -132,3 +133,57 @@ def test_a_number_of_gpus_without_a_plan_fails_at_once(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "no plan for 2 GPUs" in done.stderr
     assert not (tmp_path / "seen").exists()
+
+
+IDENTITY = base64.b64encode(b"key and certificate").decode()
+
+
+def test_a_rented_machine_serves_over_tls_with_a_key_that_nobody_else_reads(tmp_path: Path) -> None:
+    script = run_script(VLLM, {1: options()}, encrypted=True)
+    bash(script, **fake_engine(tmp_path, ""), HOME=str(tmp_path), DEEPSEEK_OPERATOR_TLS=IDENTITY)
+    argv, environment = seen(tmp_path)
+    file = tmp_path / ".deepseek-operator-tls.pem"
+    assert argv[-4:] == ["--ssl-certfile", str(file), "--ssl-keyfile", str(file)]
+    assert file.read_bytes() == b"key and certificate"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "DEEPSEEK_OPERATOR_TLS" not in environment
+
+
+def test_a_key_of_an_earlier_start_is_replaced_whoever_may_read_it(tmp_path: Path) -> None:
+    file = tmp_path / ".deepseek-operator-tls.pem"
+    file.write_text("old")
+    file.chmod(0o644)
+    script = run_script(SGLANG, {1: options()}, encrypted=True)
+    bash(script, **fake_engine(tmp_path, ""), HOME=str(tmp_path), DEEPSEEK_OPERATOR_TLS=IDENTITY)
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"key and certificate", 0o600)
+    assert seen(tmp_path)[0][-2:] == ["--ssl-keyfile", str(file)]
+
+
+@pytest.mark.parametrize("value", ["", "not base64!"])
+def test_a_rented_machine_without_a_certificate_never_serves(tmp_path: Path, value: str) -> None:
+    script = run_script(VLLM, {1: options()}, encrypted=True)
+    done = bash(script, **fake_engine(tmp_path, ""), HOME=str(tmp_path), DEEPSEEK_OPERATOR_TLS=value)
+    assert done.returncode == 1
+    assert "no certificate came with the task" in done.stderr
+    assert not (tmp_path / "seen").exists()
+
+
+@pytest.mark.parametrize("where", [{"DEEPSEEK_OPERATOR_IN_CLUSTER": "1"}, {"SKYPILOT_NODE_RANK": "1"}])
+def test_a_pod_and_a_worker_serve_as_they_always_did(tmp_path: Path, where: dict[str, str]) -> None:
+    script = run_script(VLLM, {1: options()}, encrypted=True)
+    bash(script, **fake_engine(tmp_path, ""), HOME=str(tmp_path), DEEPSEEK_OPERATOR_TLS=IDENTITY, **where)
+    argv, environment = seen(tmp_path)
+    assert not [word for word in argv if word.startswith("--ssl")]
+    assert not (tmp_path / ".deepseek-operator-tls.pem").exists()
+    assert "DEEPSEEK_OPERATOR_TLS" not in environment
+
+
+@pytest.mark.parametrize(("own", "expected"), [("SGLANG_API_KEY", ""), (None, "k")])
+def test_a_pod_asks_for_the_users_key_and_never_for_the_operators(
+    tmp_path: Path, own: str | None, expected: str
+) -> None:
+    script = run_script(SGLANG, {1: options(api_key=True)}, encrypted=True, own_key=own)
+    bash(script, **fake_engine(tmp_path, ""), DEEPSEEK_OPERATOR_IN_CLUSTER="1", SGLANG_API_KEY="k")
+    argv, environment = seen(tmp_path)
+    assert argv[argv.index("--api-key") + 1] == expected
+    assert environment.get("SGLANG_API_KEY", "") == expected

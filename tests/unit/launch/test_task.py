@@ -121,9 +121,25 @@ def test_secrets_on_clouds_are_named_and_left_for_the_client_to_fill() -> None:
         endpoint={"apiKeySecretRef": {"name": "api"}},
         resources={"infra": ["aws"], "accelerators": L4},
     )
-    assert request.task["secrets"] == {"HF_TOKEN": None, "VLLM_API_KEY": None}
+    assert request.task["secrets"] == {"HF_TOKEN": None, "VLLM_API_KEY": None, "DEEPSEEK_OPERATOR_TLS": None}
     assert [(s.variable, s.secret.name) for s in request.secrets] == [("HF_TOKEN", "hf"), ("VLLM_API_KEY", "api")]
     assert "config" not in request.task
+
+
+def test_a_key_that_the_user_did_not_give_is_the_operators_own() -> None:
+    request = launch(resources={"infra": ["aws"], "accelerators": L4})
+    assert [(s.variable, s.secret.name, s.secret.key) for s in request.secrets] == [
+        ("VLLM_API_KEY", "chat-api-key", "token")
+    ]
+    assert request.encrypted
+    here = launch(resources={"infra": K8S, "accelerators": L4})
+    assert (here.secrets, here.encrypted, "env" in ray_node(here.task)) == ((), False, False)
+
+
+def test_a_pod_says_that_it_is_no_rented_machine_where_the_task_may_run_on_one() -> None:
+    mixed = launch(resources={"infra": ["kubernetes", "aws"], "accelerators": L4}).task
+    env = {entry["name"]: entry.get("value") for entry in ray_node(mixed)["env"]}
+    assert env == {"DEEPSEEK_OPERATOR_IN_CLUSTER": "1"}  # nobody knows the operator's own key there
 
 
 def test_pods_and_services_carry_the_deployments_labels() -> None:

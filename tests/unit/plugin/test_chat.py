@@ -142,10 +142,11 @@ def test_the_port_forward_leads_to_a_replica_that_answers(kubectl: FakeKubectl, 
     ]
 
 
-def test_a_rented_replica_is_asked_at_its_own_address(kubectl: FakeKubectl, engine: FakeEngine, run: Run) -> None:
-    kubectl.put(deployment(instance(0, infra="aws", address=f"127.0.0.1:{engine.port}")))
+def test_a_rented_replica_is_asked_by_the_proxy(kubectl: FakeKubectl, engine: FakeEngine, run: Run) -> None:
+    kubectl.put(deployment(instance(0, infra="aws", address="54.0.0.1:8000")))
+    kubectl.ports = {"deployment/r1-proxy:8080": engine.port}
+    kubectl.save()
     assert run("chat", "r1", "-m", "hi")[:2] == (0, "Hello\n")
-    assert not [call for call in kubectl.calls if "port-forward" in call]
 
 
 def test_nothing_is_left_of_a_port_forward(served: FakeKubectl, run: Run) -> None:

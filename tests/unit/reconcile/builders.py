@@ -11,7 +11,7 @@ from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Led
 from deepseek_operator.api.v1alpha1 import FINALIZER, DeepSeekDeployment
 from deepseek_operator.catalog import load_catalog
 from deepseek_operator.facts.base import Address, Failure, Known, Probe, Unknown
-from deepseek_operator.facts.kubernetes import Endpoints, Pod, PublishedService
+from deepseek_operator.facts.kubernetes import Endpoints, Pod, ProxyPod, PublishedService
 from deepseek_operator.facts.names import ClusterName, cluster_name, parse_cluster_name, revision_of
 from deepseek_operator.facts.skypilot import (
     Job,
@@ -213,6 +213,15 @@ def up(cluster: ClusterName, **fields: Any) -> ReplicaFacts:
 def answering(*addresses: Address) -> dict[Address, Probe]:
     """Probes of addresses that answer."""
     return {address: Probe(True, ago(60)) for address in addresses}
+
+
+AUTHORITY = Known("-----BEGIN CERTIFICATE-----", NOW)
+"""The certificate authority of a deployment is known."""
+
+
+def proxy_pod(number: int = 0, revision: str = "", **fields: Any) -> ProxyPod:
+    """A pod of the proxy."""
+    return ProxyPod(f"r1-proxy-{number}", revision, **{"ip": f"10.88.1.{number + 1}", **fields})
 
 
 def silent(address: Address, detail: str = "connection refused") -> dict[Address, Probe]:

@@ -145,21 +145,21 @@ class TestTheServiceItself:
     def test_a_service_that_is_not_there_yet(self) -> None:
         world = b.world(DSD, service=None)
         assert reachability(world, serving=True, was_ready=False).detail == "the Service is being created"
-        assert endpoint_status(world) is None
+        assert endpoint_status(world, None) is None
 
     def test_the_service_of_someone_else_is_no_endpoint(self) -> None:
         world = b.world(DSD, service=PublishedService(foreign=True, cluster_ip="10.96.9.9", ports=(8000,)))
-        assert (service_address(world), endpoint_status(world)) == (None, None)
+        assert (service_address(world), endpoint_status(world, None)) == (None, None)
 
     def test_a_service_without_ports_is_no_endpoint(self) -> None:
         world = b.world(DSD, service=replace(b.service(), ports=()))
-        assert (service_address(world), endpoint_status(world)) == (None, None)
+        assert (service_address(world), endpoint_status(world, None)) == (None, None)
 
     def test_addresses_inside_and_outside(self) -> None:
-        inside = endpoint_status(b.world(DSD))
+        inside = endpoint_status(b.world(DSD), None)
         assert inside is not None
         assert (inside.url, inside.internal_url) == (None, "http://r1.serving.svc:8000/v1")
-        outside = endpoint_status(b.world(DSD, service=replace(b.service(), external_host="lb.example")))
+        outside = endpoint_status(b.world(DSD, service=replace(b.service(), external_host="lb.example")), None)
         assert outside is not None
         assert outside.url == "http://lb.example:8000/v1"
 

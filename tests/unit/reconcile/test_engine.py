@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.spec import EngineName
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, EngineStatus, Instance
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Known, Unknown
-from deepseek_operator.facts.engine import EngineReading, Load, differs
+from deepseek_operator.facts.engine import EngineReading, EngineTarget, Load, differs
 from deepseek_operator.facts.world import World
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.engine import engine_status, too_optimistic
@@ -112,7 +113,7 @@ def test_two_loads_differ_by_a_quarter(before: Load | None, after: Load | None, 
 
 def test_the_engines_that_serve_are_read_and_no_others() -> None:
     decision = decide(b.serving(OF), PLAN)
-    assert decision.engines == {AT: "VLLM"}
+    assert decision.engines == {AT: EngineTarget(EngineName.VLLM)}
     silent = replace(b.serving(OF), probes=b.silent(AT))
     assert decide(silent, PLAN).engines == {}
 

@@ -93,7 +93,22 @@ def test_while_it_drains_its_running_requests_are_counted() -> None:
         found = leave(view)
         assert found is not None
         assert found.message.endswith(words)
-        assert (found.next_look_s, found.actions) == (1.0, ())
+        assert found.actions == ()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "running", "look_s"),
+    [(1, 3, 4.0), (1, None, 4.0), (6, 3, 1.0), (6, None, 4.0)],
+    ids=["kube-proxy needs a moment", "the same", "requests end at any time", "an engine that says nothing"],
+)
+def test_a_replica_that_drains_is_looked_at_when_it_may_have_drained(
+    seconds: int, running: int | None, look_s: float
+) -> None:
+    ledger = b.ledger(unpublished_since=b.ago(seconds), drain_seconds=60)
+    view = View(b.NOW, b.facts(R1, skypilot=b.seen(b.row(R1))), ledger, health=Health.ANSWERS, running=running)
+    found = leave(view)
+    assert found is not None
+    assert found.next_look_s == look_s
 
 
 def test_while_skypilot_is_silent_the_status_says_so_but_not_right_after_a_request() -> None:

@@ -55,11 +55,11 @@ def draining(view: View) -> bool:
         return True
     since = view.ledger.unpublished_since
     seconds = elapsed(view.now, since)
-    if seconds < DRAIN_MIN_S:
+    if seconds < max(DRAIN_MIN_S, view.lag_s):
         return True
     if view.running is None:
         return seconds < DRAIN_UNKNOWN_S
-    return view.running > 0 and seconds < view.ledger.drain_seconds
+    return view.running > 0 and seconds < view.ledger.drain_seconds + view.lag_s
 
 
 def _drain(view: View) -> Finding | None:

@@ -12,12 +12,18 @@ from deepseek_operator.facts.base import Address, Failure, Known
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import RequestKind, SkyPilotCluster, SkyPilotRequest
 from deepseek_operator.facts.world import Question, ReplicaFacts, World
+from deepseek_operator.launch.proxy import OBSOLETE_S
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
 
 __all__ = ["KUBERNETES", "Finding", "Health", "View", "address_of", "look"]
 
 KUBERNETES = "kubernetes"
+PROXY_LAG_S = OBSOLETE_S + 10
+"""Seconds after which no proxy sends requests to an engine that has left its members: the cluster's DNS server keeps an
+answer for 5 s, HAProxy asks every second, and keeps what has vanished from the answers for a while."""
+RENEW_S = 30 * 86_400
+"""Seconds before the end of its certificate at which a replica is replaced."""
 
 
 class Health(StrEnum):
@@ -53,6 +59,8 @@ class View:
         What the status says that it costs, in US dollars an hour.
     launches_waiting
         Launches of other replicas wait for a free launch worker.
+    lag_s
+        Seconds until everybody has noticed that the Service no longer leads to it, kube-proxy apart.
     """
 
     now: datetime
@@ -71,6 +79,7 @@ class View:
     cost_limit: Decimal | None = None
     shown_cost: Decimal | None = None
     launches_waiting: bool = False
+    lag_s: float = 0.0
 
     @property
     def name(self) -> ClusterName:
@@ -103,6 +112,20 @@ class View:
     def rented(self) -> bool:
         """Whether it runs on machines outside the Kubernetes cluster."""
         return self.infra not in (None, KUBERNETES)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether its engine answers over TLS: on every rented machine, unless an older operator launched it.
+
+        A replica that is not remembered counts as launched by this one.
+        """
+        return self.rented and (self.ledger.certificate_until is not None or self.ledger.launched_at is None)
+
+    @property
+    def renewing(self) -> bool:
+        """Whether the certificate of its engine ends soon, so that another replica has to take its place."""
+        until = self.ledger.certificate_until
+        return self.encrypted and until is not None and (until - self.now).total_seconds() < RENEW_S
 
     @property
     def exists(self) -> bool:
@@ -220,4 +243,5 @@ def look(world: World, facts: ReplicaFacts, ledger: Ledger, plan: Planned | None
         deleting=world.deployment.deleting,
         abandoned=str(facts.name) in world.deployment.metadata.annotations.get(ANNOTATION_ABANDON, "").split(","),
         plan=plan if current else None,
+        lag_s=PROXY_LAG_S if world.fronts else 0.0,
     )

@@ -1,0 +1,106 @@
+"""Whether a proxy stands between the Service and the engines, and what has to be done about it.
+
+It is wanted as soon as one replica answers over TLS, which clients in the cluster do not speak, or where
+``spec.endpoint.proxy`` says so. The Service leads to a proxy only while that one says that it has an engine to send
+requests to; :mod:`.endpoint` goes from one way to the other.
+"""
+
+from dataclasses import dataclass
+
+from deepseek_operator.facts.base import Address, ProbeTarget
+from deepseek_operator.facts.world import World
+from deepseek_operator.launch.proxy import PROXY_PATH, PROXY_PORT, ProxySettings, ProxySpec, proxy_revision
+from deepseek_operator.planning import Planned
+from deepseek_operator.reconcile.actions import Action, ApplyProxy, RemoveProxy
+
+__all__ = ["Front", "front", "proxy_targets"]
+
+
+@dataclass(frozen=True)
+class Front:
+    """The proxy, as it should be.
+
+    Attributes
+    ----------
+    wanted
+        The Service should lead to it.
+    ready
+        Proxies to which the Service may lead.
+    encrypted
+        Engines that answer over TLS.
+    actions
+        What makes it so.
+    """
+
+    wanted: bool = False
+    ready: tuple[Address, ...] = ()
+    encrypted: frozenset[Address] = frozenset()
+    actions: tuple[Action, ...] = ()
+
+
+def front(
+    world: World, plan: Planned | None, settings: ProxySettings, encrypted: frozenset[Address], *, tls: bool
+) -> Front:
+    """Return what is to be done about the proxy.
+
+    Parameters
+    ----------
+    tls
+        Some replica answers over TLS, or will.
+    """
+    if world.deployment.deleting:
+        return Front()  # it goes with the object
+    wanted = tls or world.deployment.spec.endpoint.proxy
+    actions = _kept(world, plan, settings, tls=tls) if wanted else _removed(world)
+    return Front(wanted, _ready(world), encrypted, actions)
+
+
+def _ready(world: World) -> tuple[Address, ...]:
+    found = []
+    for address in _addresses(world):
+        probe = world.probes.get(address)
+        # One that was not asked yet, as after a restart of the operator, keeps its place.
+        if probe.healthy if probe is not None else address in world.fronts:
+            found.append(address)
+    return tuple(sorted(found))
+
+
+def _addresses(world: World) -> tuple[Address, ...]:
+    return tuple(Address(pod.ip, PROXY_PORT) for pod in world.proxies if pod.ip and not pod.deleting)
+
+
+def proxy_targets(world: World) -> dict[Address, ProbeTarget]:
+    """Return how the proxies are probed: each says whether it has an engine to send requests to."""
+    return {address: ProbeTarget(PROXY_PATH, trusted=address in world.fronts) for address in _addresses(world)}
+
+
+def _kept(world: World, plan: Planned | None, settings: ProxySettings, *, tls: bool) -> tuple[Action, ...]:
+    """Make the proxy, or bring it up to date, while pods of it are missing."""
+    if plan is None:
+        return ()  # what it needs is not known, and what there is goes on
+    spec = _spec(world, plan, settings, tls=tls)
+    revision = proxy_revision(spec)
+    pods = [pod for pod in world.proxies if pod.revision == revision and not pod.deleting]
+    complete = len(pods) >= settings.replicas and world.services.issuperset(world.members_services)
+    return () if complete else (ApplyProxy(spec),)
+
+
+def _spec(world: World, plan: Planned, settings: ProxySettings, *, tls: bool) -> ProxySpec:
+    metadata = world.deployment.metadata
+    return ProxySpec(
+        name=metadata.name,
+        uid=metadata.uid,
+        namespace=metadata.namespace,
+        health_path=plan.health_path,
+        settings=settings,
+        encrypted=tls or plan.rents,
+        api_key=plan.own_api_key(metadata.name),  # a key that the user gave is the business of who sends requests
+    )
+
+
+def _removed(world: World) -> tuple[Action, ...]:
+    """Take the proxy away once the Service has stopped leading to it."""
+    if world.fronts:
+        return ()
+    left = any(not pod.deleting for pod in world.proxies) or world.services.intersection(world.members_services)
+    return (RemoveProxy(),) if left else ()

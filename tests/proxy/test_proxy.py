@@ -1,0 +1,249 @@
+"""What clients of a proxy and people on the way to a machine see."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.names import server_name, shared_server_name
+from deepseek_operator.launch.certificates import Authority, engine_identity, make_authority
+from tests.fakes.dns import FakeDns
+from tests.proxy.engines import StandIn, Tap, server_context
+from tests.proxy.haproxy import UID, HaProxy, until
+
+KEY = "canary-key-4711"
+PROMPT = "canary prompt that nobody on the way may read"
+PLAIN, TLS = "r1-plain.serving.svc.test", "r1-tls.serving.svc.test"
+NOW = datetime.now(UTC)
+AUTHORITY = make_authority("test", NOW)
+
+
+def machine(name: str, authority: Authority = AUTHORITY, uid: str = UID) -> StandIn:
+    """An engine on a rented machine."""
+    identity = engine_identity(authority, (server_name(name, uid), shared_server_name(uid)), NOW)
+    return StandIn(name, key=KEY, context=server_context(identity))
+
+
+class Stage:
+    """Engines, DNS and a proxy."""
+
+    def __init__(self, folder: Path) -> None:
+        self.dns = FakeDns()
+        self._folder = folder
+        self._engines: list[StandIn] = []
+
+    async def engine(self, engine: StandIn, host: str = "127.0.0.1") -> Address:
+        self._engines.append(engine)
+        return await engine.start(host)
+
+    async def proxy(self, *, key: str | None = KEY, encrypted: bool = True) -> HaProxy:
+        authority = AUTHORITY.certificate if encrypted else None
+        self.haproxy = HaProxy(self._folder, self.dns.address, authority=authority, key=key)
+        await self.haproxy.start()
+        return self.haproxy
+
+    async def close(self) -> None:
+        await self.haproxy.stop()
+        for engine in self._engines:
+            await engine.die()
+        await self.dns.stop()
+
+
+@asynccontextmanager
+async def stage(folder: Path) -> AsyncIterator[Stage]:
+    made = Stage(folder)
+    await made.dns.start()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+@pytest.fixture
+async def staged(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(tmp_path) as made:
+        yield made
+
+
+async def ask(proxy: HaProxy, session: aiohttp.ClientSession, **headers: str) -> tuple[int, str]:
+    async with session.post(proxy.url + "/v1/completions", json={"prompt": PROMPT}, headers=headers) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_a_client_needs_neither_key_nor_authority(staged: Stage) -> None:
+    there = await staged.engine(machine("a"))
+    staged.dns.members = {TLS: (there,)}
+    proxy = await staged.proxy()
+    await until(proxy.ready, "the proxy finds the machine")
+    async with aiohttp.ClientSession() as session:
+        assert await ask(proxy, session) == (200, "a")
+        # Who asks the machine itself, without the key, is refused by the engine.
+        direct = f"https://{there}/v1/models"
+        async with session.get(direct, ssl=False) as answer:
+            assert answer.status == 401
+        async with session.get(direct, ssl=False, headers={"Authorization": f"Bearer {KEY}"}) as answer:
+            assert answer.status == 200
+
+
+async def test_a_key_that_the_user_gave_is_asked_of_the_client(staged: Stage) -> None:
+    staged.dns.members = {TLS: (await staged.engine(machine("a")),)}
+    proxy = await staged.proxy(key=None)
+    await until(proxy.ready, "the proxy finds the machine")
+    async with aiohttp.ClientSession() as session:
+        assert (await ask(proxy, session))[0] == 401
+        assert await ask(proxy, session, Authorization=f"Bearer {KEY}") == (200, "a")
+
+
+async def test_nobody_on_the_way_reads_a_prompt_or_the_key(staged: Stage) -> None:
+    tap = Tap(await staged.engine(machine("a")))
+    staged.dns.members = {TLS: (await tap.start(),)}
+    proxy = await staged.proxy()
+    await until(proxy.ready, "the proxy finds the machine")
+    async with aiohttp.ClientSession() as session:
+        assert await ask(proxy, session) == (200, "a")
+    await tap.stop()
+    assert len(tap.seen) > 1000
+    for secret in (PROMPT, "canary", KEY, "Bearer", "/v1/completions"):
+        assert secret.encode() not in tap.seen
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        machine("a", authority=make_authority("stranger", NOW)),
+        machine("a", uid="11111111-4e5f-6789-abcd-ef0123456789"),
+        StandIn("a"),
+    ],
+    ids=["another authority", "another deployment", "no TLS"],
+)
+async def test_a_stranger_at_the_address_of_a_machine_gets_no_request(staged: Stage, stranger: StandIn) -> None:
+    there, ours = await staged.engine(stranger), machine("ours")
+    staged.dns.members = {TLS: (there, await staged.engine(ours, "127.0.0.2"))}
+    proxy = await staged.proxy()
+    in_a_row = 0
+
+    async def noticed() -> bool:
+        nonlocal in_a_row
+        async with aiohttp.ClientSession() as session:
+            in_a_row = in_a_row + 1 if await ask(proxy, session) == (200, "ours") else 0
+        return in_a_row == 20
+
+    await until(proxy.ready, "the proxy finds our machine")
+    await until(noticed, "the proxy notices that one of them is not ours")
+    assert stranger.headers == []
+
+
+async def test_engines_of_the_cluster_and_machines_serve_side_by_side(staged: Stage) -> None:
+    staged.dns.members = {
+        PLAIN: (await staged.engine(StandIn("here", key=KEY)),),
+        TLS: (await staged.engine(machine("there"), "127.0.0.2"),),
+    }
+    proxy = await staged.proxy()
+    await until(proxy.ready, "the proxy finds an engine")
+    seen: set[str] = set()
+
+    async def both() -> bool:
+        async with aiohttp.ClientSession() as session:
+            status, name = await ask(proxy, session)
+        if status == 200:
+            seen.add(name)
+        return seen == {"here", "there"}
+
+    await until(both, "both kinds answer")
+
+
+async def test_a_stream_comes_piece_by_piece_and_outlives_a_change_of_members(staged: Stage) -> None:
+    old, new = machine("old"), machine("new")
+    staged.dns.members = {TLS: (await staged.engine(old),)}
+    proxy = await staged.proxy()
+    await until(proxy.ready, "the proxy finds the old machine")
+    async with aiohttp.ClientSession() as other, aiohttp.ClientSession() as session:
+        async with session.post(proxy.url + "/v1/stream") as answer:
+            assert await asyncio.wait_for(answer.content.readline(), 5) == b"data: token\n"  # while the engine waits
+            staged.dns.members = {TLS: (await staged.engine(new, "127.0.0.2"),)}
+
+            async def arrived() -> bool:
+                return await ask(proxy, other) == (200, "new")
+
+            await until(arrived, "requests go to the new machine")
+            old.go_on.release()
+            old.go_on.release()
+            rest = await asyncio.wait_for(answer.content.read(), 5)
+            assert rest.count(b"data: token") == 2
+        in_a_row = 0
+
+        async def left() -> bool:
+            nonlocal in_a_row
+            status, name = await ask(proxy, other)
+            assert status == 200  # none is lost on the way
+            in_a_row = in_a_row + 1 if name == "new" else 0
+            return in_a_row == 20
+
+        await until(left, "no request goes to the old machine any more")
+
+
+async def test_a_machine_that_dies_costs_no_request_that_has_not_begun_to_be_answered(staged: Stage) -> None:
+    first, second = machine("first"), machine("second")
+    staged.dns.members = {TLS: (await staged.engine(first), await staged.engine(second, "127.0.0.2"))}
+    proxy = await staged.proxy()
+    await until(proxy.ready, "the proxy finds a machine")
+    async with aiohttp.ClientSession() as session:
+
+        async def both() -> bool:
+            return await ask(proxy, session) is not None and min(first.requests, second.requests) > 0
+
+        await until(both, "both machines serve")
+        await first.die()
+        answers = [await ask(proxy, session) for _ in range(100)]
+    assert set(answers) == {(200, "second")}
+
+
+async def test_a_proxy_without_an_engine_says_so(staged: Stage) -> None:
+    staged.dns.members = {}
+    proxy = await staged.proxy()
+
+    async def says_so() -> bool:
+        return await proxy.status("/deepseek-operator/proxy") == 503
+
+    await until(says_so, "the proxy is up and not ready")
+
+
+async def test_silent_dns_changes_nothing(staged: Stage) -> None:
+    staged.dns.members = {TLS: (await staged.engine(machine("a")),)}
+    proxy = await staged.proxy()
+    await until(proxy.ready, "the proxy finds the machine")
+    staged.dns.silent = True
+    asked = len(staged.dns.asked)
+
+    async def tried() -> bool:
+        return len(staged.dns.asked) > asked + 6
+
+    await until(tried, "several questions stay without an answer")
+    assert await proxy.ready()
+
+
+async def test_a_proxy_that_is_replaced_ends_its_streams_first(staged: Stage) -> None:
+    engine = machine("a")
+    staged.dns.members = {TLS: (await staged.engine(engine),)}
+    proxy = await staged.proxy()
+    await until(proxy.ready, "the proxy finds the machine")
+    async with aiohttp.ClientSession() as session, session.post(proxy.url + "/v1/stream") as answer:
+        await answer.content.readline()
+        assert proxy.process is not None
+        os.kill(proxy.process.pid, signal.SIGUSR1)
+
+        async def closed() -> bool:
+            return await proxy.status("/health") == 0
+
+        await until(closed, "it takes no new connections")
+        engine.go_on.release()
+        engine.go_on.release()
+        assert (await asyncio.wait_for(answer.content.read(), 5)).count(b"data: token") == 2
+    assert await asyncio.wait_for(proxy.process.wait(), 10) == 0

@@ -1,0 +1,320 @@
+"""When a proxy stands between the Service and the engines, and how traffic goes from one way to the other."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deepseek_operator.api.status import Phase
+from deepseek_operator.facts.base import Address, Known
+from deepseek_operator.facts.kubernetes import Endpoints
+from deepseek_operator.facts.names import server_name
+from deepseek_operator.facts.world import QuestionKind, World
+from deepseek_operator.launch.proxy import PROXY_PATH, PROXY_PORT, ProxySettings, proxy_revision
+from deepseek_operator.reconcile.actions import (
+    Action,
+    ApplyProxy,
+    Launch,
+    PublishEndpoints,
+    RemoveProxy,
+    TearDown,
+    UnpublishEndpoints,
+)
+from deepseek_operator.reconcile.decide import decide
+from tests.unit.reconcile import builders as b
+
+MACHINE = Address("54.0.0.1", b.PORT)
+FRONTS = (Address("10.88.1.1", PROXY_PORT), Address("10.88.1.2", PROXY_PORT))
+SERVICES = frozenset({"r1", "r1-plain", "r1-tls"})
+
+
+def rented(**fields: Any) -> World:
+    """One replica on a rented machine that answers; nobody leads to it yet."""
+    of = b.rented_deployment()
+    name = b.name(of)
+    kept = b.ledger(infra="aws", address=str(MACHINE), ready_since=b.ago(300), certificate_until=b.ago(-300 * 86_400))
+    kept = kept.model_copy(update=fields.pop("ledger", {}))
+    seen = b.seen(b.row(name, cloud="AWS", region="us-east-1"))
+    replica = b.facts(name, skypilot=seen, price=Known(None, b.NOW), endpoint=Known(MACHINE, b.NOW))
+    known = {
+        "authority": b.AUTHORITY,
+        "probes": b.answering(MACHINE),
+        "secrets": b.API_KEY_EXISTS,
+        "clouds": b.CLOUDS_ENABLED,
+        "services": SERVICES,
+        **fields,
+    }
+    return b.world(b.remembering(of, {name: kept}), replica, **known)
+
+
+def led(world: World, *, direct: tuple[Address, ...] = (), plain: tuple[Address, ...] = ()) -> World:
+    """The same with proxies that are ready, and with slices that lead to them."""
+    members = tuple(
+        Endpoints(f"{service}.{b.PORT}", addresses, ("http",), service)
+        for service, addresses in (("r1-plain", plain), ("r1-tls", () if plain else (MACHINE,)))
+        if addresses
+    )
+    front = Endpoints("r1-proxy", FRONTS, ("http",), "r1")
+    straight = (Endpoints("r1-8000", direct, ("http",), "r1"),) if direct else ()
+    return replace(
+        world,
+        proxies=(b.proxy_pod(0, revision(world)), b.proxy_pod(1, revision(world))),
+        endpoints=(*straight, front, *members),
+        probes={**world.probes, **b.answering(*FRONTS)},
+    )
+
+
+def revision(world: World) -> str:
+    """What the proxy of a world is made from."""
+    action = next(a for a in published(replace(world, proxies=())) if isinstance(a, ApplyProxy))
+    return proxy_revision(action.spec)
+
+
+def published(world: World) -> tuple[Action, ...]:
+    return decide(world, b.planned(world.deployment)).publish
+
+
+def with_proxy(world: World, *, wanted: bool = True) -> World:
+    spec = world.deployment.spec
+    endpoint = spec.endpoint.model_copy(update={"proxy": wanted})
+    return replace(
+        world, deployment=world.deployment.model_copy(update={"spec": spec.model_copy(update={"endpoint": endpoint})})
+    )
+
+
+class TestWhenThereIsOne:
+    def test_replicas_of_the_cluster_need_none(self) -> None:
+        assert published(b.serving(b.deployment())) == ()
+
+    def test_a_rented_replica_brings_one(self) -> None:
+        (members, applied) = published(rented())
+        assert members == PublishEndpoints("r1-tls.8000", (MACHINE,), ("http",), "r1-tls")
+        assert isinstance(applied, ApplyProxy)
+        assert applied.spec.encrypted
+
+    def test_it_is_made_while_the_machine_still_comes_up(self) -> None:
+        world = rented(probes={}, ledger={"ready_since": None, "address": None})
+        assert any(isinstance(action, ApplyProxy) for action in published(world))
+
+    def test_a_user_may_ask_for_one(self) -> None:
+        (members, applied) = published(with_proxy(b.serving(b.deployment())))
+        assert (members, applied) == (
+            PublishEndpoints("r1-plain.8000", (Address(b.host(), b.PORT),), ("http",), "r1-plain"),
+            applied,
+        )
+        assert isinstance(applied, ApplyProxy)
+        assert not applied.spec.encrypted
+
+    def test_a_machine_of_an_operator_without_tls_needs_none(self) -> None:
+        assert published(rented(ledger={"certificate_until": None}))[0] == PublishEndpoints(
+            "r1-8000", (MACHINE,), ("http",)
+        )
+
+    def test_one_that_is_complete_is_left_alone(self) -> None:
+        assert published(led(rented())) == ()
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"proxies": (b.proxy_pod(0, "other"), b.proxy_pod(1, "other"))},
+            {"proxies": ()},
+            {"services": frozenset({"r1", "r1-tls"})},
+        ],
+        ids=["of another revision", "without pods", "without a Service"],
+    )
+    def test_one_that_is_not_as_it_should_be_is_applied_again(self, change: dict[str, Any]) -> None:
+        assert any(isinstance(action, ApplyProxy) for action in published(replace(led(rented()), **change)))
+
+    def test_the_operators_key_is_added_and_that_of_the_user_is_not(self) -> None:
+        (_, applied) = published(rented())
+        assert isinstance(applied, ApplyProxy)
+        assert applied.spec.api_key is None  # the user gave one
+        spec = rented().deployment.spec
+        without = spec.model_copy(update={"endpoint": spec.endpoint.model_copy(update={"api_key_secret_ref": None})})
+        world = replace(rented(), deployment=rented().deployment.model_copy(update={"spec": without}))
+        decision = decide(world, b.planner().plan(without))
+        (own,) = [action for action in decision.publish if isinstance(action, ApplyProxy)]
+        assert own.spec.api_key is not None
+        assert own.spec.api_key.name == "r1-api-key"
+
+    def test_the_number_of_pods_is_the_operators(self) -> None:
+        world = rented()
+        decision = decide(world, b.planned(world.deployment), proxy=ProxySettings("x/haproxy:1", 3))
+        (applied,) = [action for action in decision.publish if isinstance(action, ApplyProxy)]
+        assert applied.spec.settings == ProxySettings("x/haproxy:1", 3)
+
+
+class TestTheWayThere:
+    def test_the_service_leads_to_proxies_that_have_an_engine(self) -> None:
+        world = replace(led(rented()), endpoints=led(rented()).endpoints[1:])
+        assert published(world) == (PublishEndpoints("r1-proxy", FRONTS, ("http",)),)
+
+    def test_engines_of_the_cluster_stay_until_then(self) -> None:
+        engine = Address(b.host(), b.PORT)
+        before = with_proxy(b.serving(b.deployment()))
+        first = led(before, direct=(engine,), plain=(engine,))
+        waiting = replace(first, endpoints=(first.endpoints[0], first.endpoints[2]), probes=before.probes)
+        assert published(replace(waiting, services=SERVICES)) == ()
+        (to_proxies, away) = published(replace(first, endpoints=waiting.endpoints, services=SERVICES))
+        assert to_proxies == PublishEndpoints("r1-proxy", FRONTS, ("http",))
+        assert away == UnpublishEndpoints("r1-8000")
+
+    def test_a_proxy_that_was_not_asked_yet_keeps_its_place(self) -> None:
+        world = led(rented())
+        assert published(replace(world, probes=b.answering(MACHINE))) == ()
+
+    def test_a_proxy_that_goes_or_has_no_engine_leaves_the_service(self) -> None:
+        world = led(rented())
+        going = replace(world, proxies=(replace(world.proxies[0], deleting=True), world.proxies[1]))
+        assert PublishEndpoints("r1-proxy", FRONTS[1:], ("http",)) in published(going)
+        mute = replace(world, probes={**world.probes, **b.silent(FRONTS[0])})
+        assert published(mute) == (PublishEndpoints("r1-proxy", FRONTS[1:], ("http",)),)
+
+    def test_engines_of_the_cluster_do_without_where_all_proxies_are_dead(self) -> None:
+        engine = Address(b.host(), b.PORT)
+        world = replace(led(with_proxy(b.serving(b.deployment())), plain=(engine,)), services=SERVICES)
+        dead = replace(world, probes={**world.probes, **b.silent(FRONTS[0]), **b.silent(FRONTS[1])})
+        assert published(dead) == (
+            PublishEndpoints("r1-8000", (engine,), ("http",)),
+            UnpublishEndpoints("r1-proxy"),
+        )
+
+    def test_nobody_is_led_to_a_machine_itself(self) -> None:
+        world = rented()
+        assert not [a for a in published(world) if isinstance(a, PublishEndpoints) and a.service is None]
+        assert MACHINE not in world.published
+
+    def test_until_a_proxy_is_ready_the_deployment_is_not(self) -> None:
+        world = rented(probes={**b.answering(MACHINE, b.SERVICE)})
+        _, status = b.step(world)
+        ready = next(one for one in status.conditions if one.type == "Ready")
+        assert (ready.status, ready.reason) == ("False", "PublishingEndpoint")
+        assert "Deployment r1-proxy" in ready.message
+
+
+class TestTheWayBack:
+    def engine(self) -> Address:
+        return Address(b.host(), b.PORT)
+
+    def test_the_service_leads_to_engines_before_the_proxy_goes(self) -> None:
+        asked = led(with_proxy(b.serving(b.deployment())), plain=(self.engine(),))
+        world = replace(with_proxy(asked, wanted=False), services=SERVICES)
+        assert published(world) == (
+            PublishEndpoints("r1-8000", (self.engine(),), ("http",)),
+            UnpublishEndpoints("r1-proxy"),
+        )
+        left = Endpoints("r1-plain.8000", (self.engine(),), ("http",), "r1-plain")
+        after = replace(world, endpoints=(b.endpoints(self.engine()), left))
+        assert published(after) == (RemoveProxy(),)  # its members stay for as long as it finishes requests
+
+    def test_nothing_is_left_of_it(self) -> None:
+        left = Endpoints("r1-plain.8000", (self.engine(),), ("http",), "r1-plain")
+        world = replace(
+            b.serving(b.deployment()), endpoints=(b.endpoints(self.engine()), left), services=frozenset({"r1"})
+        )
+        assert published(world) == (UnpublishEndpoints("r1-plain.8000"),)
+        assert published(replace(world, endpoints=world.endpoints[:1])) == ()
+
+    def test_it_goes_with_the_object(self) -> None:
+        world = led(rented())
+        body = world.deployment.metadata.model_copy(update={"deletion_timestamp": "2026-11-24T11:59:00Z"})
+        gone = replace(world, deployment=world.deployment.model_copy(update={"metadata": body}))
+        assert published(gone) == (UnpublishEndpoints("r1-proxy"), UnpublishEndpoints("r1-tls.8000"))
+
+
+class TestProbes:
+    def test_a_machine_is_asked_over_tls_as_its_replica(self) -> None:
+        world = rented()
+        target = decide(world, b.planned(world.deployment)).targets[MACHINE]
+        assert target.encryption is not None
+        assert target.encryption.server_name == server_name(str(b.name(world.deployment)), b.UID)
+
+    def test_proxies_are_asked_whether_they_have_an_engine(self) -> None:
+        world = led(rented())
+        targets = decide(world, b.planned(world.deployment)).targets
+        assert [targets[one].path for one in FRONTS] == [PROXY_PATH, PROXY_PATH]
+
+    @pytest.mark.parametrize("authority", [b.AWAY, Known("", b.NOW)], ids=["unknown", "gone"])
+    def test_a_machine_that_nobody_can_tell_from_a_stranger_keeps_what_it_has(self, authority: Any) -> None:
+        world = replace(led(rented(authority=authority)), probes=b.answering(*FRONTS))
+        decision = decide(world, b.planned(world.deployment))
+        assert MACHINE not in decision.targets
+        assert (decision.publish, decision.actions) == ((), ())
+        asked = [question.kind for question in decision.asks if question.kind is QuestionKind.AUTHORITY]
+        assert bool(asked) is not isinstance(authority, Known)
+
+    def test_replicas_of_the_cluster_are_asked_in_plain(self) -> None:
+        world = b.serving(b.deployment())
+        decision = decide(world, b.planned(world.deployment))
+        assert all(target.encryption is None for target in decision.targets.values())
+        assert all(question.kind is not QuestionKind.AUTHORITY for question in decision.asks)
+
+
+class TestCertificates:
+    SOON = {"certificate_until": b.ago(-29 * 86_400)}
+
+    def test_a_launch_on_a_cloud_notes_how_long_its_certificate_is_valid(self) -> None:
+        of = b.rented_deployment()
+        _, status = b.step(b.world(of, secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED))
+        until = status.instances[0].ledger.certificate_until
+        assert until is not None
+        assert (until - b.NOW).days == 365
+        _, status = b.step(b.world(b.deployment()))
+        assert status.instances[0].ledger.certificate_until is None
+
+    def test_a_replica_whose_certificate_ends_soon_gets_a_successor_first(self) -> None:
+        world = led(rented(ledger=self.SOON))
+        decision = decide(world, b.planned(world.deployment))
+        (action,) = [action for _, action in decision.actions]
+        assert isinstance(action, Launch)
+        assert action.name.ordinal == 1  # the name of its predecessor is taken
+        assert action.name.revision == b.name(world.deployment).revision
+        assert decision.publish == ()
+
+    def test_it_leaves_when_the_successor_serves(self) -> None:
+        world = led(rented(ledger=self.SOON))
+        old, new = b.name(world.deployment), b.name(world.deployment, 1)
+        there = Address("54.0.0.2", b.PORT)
+        kept = b.ledger(infra="aws", address=str(there), ready_since=b.ago(30), certificate_until=b.ago(-365 * 86_400))
+        of = b.remembering(world.deployment, {old: world.deployment.status.instances[0].ledger, new: kept})
+        seen = b.seen(b.row(new, cloud="AWS", region="us-east-1"))
+        successor = b.facts(new, skypilot=seen, price=Known(None, b.NOW), endpoint=Known(there, b.NOW))
+        front, members = world.endpoints
+        world = replace(
+            world,
+            deployment=of,
+            replicas={**world.replicas, new: successor},
+            probes={**world.probes, **b.answering(there)},
+            endpoints=(front, replace(members, addresses=(MACHINE, there))),
+        )
+        decision = decide(world, b.planned(world.deployment))
+        assert decision.publish == (PublishEndpoints("r1-tls.8000", (there,), ("http",), "r1-tls"),)
+        assert {one.name: one.finding.phase for one in decision.replicas} == {old: Phase.TERMINATING, new: Phase.READY}
+
+    def test_a_replica_of_the_cluster_has_none_that_could_end(self) -> None:
+        of = b.deployment()
+        world = b.serving(of)
+        kept = world.deployment.status.instances[0].ledger.model_copy(update=self.SOON)
+        world = replace(world, deployment=b.remembering(world.deployment, {b.name(of): kept}))
+        assert decide(world, b.planned(of)).actions == ()
+
+
+def test_a_replica_behind_a_proxy_stays_until_every_proxy_knows_that_it_goes() -> None:
+    world = led(rented())
+    old = b.older(world.deployment)
+    kept = world.deployment.status.instances[0].ledger.model_copy(
+        update={"leaving_since": b.ago(15), "unpublished_since": b.ago(15), "address": "54.0.0.9:8000"}
+    )
+    ledgers = {b.name(world.deployment): world.deployment.status.instances[0].ledger, old: kept}
+    gone = Address("54.0.0.9", b.PORT)
+    replica = b.facts(old, skypilot=b.seen(b.row(old, cloud="AWS")), price=Known(None, b.NOW))
+    world = replace(
+        world,
+        deployment=b.remembering(world.deployment, ledgers),
+        replicas={**world.replicas, old: replica},
+        probes={**world.probes, gone: replace(b.answering(gone)[gone], running=0)},
+    )
+    assert decide(world, b.planned(world.deployment)).actions == ()
+    ledgers[old] = kept.model_copy(update={"unpublished_since": b.ago(25)})
+    later = replace(world, deployment=b.remembering(world.deployment, ledgers))
+    assert [type(action) for _, action in decide(later, b.planned(world.deployment)).actions] == [TearDown]
