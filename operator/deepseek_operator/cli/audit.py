@@ -163,8 +163,8 @@ async def find(
         If ``user`` is not the one of this installation.
     """
     clusters = (await skypilot.snapshot()).clusters
-    owned = [(kind, (await reader.list_all(kind, namespaces))[0]) for kind in ("pods", "services")]
-    bodies, _ = await reader.list_all("deployments", namespaces)
+    owned = [(kind, await reader.list_all(kind, namespaces)) for kind in ("pods", "services")]
+    bodies = await reader.list_all("deployments", namespaces)
     deployments = [DeepSeekDeployment.parse_leniently(dict(body))[0] for body in bodies]
     living = {deployment.metadata.uid for deployment in deployments}
     found, users = [], set()

@@ -30,7 +30,7 @@ Namespaces = Annotated[
 
 
 class _Reader(Protocol):
-    async def list_all(self, kind: str, namespaces: tuple[str, ...]) -> tuple[list[dict[str, Any]], str]: ...
+    async def list_all(self, kind: str, namespaces: tuple[str, ...]) -> list[dict[str, Any]]: ...
 
 
 def register(app: typer.Typer) -> None:
@@ -142,7 +142,7 @@ def _problem(url: str) -> str:
 
 async def _list(reader: _Reader, namespaces: tuple[str, ...]) -> list[dict[str, Any]]:
     try:
-        return (await reader.list_all("deployments", namespaces))[0]
+        return await reader.list_all("deployments", namespaces)
     except KubeNotFoundError:  # the CustomResourceDefinition is gone, and every object with it
         return []
 

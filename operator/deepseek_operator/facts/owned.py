@@ -1,6 +1,6 @@
 """What Kubernetes shows of each deployment: pods, Services and slices, never older than what was seen before."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,15 +118,16 @@ class OwnedObjects:
         """Forget which version of an object was seen last."""
         self._versions.pop((kind, namespace, name), None)
 
-    def absent(self, kind: str, bodies: Iterable[Mapping[str, Any]], version: str) -> tuple[tuple[str, str], ...]:
+    def absent(self, kind: str, present: Set[tuple[str, str]], version: str) -> tuple[tuple[str, str], ...]:
         """Return namespace and name of the objects that are known and that a full list does not show.
 
         Parameters
         ----------
+        present
+            Namespace and name of what the list shows.
         version
             Resource version of the list: what was made after it cannot be in it.
         """
-        present = {(body["metadata"].get("namespace", ""), body["metadata"]["name"]) for body in bodies}
         limit = _version(version)
         return tuple(
             (namespace, name)

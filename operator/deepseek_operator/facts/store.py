@@ -16,7 +16,7 @@ deployments          key -> typed object                 feeds.kubernetes, and a
 ===================  ==================================  ===========================================
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -147,13 +147,13 @@ class Store:
         if self._owned.drop_cluster(uid, name_on_cloud):
             self._wake_uid(uid)
 
-    def put_listing(self, kind: str, bodies: Iterable[Mapping[str, Any]], version: str) -> None:
-        """Drop what a full list no longer shows. A watch can lose a deletion."""
+    def put_listing(self, kind: str, present: Set[tuple[str, str]], version: str) -> None:
+        """Drop what a full list no longer shows, by namespace and name. A watch can lose a deletion."""
         if kind == "namespaces":
-            for gone in self._terminating - {body["metadata"]["name"] for body in bodies}:
+            for gone in self._terminating - {name for _, name in present}:
                 self.put_namespace(gone, terminating=False)
             return
-        for namespace, name in self._owned.absent(kind, bodies, version):
+        for namespace, name in self._owned.absent(kind, present, version):
             if kind == "deployments":
                 self.drop_deployment((namespace, name))
                 continue

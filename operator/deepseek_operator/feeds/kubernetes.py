@@ -30,7 +30,7 @@ REOPEN_S: Final = 0.1
 
 
 class _Reader(Protocol):
-    async def list_all(self, kind: str, namespaces: tuple[str, ...]) -> tuple[list[dict[str, Any]], str]: ...
+    def pages(self, kind: str, namespaces: tuple[str, ...]) -> AsyncIterator[tuple[list[dict[str, Any]], str]]: ...
     def watch(self, kind: str, namespace: str | None, version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]: ...
 
 
@@ -129,15 +129,20 @@ class KubernetesFeed:
 
     async def _list(self, kind: str) -> str | None:
         """List a kind and return the version of the list; None if it could not be had."""
+        present: set[tuple[str, str]] = set()
+        versions: list[str] = []
         try:
-            bodies, version = await self._reader.list_all(kind, self._namespaces)
+            async for bodies, version in self._reader.pages(kind, self._namespaces):
+                versions.append(version)
+                for body in bodies:
+                    present.add((body["metadata"].get("namespace", ""), body["metadata"]["name"]))
+                    self._event(kind, "LISTED", body)
         except KubeError as error:
             log.warning("list_failed", kind=kind, error=str(error))
             return None
-        for body in bodies:
-            self._event(kind, "LISTED", body)
-        self._store.put_listing(kind, bodies, version)
-        return version
+        oldest = min(versions, key=lambda text: int(text) if text.isdigit() else 0)
+        self._store.put_listing(kind, present, oldest)
+        return oldest
 
     @staticmethod
     def _read(kind: str, body: Mapping[str, Any], uid: str) -> Any:

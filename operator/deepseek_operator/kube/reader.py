@@ -42,8 +42,12 @@ class KubeReader:
     def __init__(self, client: KubeClient) -> None:
         self._client = client
 
-    async def list_all(self, kind: str, namespaces: tuple[str, ...]) -> tuple[list[dict[str, Any]], str]:
-        """Return all objects of a kind and the resource version of the list.
+    async def list_all(self, kind: str, namespaces: tuple[str, ...]) -> list[dict[str, Any]]:
+        """Return all objects of a kind; see :meth:`pages`."""
+        return [body async for bodies, _ in self.pages(kind, namespaces) for body in bodies]
+
+    async def pages(self, kind: str, namespaces: tuple[str, ...]) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+        """Yield all objects of a kind, some at a time, each time with the resource version of their list.
 
         Parameters
         ----------
@@ -52,20 +56,16 @@ class KubeReader:
         namespaces
             Empty for the whole cluster.
         """
-        found: list[dict[str, Any]] = []
-        versions: list[str] = []
         for namespace in namespaces or (None,):
             query: dict[str, str | int] = {"limit": _PAGE}
             if kind in SELECTORS:
                 query["labelSelector"] = SELECTORS[kind]
             while True:
                 page = await self._client.request("GET", _KINDS[kind].path(namespace), query=query)
-                found += page.get("items") or []
+                yield page.get("items") or [], str(page["metadata"].get("resourceVersion", ""))
                 if not (more := page["metadata"].get("continue")):
                     break
                 query["continue"] = more
-            versions.append(str(page["metadata"].get("resourceVersion", "")))
-        return found, min(versions, key=lambda version: int(version) if version.isdigit() else 0)
 
     async def watch(self, kind: str, namespace: str | None, version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """Yield type and object of each change after a resource version, for some minutes.

@@ -52,10 +52,10 @@ class Reader:
     def __init__(self, times: int) -> None:
         self.times = times
 
-    async def list_all(self, kind: str, namespaces: tuple[str, ...]) -> tuple[list[dict[str, Any]], str]:
+    async def list_all(self, kind: str, namespaces: tuple[str, ...]) -> list[dict[str, Any]]:
         assert (kind, namespaces) == ("deployments", ("serving",))
         self.times -= 1
-        return ([deployment("r1")] if self.times >= 0 else []), "1"
+        return [deployment("r1")] if self.times >= 0 else []
 
 
 async def test_nothing_is_waited_for_unless_one_asks() -> None:

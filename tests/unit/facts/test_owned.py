@@ -121,9 +121,9 @@ class TestPodsOfTwoDeployments:
 def test_a_list_tells_what_is_gone_and_not_what_is_newer(owned: OwnedObjects) -> None:
     for kind, name, version in (("pods", "gone", 3), ("pods", "there", 3), ("pods", "new", 9), ("services", "s", 3)):
         owned.put(kind, UID, body(name, version), POD if kind == "pods" else LAUNCHED)
-    assert owned.absent("pods", [body("there", 3)], "5") == (("serving", "gone"),)
-    assert owned.absent("pods", [body("there", 3)], "3") == (("serving", "gone"),)
-    assert owned.absent("pods", [body("gone"), body("there"), body("new")], "99") == ()
+    assert owned.absent("pods", {("serving", "there")}, "5") == (("serving", "gone"),)
+    assert owned.absent("pods", {("serving", "there")}, "3") == (("serving", "gone"),)
+    assert owned.absent("pods", {("serving", "gone"), ("serving", "there"), ("serving", "new")}, "99") == ()
 
 
 def test_nothing_is_left_of_a_deployment_that_is_gone(owned: OwnedObjects) -> None:

@@ -207,12 +207,12 @@ class TestListing:
         store.put_owned("pods", b.UID, pod_body("gone", 3), b.pod(R1))
         store.put_owned("pods", b.UID, pod_body("new", 9), b.pod(R1, head=False))
         woken.clear()
-        store.put_listing("pods", [], "5")
+        store.put_listing("pods", set(), "5")
         assert world(store).replicas[R1].pods == (b.pod(R1, head=False),)
         assert woken.all() == [KEY]
 
     def test_a_deployment_that_is_gone_is_dropped(self, store: Store) -> None:
-        store.put_listing("deployments", [], "5")
+        store.put_listing("deployments", set(), "5")
         assert store.world(KEY, b.NOW) is None
 
 
@@ -381,7 +381,7 @@ def test_a_list_of_one_namespace_drops_nothing_of_the_same_name_in_another(store
     store.put_owned("services", b.UID, pod_body("r1", 3), b.service())
     there = {"metadata": {"name": "r1", "namespace": "far", "resourceVersion": "3"}}
     store.put_owned("services", NEW_UID, there, b.service())
-    store.put_listing("services", [there], "9")
+    store.put_listing("services", {("far", "r1")}, "9")
     assert world(store).service is None
     other = store.world(("far", "r1"), b.NOW)
     assert other is not None

@@ -38,11 +38,14 @@ class Server:
         self.listed: list[str] = []
         self.list_errors: list[KubeError] = []
 
-    async def list_all(self, kind: str, namespaces: tuple[str, ...]) -> tuple[list[Body], str]:
+    async def pages(self, kind: str, namespaces: tuple[str, ...]) -> AsyncIterator[tuple[list[Body], str]]:
         self.listed.append(kind)
         if self.list_errors:
             raise self.list_errors.pop()
-        return self.lists.get(kind, ([], "1"))
+        bodies, version = self.lists.get(kind, ([], "1"))
+        for body in bodies:
+            yield [body], version
+        yield [], version
 
     async def watch(self, kind: str, namespace: str | None, version: str) -> AsyncIterator[tuple[str, Body]]:
         self.watched.append((kind, namespace, version))
