@@ -49,7 +49,7 @@ class _Asked(NamedTuple):
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command()(verify)
+    app.command(short_help="Start the planned engine here, and compare it with its plan.")(verify)
 
 
 def verify(
@@ -79,7 +79,19 @@ def verify(
     Prints the comparison, and below it the measurements as `deepseek-operator calibrate -f` reads them. The engine is
     ended whatever happens. Run it where the engine is installed, in its image for example.
 
-    Exit status: 0 measured, 1 the engine did not serve, 2 the input is wrong, 3 it does not fit.
+    \b
+    Examples:
+      deepseek-operator verify --model r1-8b --accelerators L4:1 > measurements.yaml
+          on a machine with that GPU
+      deepseek-operator verify --model r1-8b --cpu --path /models/tiny-qwen2
+          how the command works, without a GPU
+
+    \b
+    Exit status:
+      0  measured
+      1  the engine did not serve
+      2  the input is wrong
+      3  it does not fit
     """
     if cpu == (accelerators is not None):
         _fail("exactly one of --accelerators and --cpu must be given")

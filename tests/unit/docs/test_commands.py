@@ -98,6 +98,11 @@ def _shown(command: Command) -> dict[str, str]:
     return _shown_on(command.block.page)
 
 
+@named([c for c in beginning("deepseek-operator ") if c.words[1] not in RUN])
+def test_options_of_a_command_that_needs_more_are_there(command: Command) -> None:
+    check_options(command.words[1:])
+
+
 @named([c for c in beginning("kubectl exec") if "deepseek-operator audit" in c.text])
 def test_options_of_what_is_run_in_the_operators_pod_are_there(command: Command) -> None:
     inner = command.words[command.words.index("--") + 1 :]

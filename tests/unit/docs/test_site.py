@@ -36,6 +36,7 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     for page in pages:
         text = CANONICAL.sub("", page.read_text(encoding="utf-8"))
         assert LOADED.search(text) is None, page
+        assert 'data-md-component="source"' not in text, f"{page}: the theme asks the forge for stars"
         assert 'class="mermaid"' not in text, f"{page}: the theme loads mermaid from a CDN"
     assert [style for style in styles if STYLED.search(style.read_text(encoding="utf-8"))] == []
 
