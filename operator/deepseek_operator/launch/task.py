@@ -7,7 +7,7 @@ secrets in its request database), namespace through the request's own configurat
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from deepseek_operator.api.places import Place
 from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, SecretKeyRef
@@ -21,6 +21,9 @@ __all__ = ["Identity", "LaunchTask", "SecretValue", "build_task", "secret_variab
 
 _TAG_PREFIX = "deepseek-operator-"
 """Prefix of cloud tags: GCP allows neither dots nor slashes in a label's key, and SkyPilot refuses the task then."""
+_CLOUDS_WITH_CREDENTIAL_FILES: Final = ("aws", "azure", "gcp", "nebius", "oci", "vast")
+"""Clouds whose credential files SkyPilot would copy to every node that it starts, pods included, unless told not to.
+Those of which its configuration can say so (0.14.1, ``sky/utils/schemas.py``)."""
 _TAG_LENGTH = 63
 
 
@@ -81,7 +84,7 @@ def build_task(planned: Planned, identity: Identity) -> LaunchTask:
         task["envs"] = dict(plan.environment)
     if clouds:
         task["secrets"] = dict.fromkeys((*rented, TLS_VARIABLE))
-    override: dict[str, Any] = {}
+    override: dict[str, Any] = {cloud: {"remote_identity": "NO_UPLOAD"} for cloud in _CLOUDS_WITH_CREDENTIAL_FILES}
     if kubernetes:
         task["config"] = {"kubernetes": _kubernetes_config(spec, identity, secrets, clouds=clouds)}
         override["kubernetes"] = {"namespace": identity.namespace, "ports": "podip"}

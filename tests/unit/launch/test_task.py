@@ -51,8 +51,15 @@ def test_the_users_port_is_the_engines_port() -> None:
 
 def test_kubernetes_namespace_and_port_mode_go_with_the_request() -> None:
     request = launch(resources={"infra": K8S, "accelerators": L4})
-    assert request.override_skypilot_config == {"kubernetes": {"namespace": "prod", "ports": "podip"}}
-    assert launch(resources={"infra": ["aws"], "accelerators": L4}).override_skypilot_config == {}
+    assert request.override_skypilot_config["kubernetes"] == {"namespace": "prod", "ports": "podip"}
+    assert "kubernetes" not in launch(resources={"infra": ["aws"], "accelerators": L4}).override_skypilot_config
+
+
+@pytest.mark.parametrize("infra", [K8S, ["aws"], ["gcp"]])
+def test_no_node_gets_the_credentials_of_any_cloud(infra: list[str]) -> None:
+    config = launch(resources={"infra": infra, "accelerators": L4}).override_skypilot_config
+    for cloud in ("aws", "azure", "gcp", "nebius", "oci", "vast"):
+        assert config[cloud] == {"remote_identity": "NO_UPLOAD"}
 
 
 def test_without_infra_skypilot_chooses_and_both_ways_are_prepared() -> None:
