@@ -46,6 +46,15 @@ class Catalog:
             rows.setdefault(price.accelerators.lower(), []).append(price)
         return {key: tuple(value) for key, value in rows.items()}
 
+    @cached_property
+    def sold(self) -> tuple[tuple[Accelerator, GpuInfo], ...]:
+        """Every number of every GPU that clouds sell in one machine."""
+        return tuple((Accelerator(name=gpu.name, count=n), gpu) for gpu in self.gpus.values() for n in gpu.counts)
+
+    @cached_property
+    def _cheapest(self) -> dict[tuple[str, bool, tuple[str, ...] | None], PriceInfo | None]:
+        return {}
+
     def find(self, name: str) -> ModelInfo | None:
         """Return the model with this Hugging Face id, id without organisation, or alias; case does not matter."""
         return self._names.get(name.lower())
@@ -87,8 +96,18 @@ class Catalog:
     def cheapest(
         self, accelerator: Accelerator, *, spot: bool, clouds: Iterable[str] | None = None
     ) -> PriceInfo | None:
-        """Return the cheapest machine with these GPUs, on demand or as spot, or None where no price is known."""
+        """Return the cheapest machine with these GPUs, on demand or as spot, or None where no price is known.
 
+        Each answer is looked up once: a plan asks for every machine, and the next one for the same.
+        """
+        key = (str(accelerator), spot, tuple(clouds) if clouds is not None else None)
+        if key not in self._cheapest:
+            self._cheapest[key] = self._look_up_cheapest(accelerator, spot, key[2])
+        return self._cheapest[key]
+
+    def _look_up_cheapest(
+        self, accelerator: Accelerator, spot: bool, clouds: tuple[str, ...] | None
+    ) -> PriceInfo | None:
         def amount(row: PriceInfo) -> Decimal | None:
             return row.spot if spot else row.on_demand
 

@@ -65,11 +65,10 @@ def all_accelerators(request: Request, catalog: Catalog) -> Iterator[tuple[Accel
 
     A cloud's own name for a chip (``H200-SXM``) counts only where the user named that cloud.
     """
-    for gpu in catalog.gpus.values():
-        named = gpu.only_on is None or gpu.only_on in (request.clouds or ())
-        if gpu.vendor is Vendor.NVIDIA and named:
-            for count in gpu.counts:
-                yield Accelerator(name=gpu.name, count=count), gpu
+    clouds = request.clouds or ()
+    for accelerator, gpu in catalog.sold:
+        if gpu.vendor is Vendor.NVIDIA and (gpu.only_on is None or gpu.only_on in clouds):
+            yield accelerator, gpu
 
 
 def node_counts(request: Request, accelerator: Accelerator, gpu: GpuInfo) -> tuple[int, ...]:

@@ -94,7 +94,17 @@ class Request:
 
     def engine_order(self, nodes: int) -> tuple[EngineRequest, ...]:
         """Return the engines to try on this many nodes, the preferred one first."""
-        preferred = EngineName.VLLM if nodes == 1 else EngineName.SGLANG
+        return self._engines_alone if nodes == 1 else self._engines_together
+
+    @cached_property
+    def _engines_alone(self) -> tuple[EngineRequest, ...]:
+        return self._preferring(EngineName.VLLM)
+
+    @cached_property
+    def _engines_together(self) -> tuple[EngineRequest, ...]:
+        return self._preferring(EngineName.SGLANG)
+
+    def _preferring(self, preferred: EngineName) -> tuple[EngineRequest, ...]:
         if self.model is not None and self.model.preferred_engine is not EngineName.AUTO:
             preferred = self.model.preferred_engine
         return tuple(sorted(self.engines.values(), key=lambda item: item.engine.name is not preferred))
