@@ -133,9 +133,9 @@ def _reconciling(report: Report) -> _Verdict:
     if status == "False":
         return "True", reason, message
     leaving = [replica for replica in report.replicas if not replica.ready or not replica.current]
-    if report.updated < report.wanted or leaving:
+    if leaving:
         text = f"{report.updated} of {report.wanted} replicas run the current spec"
-        return "True", Reason.ROLLING_OUT, text + (f"; {len(leaving)} of an older one remain" if leaving else "")
+        return "True", Reason.ROLLING_OUT, f"{text}; {len(leaving)} of an older one remain"
     return "False", Reason.READY, "nothing is left to do"
 
 
@@ -184,6 +184,6 @@ def _worst(report: Report) -> Replica | None:
 
 def _with_retry(finding: Finding) -> str:
     ledger = finding.ledger
-    if ledger.retry_after is None or ledger.attempts < 1 or finding.phase is not Phase.FAILED:
+    if ledger.retry_after is None or finding.phase is not Phase.FAILED:
         return finding.message
     return f"{finding.message} (attempt {ledger.attempts} failed; next at {format_time(ledger.retry_after)})"

@@ -79,7 +79,8 @@ def _not_done(finding: Finding, reason: Reason, message: str, phase: Phase = Pha
 
 
 def _ledger_after(ledger: Ledger, action: Action, plan: Planned | None, now: datetime) -> Ledger:
-    if isinstance(action, Launch | RunAgain) and plan is not None:
+    if isinstance(action, Launch | RunAgain):
+        assert plan is not None  # without one nothing is launched
         ledger = launched(ledger, plan, now, again=isinstance(action, RunAgain))
         if isinstance(action, Launch):
             limit = action.cost_limit

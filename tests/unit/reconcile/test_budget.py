@@ -14,7 +14,7 @@ from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.launch import Identity, build_task
-from deepseek_operator.planning import Refused
+from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Launch, TearDown
 from deepseek_operator.reconcile.budget import Budget
 from deepseek_operator.reconcile.decide import Decision, decide
@@ -156,11 +156,61 @@ def test_what_one_launch_may_cost_is_not_left_for_the_next_one() -> None:
         assert launches(passes(of, b.name(of), price=Decimal("1.1"))[0]) == [Decimal(1), Decimal("0.9")]
 
 
-def test_where_no_price_is_known_a_launch_is_held_only_when_nothing_is_left() -> None:
+def priced(plan_cost: str | None, *candidates: str | None) -> Planned:
+    """A plan that costs so much, with candidates that do."""
     known = b.planned(capped("4"))
-    plan = replace(known, plan=replace(known.plan, candidates=(), hourly_cost=None))
-    assert Budget(plan, Decimal(4), Decimal("3.9")).room_for_one
-    assert not Budget(plan, Decimal(4), Decimal(4)).room_for_one
+    first = known.plan.candidates[0]
+    costs = [None if cost is None else Decimal(cost) for cost in (plan_cost, *candidates)]
+    others = tuple(replace(first, hourly_cost=cost) for cost in costs[1:])
+    return replace(known, plan=replace(known.plan, candidates=others, hourly_cost=costs[0]))
+
+
+@pytest.mark.parametrize(
+    ("plan", "cheapest"),
+    [
+        (priced("7"), "7.00"),
+        (priced("7", "5", None), "5.00"),
+        (priced("5", "7"), "5.00"),
+        (priced(None, "5"), "5.00"),
+        (priced("0", "5"), "5.00"),
+        (priced(None), None),
+    ],
+)
+def test_there_is_room_for_the_cheapest_machine_that_the_plan_knows(plan: Planned, cheapest: str | None) -> None:
+    limit = Decimal(cheapest or "0.0001") * 2  # a share of half the cap
+    assert Budget(plan, limit, Decimal(0)).room_for_one
+    tight = Budget(plan, limit, limit / 2 + Decimal("0.0001"))
+    assert not tight.room_for_one
+    held, _ = tight.launch(View(b.NOW, b.facts(b.name(b.deployment()))))
+    assert held.blocked is not None
+    words = f"one more costs {cheapest} or more" if cheapest else "that leaves nothing for another"
+    assert words in held.blocked.message
+
+
+R1 = b.name(capped("9"))
+LISTED = b.seen(b.row(R1, cloud="AWS"))
+
+
+@pytest.mark.parametrize(
+    ("says", "known", "ledger", "shown", "plan", "expected"),
+    [
+        ("pods", {"pods": (b.pod(R1),)}, b.ledger(cost_limit="2"), None, priced("7"), "0"),
+        ("nothing", {}, b.ledger(infra="aws", cost_limit="2"), None, priced("7"), "0"),
+        ("machines without a record", {}, b.ledger(infra="aws", renting=True, price="3"), None, priced("7"), "3"),
+        ("machines", {"skypilot": LISTED}, b.ledger(renting=True, price="3", cost_limit="4"), None, priced("7"), "3"),
+        ("a price of before", {"skypilot": LISTED}, b.ledger(price="3", cost_limit="4"), None, priced("7"), "4"),
+        ("no price yet", {"skypilot": LISTED}, b.ledger(renting=True, cost_limit="4"), Decimal(6), priced("7"), "4"),
+        ("no limit either", {"skypilot": LISTED}, b.ledger(), Decimal(6), priced("7"), "6"),
+        ("what the status shows is unknown too", {"skypilot": LISTED}, b.ledger(), None, priced("7"), "7"),
+        ("nothing is known of any price", {"skypilot": LISTED}, b.ledger(), None, priced(None), "0"),
+        ("no plan", {"skypilot": LISTED}, b.ledger(), None, None, "0"),
+    ],
+)
+def test_a_replica_takes_of_the_budget(
+    says: str, known: dict[str, Any], ledger: Ledger, shown: Decimal | None, plan: Planned | None, expected: str
+) -> None:
+    view = View(b.NOW, b.facts(R1, **known), ledger, shown_cost=shown)
+    assert Budget.of(plan, "9", [view]).committed == Decimal(expected), says
 
 
 def test_without_a_plan_and_without_a_cap_the_limit_of_missing_replicas_needs_no_budget() -> None:

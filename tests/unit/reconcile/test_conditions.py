@@ -57,6 +57,7 @@ LAUNCHING = b.world(b.deployment(), b.facts(b.name(b.deployment()), skypilot=b.s
 TERMINATING = b.facts(FIRST, skypilot=b.seen(b.row(FIRST), b.request(FIRST, "down")))
 SUSPENDED = b.deployment(suspend=True)
 FINAL = b.deployment(resources={"accelerators": [], "cpus": "1+", "memory": "2+", "retryUntilUp": False})
+STALLED = b.world(b.remembering(FINAL, {b.name(FINAL): b.ledger()}), b.facts(b.name(FINAL), outcome=b.failed_launch()))
 
 CASES = [
     Case("one replica needs no counting", b.serving(b.deployment()), "Ready", ("True", "Ready"), "the model answers"),
@@ -98,6 +99,37 @@ CASES = [
         ("False", "Terminating"),
         "SkyPilot tears its nodes down",
     ),
+    Case(
+        "a deleted object of which nobody can say what is left",
+        b.world(b.deployment(deleting=True), skypilot=b.AWAY),
+        "Ready",
+        ("False", "Terminating"),
+        "its nodes are being torn down",
+    ),
+    Case(
+        "no replicas wanted and one is still there",
+        b.world(b.deployment(replicas=0), replace(TERMINATING, name=b.name(b.deployment()))),
+        "Reconciling",
+        ("True", "Terminating"),
+    ),
+    Case(
+        "one too many is still there",
+        b.serving(b.deployment(), b.name(b.deployment()), b.name(b.deployment(), 1)),
+        "Reconciling",
+        ("True", "RollingOut"),
+        "1 of 1 replicas run the current spec; 1 of an older one remain",
+    ),
+    Case(
+        "of two that do not serve, the one of the current spec speaks for all",
+        b.world(
+            b.remembering(b.deployment(), {b.older(b.deployment()): b.ledger(teardown_at=b.ago(9))}),
+            b.facts(b.older(b.deployment()), skypilot=b.seen(b.row(b.older(b.deployment())))),
+            b.facts(b.name(b.deployment()), skypilot=b.seen(b.request(b.name(b.deployment()), state="PENDING"))),
+        ),
+        "Ready",
+        ("False", "Queued"),
+    ),
+    Case("a failure that is final leaves nothing to do", STALLED, "Reconciling", ("False", "Planned"), "see Stalled"),
     Case("a launch is under way", LAUNCHING, "Reconciling", ("True", "Launching")),
     Case("everything serves", b.serving(b.deployment()), "Reconciling", ("False", "Ready"), "nothing is left to do"),
     Case(
@@ -128,7 +160,7 @@ CASES = [
     Case("a plan that holds gives its reason", b.world(b.deployment()), "Planned", ("True", "Planned"), "/models/tiny"),
     Case(
         "a failed launch without retries is final",
-        b.world(b.remembering(FINAL, {b.name(FINAL): b.ledger()}), b.facts(b.name(FINAL), outcome=b.failed_launch())),
+        STALLED,
         "Stalled",
         ("True", "Unschedulable"),
         "resources.retryUntilUp is false",
@@ -168,6 +200,22 @@ def test_a_condition(case: Case) -> None:
     status, reason, message = condition(after(case.world, case.plan), case.kind)
     assert (status, reason) == case.expected
     assert case.words in message
+
+
+def test_only_a_failure_says_when_it_is_tried_again() -> None:
+    of = b.deployment()
+    waiting = b.ledger(
+        counted="x", attempts=1, retry_after=b.ago(-60), teardown_at=b.ago(9), failure_reason="NoCapacity"
+    )
+    world = b.world(b.remembering(of, {b.name(of): waiting}), b.facts(b.name(of)))
+    assert "next at" in condition(after(world))[2]
+    assert "next at" not in condition(after(replace(world, namespace_terminating=True)))[2]
+
+
+def test_a_plan_without_arithmetic_gives_its_verdict() -> None:
+    known = b.planned(b.deployment())
+    plan = replace(known, plan=replace(known.plan, reason=""))
+    assert condition(after(b.world(b.deployment()), plan), "Planned")[2] == f"verdict {plan.verdict}"
 
 
 def test_one_replica_is_neither_counted_nor_named() -> None:

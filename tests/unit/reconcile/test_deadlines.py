@@ -83,8 +83,10 @@ def test_machines_that_skypilot_gave_up_leave_the_place_out_as_well() -> None:
     actions, instance = step(coming(700), ROW, outcome=failed)
     assert actions == [TearDown(R1)]
     assert [one.place for one in instance.ledger.excluded] == [PLACE]
-    _, later = step(instance.ledger, ROW, outcome=failed)
-    assert later.ledger.excluded == instance.ledger.excluded, "the same failure does not prolong it"
+    known = b.facts(R1, skypilot=b.seen(ROW), outcome=failed)
+    later = b.world(b.remembering(DSD, {R1: instance.ledger}), known, now=b.NOW + timedelta(minutes=1))
+    after = b.step(later)[1].instances[0].ledger
+    assert after.excluded == instance.ledger.excluded, "the same failure does not prolong it"
 
 
 def test_credentials_that_expire_in_mid_launch_are_not_the_fault_of_the_place() -> None:

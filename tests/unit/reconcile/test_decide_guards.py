@@ -431,6 +431,20 @@ class TestAnAddressThatNobodyCanPlace:
         phases = {replica.name: replica.finding.phase for replica in decided(world).replicas}
         assert (phases[old] is not Phase.TERMINATING) is stays
 
+    def test_goes_where_skypilot_says_that_there_is_none(self) -> None:
+        nowhere = Known(None, b.NOW)
+        assert not self.kept(b.facts(self.NAME, skypilot=self.row("AWS"), endpoint=nowhere, job=b.job(JobState.ACTIVE)))
+
+    def test_is_none_where_it_belongs_to_a_replica_that_is_known(self) -> None:
+        of, at = b.deployment(replicas=2), Address(b.host(), b.PORT)
+        current, old = b.name(of), b.older(of, 1)
+        ledgers = {current: b.ledger(ready_since=b.ago(60)), old: b.ledger(infra=None)}
+        world = b.world(
+            b.remembering(of, ledgers), b.up(current), b.facts(old, skypilot=NOT_ASKED),
+            probes=b.answering(at), endpoints=(b.endpoints(at),),
+        )  # fmt: skip
+        assert [one.name for one in decided(world).replicas if one.finding.phase is Phase.TERMINATING] == [old]
+
     def test_goes_where_no_cluster_is_left(self) -> None:
         assert not self.kept(b.facts(self.NAME))
 

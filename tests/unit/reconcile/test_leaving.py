@@ -97,16 +97,15 @@ def test_while_it_drains_its_running_requests_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "running", "look_s"),
-    [(1, 3, 4.0), (1, None, 4.0), (6, 3, 1.0), (6, None, 4.0)],
-    ids=["kube-proxy needs a moment", "the same", "requests end at any time", "an engine that says nothing"],
+    ("seconds", "running", "published", "look_s"),
+    [(1, 3, False, 4.0), (1, 3, True, 1.0), (6, 3, False, 1.0), (6, None, False, 4.0), (4, None, False, 1.0)],
 )
-def test_a_replica_that_drains_is_looked_at_when_it_may_have_drained(
-    seconds: int, running: int | None, look_s: float
+def test_while_it_drains_it_is_looked_at_when_that_may_be_over(
+    seconds: int, running: int | None, published: bool, look_s: float
 ) -> None:
     ledger = b.ledger(unpublished_since=b.ago(seconds), drain_seconds=60)
-    view = View(b.NOW, b.facts(R1, skypilot=b.seen(b.row(R1))), ledger, health=Health.ANSWERS, running=running)
-    found = leave(view)
+    known = b.facts(R1, skypilot=b.seen(b.row(R1)))
+    found = leave(View(b.NOW, known, ledger, health=Health.ANSWERS, running=running, published=published))
     assert found is not None
     assert found.next_look_s == look_s
 
@@ -121,6 +120,7 @@ def test_while_skypilot_is_silent_the_status_says_so_but_not_right_after_a_reque
 def test_a_request_that_may_be_heard_is_waited_for_unless_something_is_there_to_tear_down() -> None:
     unheard = b.ledger(unanswered="exec", unanswered_at=b.ago(20))
     assert left(unheard).actions == ()
+    assert "may still carry it out" in left(unheard).message
     assert left(unheard, skypilot=b.seen(b.row(R1))).actions == (DOWN,)
     assert left(unheard, skypilot=b.seen(b.request(R1))).actions == (DOWN,)
 
@@ -152,6 +152,18 @@ def test_a_teardown_that_left_something_is_a_failure(outcome: Known[Outcome | No
 
 def test_a_first_teardown_needs_no_answer() -> None:
     assert left(b.ledger(), skypilot=LISTED, outcome=NOT_ASKED).actions == (DOWN,)
+
+
+@pytest.mark.parametrize(
+    ("seen", "cancelled"),
+    [
+        ((b.request(R1, state="PENDING"),), ("req-1",)),
+        ((b.request(R1, state="RUNNING"),), ()),
+        ((b.request(R1, state="PENDING"), b.row(R1)), ()),
+    ],
+)
+def test_only_a_launch_that_has_no_cluster_yet_is_cancelled(seen: Any, cancelled: tuple[str, ...]) -> None:
+    assert left(b.ledger(), skypilot=b.seen(*seen)).actions == (TearDown(R1, cancelled),)
 
 
 def test_pods_that_skypilot_does_not_know_are_deleted_by_label() -> None:

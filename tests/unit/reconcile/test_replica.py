@@ -646,6 +646,14 @@ CASES = [
         (DOWN,),
     ),
     Case(
+        "pods of an engine that has stopped answering are not late but gone",
+        replace(b.up(R1, outcome=ended_launch(5)), pods=()),
+        SILENT,
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (DOWN,),
+    ),
+    Case(
         "pods may be late after a launch that SkyPilot does not remember",
         replace(b.up(R1), pods=()),
         b.ledger(launched_at=b.ago(29)),
@@ -715,6 +723,18 @@ def test_without_a_detail_a_state_is_described_alone() -> None:
         of = b.remembering(DSD, {R1: ledger})
         known = b.facts(R1, skypilot=b.seen(b.row(R1, "INIT")))
         assert b.step(b.world(of, known))[1].instances[0].message.rstrip(")").endswith(words)
+
+
+def test_a_probe_without_a_detail_adds_nothing_to_the_message() -> None:
+    of = b.remembering(DSD, {R1: SILENT})
+    _, status = b.step(b.world(of, b.up(R1), probes=b.silent(AT, "")))
+    assert status.instances[0].message == "its job runs but the engine stopped answering"
+
+
+def test_an_engine_without_an_address_answers_nowhere_yet() -> None:
+    of = b.remembering(DSD, {R1: b.ledger(infra="aws", price="1")})
+    _, status = b.step(b.world(of, b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")), job=b.job(JobState.ACTIVE))))
+    assert status.instances[0].message.endswith("no answer yet")
 
 
 def test_the_start_of_an_engine_is_noted_once() -> None:

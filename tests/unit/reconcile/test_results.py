@@ -1,12 +1,12 @@
 """What became of an action is in the finding and the ledger before the status is written."""
 
 from datetime import timedelta
-from typing import Any
+from decimal import Decimal
 
 import pytest
 
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.api.status import Phase
+from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.decide import Decision, Replica
@@ -17,14 +17,15 @@ from tests.unit.reconcile import builders as b
 DSD = b.deployment()
 R1 = b.name(DSD)
 PLAN = b.planned(DSD)
+LEDGER = b.ledger(infra="aws", address="54.0.0.1:8000")
 LATER = b.NOW + timedelta(seconds=3)
 
 
-def after(action: Action, kind: ResultKind, *, phase: Phase = Phase.LAUNCHING, plan: Any = PLAN) -> Finding:
-    finding = Finding(phase, Reason.LAUNCHING, "words", b.ledger(infra="aws", address="54.0.0.1:8000"), (action,))
+def after(action: Action, kind: ResultKind, *, phase: Phase = Phase.LAUNCHING, ledger: Ledger = LEDGER) -> Finding:
+    finding = Finding(phase, Reason.LAUNCHING, "words", ledger, (action,))
     replica = Replica(R1, True, View(b.NOW, b.facts(R1)), finding)
     decision = Decision(replicas=(replica,), actions=((R1, action),))
-    (found,) = with_results(decision, [Result(R1, action, kind, "why")], plan, LATER).replicas
+    (found,) = with_results(decision, [Result(R1, action, kind, "why")], PLAN, LATER).replicas
     return found.finding
 
 
@@ -32,6 +33,13 @@ def test_a_launch_that_was_accepted_begins_a_new_life() -> None:
     ledger = after(Launch(R1), ResultKind.DONE).ledger
     assert (ledger.launched_at, ledger.infra, ledger.address) == (LATER, "kubernetes", None)
     assert ledger.unanswered == ""
+
+
+def test_what_a_launch_may_cost_is_remembered_until_the_next_one() -> None:
+    assert after(Launch(R1, Decimal("1.5")), ResultKind.DONE).ledger.cost_limit == "1.5"
+    before = b.ledger(cost_limit="2")
+    assert after(Launch(R1), ResultKind.DONE, ledger=before).ledger.cost_limit is None
+    assert after(RunAgain(R1), ResultKind.DONE, ledger=before).ledger.cost_limit == "2"
 
 
 def test_an_engine_that_was_started_again_keeps_its_nodes() -> None:

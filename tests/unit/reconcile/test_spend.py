@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepseek_operator.api.status import Cost
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Cost, Instance, Ledger
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Known
 from deepseek_operator.facts.world import QuestionKind, World
-from deepseek_operator.reconcile.spend import accrue, amount
+from deepseek_operator.planning import Planned, Refused
+from deepseek_operator.reconcile.replica.view import View
+from deepseek_operator.reconcile.spend import accrue, amount, instance_cost, rate_of
 from deepseek_operator.reconcile.status import dump_status
 from tests.unit.reconcile import builders as b
 
@@ -179,3 +182,59 @@ def test_a_machine_that_is_gone_costs_nothing_more_and_what_it_cost_stays() -> N
 def test_nodes_of_ones_own_cluster_cost_nothing_and_leave_no_amount() -> None:
     _, status = b.step(b.serving(b.deployment()))
     assert status.cost == Cost(hourly="0.00")
+
+
+OTHER = replace(b.planned(DSD).plan.candidates[0], hourly_cost=Decimal("1.5"))
+PLAN = replace(b.planned(DSD), plan=replace(b.planned(DSD).plan, hourly_cost=Decimal("7"), candidates=(OTHER,)))
+NO_PRICE = replace(PLAN, plan=replace(PLAN.plan, hourly_cost=None, candidates=()))
+BEFORE = Instance(name=str(R1), revision="r", hourly_cost="4.00")
+SAME = b.seen(b.row(R1, cloud="AWS", accelerators=str(OTHER.accelerator)))
+ELSE = b.seen(b.row(R1, cloud="AWS", accelerators="H100:8"))
+
+
+@pytest.mark.parametrize(
+    ("says", "skypilot", "ledger", "plan", "previous", "current", "expected"),
+    [
+        ("nodes of the cluster", b.seen(b.row(R1)), b.ledger(price="3"), PLAN, BEFORE, True, "0.00"),
+        ("nowhere yet", b.seen(), b.ledger(infra=None, price="3"), PLAN, BEFORE, True, "4.00"),
+        ("nowhere yet, and new", b.seen(), b.ledger(infra=None), PLAN, None, True, None),
+        ("SkyPilot's price", SAME, b.ledger(price="3"), PLAN, BEFORE, True, "3.00"),
+        ("the price of the same GPUs", SAME, b.ledger(), PLAN, BEFORE, True, "1.50"),
+        ("the price of the plan for others", ELSE, b.ledger(), PLAN, BEFORE, True, "7.00"),
+        ("the price of the plan for what is not seen", b.seen(), b.ledger(infra="aws"), PLAN, BEFORE, True, "7.00"),
+        ("no price", ELSE, b.ledger(), NO_PRICE, BEFORE, True, "4.00"),
+        ("no price, and new", ELSE, b.ledger(), NO_PRICE, None, True, None),
+        ("an older revision", SAME, b.ledger(), PLAN, BEFORE, False, "4.00"),
+        ("no plan", SAME, b.ledger(), Refused(Reason.DOES_NOT_FIT, "no"), BEFORE, True, "4.00"),
+    ],
+)
+def test_what_a_replica_costs(
+    says: str, skypilot: Any, ledger: Ledger, plan: Planned | Refused, previous: Instance | None,
+    current: bool, expected: str | None,
+) -> None:  # fmt: skip
+    view = View(b.NOW, b.facts(R1, skypilot=skypilot), ledger)
+    assert instance_cost(view, plan, previous, current=current) == expected, says
+
+
+def test_the_rate_counts_what_is_rented_as_far_as_prices_are_known() -> None:
+    instances = [
+        BEFORE.model_copy(update={"ledger": b.ledger(renting=renting), "hourly_cost": cost})
+        for renting, cost in ((True, "4.00"), (False, "2.00"), (True, None), (True, "a lot"))
+    ]
+    assert rate_of(instances) == 4
+
+
+@pytest.mark.parametrize(
+    "before",
+    [None, Cost(hourly="1.00", spent="2.00"), Cost(hourly="1.00", spent_at="2026-11-24T11:00:00Z")],
+    ids=["new", "without its time", "without its amount"],
+)
+def test_spending_begins_with_the_first_rate(before: Cost | None) -> None:
+    assert accrue(before, Decimal(0), "9", b.NOW) == Cost(hourly="0.00", max_hourly="9")
+    begun = accrue(before, Decimal(1), None, b.NOW)
+    assert (begun.spent, begun.spent_at) == ("0.00", "2026-11-24T12:00:00Z")
+
+
+def test_another_cap_changes_no_amount() -> None:
+    before = Cost(hourly="1.00", spent="2.00", spent_at="2026-11-24T11:00:00Z", max_hourly="3")
+    assert accrue(before, Decimal(1), "9", b.NOW) == before.model_copy(update={"max_hourly": "9"})

@@ -37,7 +37,7 @@ def _unaccounted(view: View) -> bool:
 
     A successful teardown that is remembered, or SkyPilot's history of terminated clusters, accounts for them.
     """
-    if not view.rented or view.cluster is not None or view.abandoned:
+    if not view.rented or view.abandoned:
         return False
     outcome = view.facts.outcome.value if isinstance(view.facts.outcome, Known) else None
     if outcome is not None and outcome.kind is RequestKind.DOWN and outcome.failure is None and outcome.found:
