@@ -68,7 +68,13 @@ def every_command() -> list[dict[str, Any]]:
     return commands
 
 
-COMMANDS = every_command()
+TLS = ["--ssl-certfile", "c.pem", "--ssl-keyfile", "c.pem"]
+"""What the run script adds on rented machines."""
+COMMANDS = [
+    *every_command(),
+    {"id": "vLLM over TLS", "argv": ["vllm", "serve", "m", *TLS]},
+    {"id": "SGLang over TLS", "argv": ["python3", "-m", "sglang.launch_server", "--model-path", "m", *TLS]},
+]
 SGLANG = ["python3", "-m", "sglang.launch_server", "--model-path", "m"]
 WRONG = {
     "vLLM, no such flag": (["vllm", "serve", "m", "--no-such-flag"], "unrecognized"),

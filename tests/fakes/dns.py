@@ -9,10 +9,10 @@ from typing import Final
 
 from deepseek_operator.facts.base import Address
 
-__all__ = ["FakeDns"]
+__all__ = ["NO_SUCH_NAME", "FakeDns"]
 
 _A, _SRV, _IN = 1, 33, 1
-_NO_SUCH_NAME: Final = 3
+NO_SUCH_NAME: Final = 3
 TTL_S: Final = 5
 
 
@@ -27,12 +27,15 @@ class FakeDns:
         Names that were asked for.
     silent
         Questions are not answered.
+    code_of_none
+        What is answered for a Service without members: that there is no such name, or 0 and no records.
     """
 
     def __init__(self) -> None:
         self.members: dict[str, tuple[Address, ...]] = {}
         self.asked: list[str] = []
         self.silent = False
+        self.code_of_none = NO_SUCH_NAME
         self._server: asyncio.Server | None = None
 
     @property
@@ -76,7 +79,7 @@ class FakeDns:
             more = [_record(to, _A, _host(member)) for to, member in targets]
         else:
             answers, more = [_record(to, _A, _host(member)) for to, member in targets if to == name], []
-        code = 0 if answers else _NO_SUCH_NAME
+        code = 0 if answers else self.code_of_none
         head = struct.pack("!HHHHHH", number, 0x8580 | code, 1, len(answers), 0, len(more))
         return head + question + b"".join(answers + more)
 

@@ -14,7 +14,7 @@ import pytest
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.names import server_name, shared_server_name
 from deepseek_operator.launch.certificates import Authority, engine_identity, make_authority
-from tests.fakes.dns import FakeDns
+from tests.fakes.dns import NO_SUCH_NAME, FakeDns
 from tests.proxy.engines import StandIn, Tap, server_context
 from tests.proxy.haproxy import UID, HaProxy, until
 
@@ -187,6 +187,32 @@ async def test_a_stream_comes_piece_by_piece_and_outlives_a_change_of_members(st
             return in_a_row == 20
 
         await until(left, "no request goes to the old machine any more")
+
+
+@pytest.mark.parametrize("code", [NO_SUCH_NAME, 0])
+async def test_the_last_engine_of_its_kind_gets_no_request_once_it_has_left(staged: Stage, code: int) -> None:
+    staged.dns.code_of_none = code
+    here, there = StandIn("here", key=KEY), machine("there")
+    staged.dns.members = {PLAIN: (await staged.engine(here),), TLS: (await staged.engine(there, "127.0.0.2"),)}
+    proxy = await staged.proxy()
+    await until(proxy.ready, "the proxy finds an engine")
+    async with aiohttp.ClientSession() as session:
+
+        async def both() -> bool:
+            return (await ask(proxy, session))[0] == 200 and min(here.requests, there.requests) > 0
+
+        await until(both, "both kinds serve")
+        del staged.dns.members[PLAIN]
+        in_a_row = 0
+
+        async def left() -> bool:
+            nonlocal in_a_row
+            answer = await ask(proxy, session)
+            assert answer[0] == 200
+            in_a_row = in_a_row + 1 if answer[1] == "there" else 0
+            return in_a_row == 20
+
+        await until(left, "requests go to the other kind only")
 
 
 async def test_a_machine_that_dies_costs_no_request_that_has_not_begun_to_be_answered(staged: Stage) -> None:

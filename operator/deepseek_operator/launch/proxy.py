@@ -79,11 +79,12 @@ resolvers cluster
   hold valid 1s
   # An engine that leaves one name as another one enters the other name stays until that one is known as well.
   hold obsolete {obsolete}s
-  # While DNS does not answer, everything stays as it is: engines that die are noticed by the checks.
-  hold nx 1h
+  # What a DNS server says of a name that the last engine has left.
+  hold nx {obsolete}s
+  hold other {obsolete}s
+  # While none answers, everything stays as it is: engines that die are noticed by the checks.
   hold timeout 1h
   hold refused 1h
-  hold other 1h
 
 frontend http
   bind :{port}

@@ -96,8 +96,9 @@ def _wanted_slices(
         for service, members in zip(world.members_services, (plain, encrypted), strict=True):
             # With a dot, so that no other deployment's slice has the name.
             found += [PublishEndpoints(*piece, (PORT_NAME,), service) for piece in _by_port(f"{service}.", members)]
-    if proxy.wanted and proxy.ready:
-        found.append(PublishEndpoints(world.proxy_slice, proxy.ready, names))
+    fronts = proxy.ready or (() if plain else proxy.kept)
+    if proxy.wanted and fronts:
+        found.append(PublishEndpoints(world.proxy_slice, fronts, names))
     else:
         found += [PublishEndpoints(*piece, names) for piece in _by_port(f"{world.deployment.metadata.name}-", plain)]
     return {one.slice_name: one for one in found}

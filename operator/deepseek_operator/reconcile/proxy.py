@@ -26,6 +26,8 @@ class Front:
         The Service should lead to it.
     ready
         Proxies to which the Service may lead.
+    kept
+        Proxies to which the Service leads and which have no engine now: better than nobody, for one may come back.
     encrypted
         Engines that answer over TLS.
     actions
@@ -34,6 +36,7 @@ class Front:
 
     wanted: bool = False
     ready: tuple[Address, ...] = ()
+    kept: tuple[Address, ...] = ()
     encrypted: frozenset[Address] = frozenset()
     actions: tuple[Action, ...] = ()
 
@@ -52,7 +55,8 @@ def front(
         return Front()  # it goes with the object
     wanted = tls or world.deployment.spec.endpoint.proxy
     actions = _kept(world, plan, settings, tls=tls) if wanted else _removed(world)
-    return Front(wanted, _ready(world), encrypted, actions)
+    kept = tuple(sorted(world.fronts.intersection(_addresses(world))))
+    return Front(wanted, _ready(world), kept, encrypted, actions)
 
 
 def _ready(world: World) -> tuple[Address, ...]:

@@ -179,6 +179,11 @@ class TestTheWayThere:
             UnpublishEndpoints("r1-proxy"),
         )
 
+    def test_proxies_whose_only_engine_is_away_stay_until_it_is_back(self) -> None:
+        world = led(rented())
+        dead = replace(world, probes={**world.probes, **b.silent(FRONTS[0]), **b.silent(FRONTS[1])})
+        assert published(dead) == ()
+
     def test_nobody_is_led_to_a_machine_itself(self) -> None:
         world = rented()
         assert not [a for a in published(world) if isinstance(a, PublishEndpoints) and a.service is None]
