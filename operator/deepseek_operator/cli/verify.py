@@ -83,7 +83,7 @@ def verify(
     Examples:
       deepseek-operator verify --model r1-8b --accelerators L4:1 > measurements.yaml
           on a machine with that GPU
-      deepseek-operator verify --model r1-8b --cpu --path /models/tiny-qwen2
+      deepseek-operator verify --model r1-8b --cpu --memory 24 --max-model-len 4096 --path /models/tiny-qwen2
           how the command works, without a GPU
 
     \b
