@@ -16,6 +16,9 @@ from tests.system.kubectl import Kubectl
 from tests.system.rights import compare, granted
 
 SKYPILOT = "deepseek-operator-skypilot"
+REFUSED = {"list pods", "get namespaces", "list deployments.apps"}
+"""What SkyPilot asks in vain and goes on without: pods of its own namespace at its start, namespaces when it adopts pods,
+and Deployments, which it never makes here, when it tears down."""
 PASSWORD = "only-for-this-test"
 TOKEN = "a-token-of-this-test"
 """Not one of SkyPilot, which begin with sky_: a server without service accounts refuses those, and takes any other."""
@@ -145,7 +148,7 @@ def test_with_its_leader_killed_in_mid_launch_a_deployment_is_launched_once(
 
     assert [str(right) for right in compare(apart.rights("deepseek-operator"), operator.entries()).denied] == []
     found = compare(apart.rights(SKYPILOT), skypilot.entries())
-    assert [str(right) for right in found.denied] == []
+    assert {str(right) for right in found.denied} <= REFUSED
     assert [str(right) for right in found.unused] == []
 
 

@@ -37,6 +37,7 @@ INDIRECT: Final = {
     Right("discovery.k8s.io", "endpointslices", "create"): (
         "asked by the API server when a server-side apply makes an object"
     ),
+    Right("", "pods/exec", "create"): ("asked beside `get` when kubectl uses WebSockets, and alone when it does not"),
     Right("discovery.k8s.io", "endpointslices/restricted", "create"): (
         "asked by OpenShift when a slice with addresses of pods is written; not tested"
     ),
