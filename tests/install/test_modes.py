@@ -17,8 +17,8 @@ from tests.system.rights import compare, granted
 
 SKYPILOT = "deepseek-operator-skypilot"
 REFUSED = {"list pods", "get namespaces", "list deployments.apps"}
-"""What SkyPilot asks in vain and goes on without: pods of its own namespace at its start, namespaces when it adopts pods,
-and Deployments, which it never makes here, when it tears down."""
+"""What SkyPilot asks in vain and goes on without: pods of its own namespace at its start, namespaces when it adopts
+pods, and Deployments, which it never makes here, when it tears down."""
 PASSWORD = "only-for-this-test"
 TOKEN = "a-token-of-this-test"
 """Not one of SkyPilot, which begin with sky_: a server without service accounts refuses those, and takes any other."""
