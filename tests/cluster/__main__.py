@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.cluster import gpus, images
+from tests.cluster import gpus, images, packages
 from tests.cluster.api import Cluster, ClusterError
 from tests.cluster.providers import DEFAULT_NAME, PROVIDERS, select
 
@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     down = command("down", "Remove the cluster and everything that belongs to it.")
     down.add_argument("--purge", action="store_true", help="forget the images it had loaded, too")
     command("status", "Say how the cluster is; exits with 1 unless it is healthy.")
-    command("build", "Build all binaries and images and start nothing.")
+    command("build", "Build all binaries and images, fetch Prometheus, start nothing.")
     load = command("load-image", "Build one of the project's images if it is stale, load it, print its reference.")
     load.add_argument("image", choices=images.TARGETS)
     command("kubeconfig", "Print the path of the administrator's kubeconfig.")
@@ -51,6 +51,7 @@ def execute(options: argparse.Namespace, cluster: Cluster) -> int:
             print(f"programs: {cluster.bin_dir}")  # what this provider needs, built by being asked for
             for target in images.TARGETS:
                 images.builder().build(target)
+            print(f"promtool: {packages.prometheus('promtool')}")
         case "load-image":
             print(cluster.load_image(options.image))
         case "kubeconfig":

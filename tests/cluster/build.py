@@ -68,6 +68,7 @@ def products() -> dict[str, Product]:
     }
     programs = ["kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"]
     helm = {"helm.sh/helm/v4/internal/version.version": f"v{versions['HELM_VERSION']}"}
+    helm3 = {"helm.sh/helm/v3/internal/version.version": f"v{versions['HELM3_VERSION']}"}
     every = [
         Product("pause", "pause", ".", {"pause": "pause"}, {}),
         Product("kubernetes", "kubernetes", "tool", {program: program for program in programs}, stamps),
@@ -76,12 +77,14 @@ def products() -> dict[str, Product]:
         Product("etcd", "etcd", "tool", {"server": "etcd", "etcdctl": "etcdctl"}, {}),
         Product("coredns", "coredns", ".", {"coredns": "coredns"}, {}),
         Product("helm", "helm", "tool", {"helm": "helm"}, helm),
+        Product("helm3", "helm3", "tool", {"helm": "helm3"}, helm3),
     ]
     return {product.name: product for product in every}
 
 
 LOCAL = ("pause", "kubernetes", "etcd", "coredns", "helm")
 CLIENTS = ("kubectl", "helm")
+HELM3 = ("helm3",)
 
 
 def build(names: Sequence[str]) -> Path:

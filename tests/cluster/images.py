@@ -16,7 +16,9 @@ from tests.cluster.shell import Watcher, locked, run, say, succeeds
 from tests.cluster.storage import StoredImage, read_image
 from tests.cluster.versions import ROOT, read_versions
 
-TARGETS = ("operator", "proxy", "skypilot", "engine-cpu")
+TARGETS = ("operator", "proxy", "skypilot", "engine-stub", "engine-cpu", "postgresql", "operator-previous")
+PREVIOUS = ROOT / "tests" / "install" / "previous" / "0.1.0-19640de.tar.xz"
+"""An earlier state of the project, from which upgrades are tested; its folder's README says how it was packed."""
 _EXTRA_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
 
@@ -49,13 +51,32 @@ def reference_of(target: str) -> str:
     return f"localhost/deepseek-operator/{target}:dev"
 
 
-def build_arguments() -> list[str]:
+def previous() -> Path:
+    """Return the folder that holds the earlier state of the project."""
+
+    def unpack(folder: Path) -> None:
+        with tarfile.open(PREVIOUS) as archive:
+            archive.extractall(folder, filter="data")
+
+    return build_once(cache_dir() / "images" / f"previous-{key_of([], [PREVIOUS])}", unpack)
+
+
+def source_of(image: str) -> tuple[Path, str]:
+    """Return the folder with the Dockerfile of an image, and its target there."""
+    target = image.removesuffix("-previous")
+    return (ROOT if target == image else previous()), target
+
+
+def build_arguments(root: Path = ROOT) -> list[str]:
     """Return all pinned versions as ``--build-arg`` flags."""
-    return [word for key, value in read_versions().items() for word in ("--build-arg", f"{key}={value}")]
+    pairs = read_versions(root / "versions.env").items()
+    return [word for key, value in pairs for word in ("--build-arg", f"{key}={value}")]
 
 
 def inputs_key(target: str) -> str:
     """Hash all that a target is made of; what it copies lies in its own folder, the operator's code apart."""
+    if target.endswith("-previous"):
+        return key_of([target], [PREVIOUS])
     files = [ROOT / "Dockerfile", ROOT / "Dockerfile.dockerignore", ROOT / "versions.env"]
     folders = [ROOT / "images" / target]
     if target == "operator":
@@ -72,9 +93,10 @@ class Docker:
     def build(self, target: str) -> Image:
         """Build a target of the Dockerfile; cheap when nothing changed."""
         reference = reference_of(target)
+        root, stage = source_of(target)
         say(f"building {reference}")
-        flags = ["--target", target, "--tag", reference, *build_arguments()]
-        command = ["docker", "build", "--progress=plain", *flags, str(ROOT)]
+        flags = ["--target", stage, "--tag", reference, *build_arguments(root)]
+        command = ["docker", "build", "--progress=plain", *flags, str(root)]
         run(command, env={"DOCKER_BUILDKIT": "1"}, watcher=ImageSteps(f"image {target}"))
         identity = run(["docker", "image", "inspect", "--format", "{{.Id}}", reference]).strip()
         return Image(reference, identity.removeprefix("sha256:"))
@@ -112,6 +134,7 @@ class Buildah:
             digest = self._digest(reference)
             if digest and record.is_file() and record.read_text() == f"{inputs} {digest}":
                 return Image(reference, digest)
+            root, stage = source_of(target)
             kubectl = self._kubectl_image()
             base = self._base_image()
             say(f"building {reference}")
@@ -121,14 +144,14 @@ class Buildah:
                 "--pull=false",
                 "--format=docker",
                 "--network=host",
-                f"--ignorefile={ROOT / 'Dockerfile.dockerignore'}",
-                *build_arguments(),
+                f"--ignorefile={root / 'Dockerfile.dockerignore'}",
+                *build_arguments(root),
                 f"--build-arg=BASE_IMAGE={base}",
                 f"--build-arg=KUBECTL_IMAGE={kubectl}",
-                f"--target={target}",
+                f"--target={stage}",
                 f"--tag={reference}",
-                f"--file={ROOT / 'Dockerfile'}",
-                str(ROOT),
+                f"--file={root / 'Dockerfile'}",
+                str(root),
                 watcher=ImageSteps(f"image {target}"),
             )
             digest = self._digest(reference) or ""

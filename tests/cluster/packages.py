@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from tests.cluster.api import ClusterError
+from tests.cluster.cache import build_once, cache_dir
 from tests.cluster.shell import run, say, succeeds
 
 # Program or file -> the package that has it.
@@ -47,3 +48,32 @@ def ensure(packages: dict[str, str]) -> None:
     # An unreachable third-party source fails the update although Debian's own lists arrived: only the install counts.
     succeeds(["apt-get", "update"], timeout=300)
     run(install, env=environment)
+
+
+def unpacked(package: str) -> Path:
+    """Return a folder with the files of a Debian package, fetched once and not installed: no daemon of it starts.
+
+    Raises
+    ------
+    ClusterError
+        The machine is not Debian-like, or apt-get failed.
+    """
+    if not shutil.which("apt-get"):
+        raise ClusterError(f"put the programs of Debian's package {package} on PATH")
+
+    def fetch(folder: Path) -> None:
+        say(f"fetching Debian's package {package}")
+        if not succeeds(["apt-cache", "show", package]):
+            succeeds(["apt-get", "update"], timeout=300)
+        run(["apt-get", "download", "--quiet", "-o", "APT::Sandbox::User=root", package], cwd=folder)
+        (archive,) = folder.glob("*.deb")
+        run(["dpkg-deb", "--extract", archive, folder])
+        archive.unlink()
+
+    return build_once(cache_dir() / "debian" / package, fetch)
+
+
+def prometheus(program: str) -> Path:
+    """Return ``prometheus`` or ``promtool``: the one on PATH, or that of Debian's package."""
+    found = shutil.which(program)
+    return Path(found) if found else unpacked("prometheus") / "usr" / "bin" / program

@@ -9,7 +9,7 @@ from tests.cluster.images import has_docker
 from tests.cluster.kind import KindCluster
 from tests.cluster.local.cluster import LocalCluster
 
-DEFAULT_NAME = "dsd-test"
+DEFAULT_NAME = os.environ.get("DSD_TEST_CLUSTER", "dsd-test")
 PROVIDERS = ("external", "kind", "local")
 
 

@@ -1,6 +1,5 @@
 """A real SkyPilot server in a pod of the test cluster, with the rights that the chart gives it."""
 
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -32,7 +31,7 @@ def fake() -> Iterator[str]:
 @contextmanager
 def real() -> Iterator[str]:
     """A real server, removed with its namespace."""
-    cluster = select(os.environ.get("DSD_TEST_CLUSTER", DEFAULT_NAME))
+    cluster = select(DEFAULT_NAME)
     image = cluster.load_image("skypilot")
     _kubectl(cluster, "delete", "namespace", NAMESPACE, "--ignore-not-found")
     try:

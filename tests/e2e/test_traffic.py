@@ -2,61 +2,16 @@
 
 import json
 import time
-from pathlib import Path
-from typing import Any
 
 from tests.e2e.conftest import Tenant
 from tests.e2e.test_chaos import ENGINE
+from tests.system.traffic import Traffic, expect_no_failures
 from tests.system.wait import eventually
 
-SCRIPT = Path(__file__).with_name("traffic.py")
 MODEL = "deepseek-ai/DeepSeek-R1"
-KINDS = {"new connections", "kept connections", "streams"}
 DETECTION_S = 10.0
 """Seconds in which requests may fail after an engine was killed. It is 3 where the machine has nothing else to do: the
 length that was seen is printed."""
-
-
-class Traffic:
-    """Requests from a pod of the cluster, through the Service's DNS name."""
-
-    def __init__(self, tenant: Tenant, name: str, port: int) -> None:
-        self.tenant, self.pod = tenant, f"traffic-{name}-{port}"
-        host = f"{name}.{tenant.namespace}.svc"
-        command = ["/opt/vllm/bin/python", "-c", SCRIPT.read_text(encoding="utf-8"), host, str(port), MODEL]
-        container = {
-            "name": "client",
-            "image": tenant.stack.engine_image,
-            "imagePullPolicy": "IfNotPresent",
-            "command": command,
-        }
-        spec = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
-        tenant.kubectl.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": self.pod}, "spec": spec})
-        eventually(lambda: "started" in self.log() or None, within=60, what="the client sends requests")
-
-    def log(self) -> str:
-        """What it has printed so far."""
-        try:
-            return self.tenant.kubectl("logs", self.pod)
-        except Exception:
-            return ""
-
-    def stop(self) -> dict[str, Any]:
-        """Let it end; return what became of its requests."""
-        self.tenant.kubectl("exec", self.pod, "--", "kill", "-TERM", "1")
-        eventually(lambda: "summary" in self.log() or None, within=120, what="the client has ended")
-        summary: dict[str, Any] = json.loads(self.log().strip().splitlines()[-1])["summary"]
-        print(f"{self.pod}: {json.dumps(summary)}")
-        return summary
-
-
-def expect_no_failures(traffic: Traffic) -> None:
-    """Expect that every request was answered whole."""
-    summary = traffic.stop()
-    assert set(summary) == KINDS
-    for kind, found in summary.items():
-        assert found["requests"] > 10, f"{kind}: too few to say anything"
-        assert found["failures"] == 0, f"{kind}: {traffic.log()[-2000:]}"
 
 
 def settled(tenant: Tenant, replicas: int) -> bool:
@@ -80,7 +35,7 @@ def test_planned_changes_cost_no_request_and_a_crash_only_those_in_its_window(te
     created = tenant.apply(replicas=2)
     until_settled(tenant, 2)
 
-    traffic = Traffic(tenant, "tiny", 8000)
+    traffic = Traffic(tenant.kubectl, tenant.stack.engine_image, "tiny", 8000, MODEL)
     update = {"engine": {"env": [{"name": "UPDATED", "value": "1"}]}}
     tenant.apply(replicas=2, **update)
     until_settled(tenant, 2)
@@ -90,14 +45,14 @@ def test_planned_changes_cost_no_request_and_a_crash_only_those_in_its_window(te
     # Back to two replicas, and all of them on another port: the clients move while the Service has both.
     tenant.apply(replicas=2, endpoint={"port": 9000}, **update)
     eventually(lambda: service_ports(tenant) == {8000, 9000} or None, within=60, what="the Service has both ports")
-    newcomer = Traffic(tenant, "tiny", 9000)
+    newcomer = Traffic(tenant.kubectl, tenant.stack.engine_image, "tiny", 9000, MODEL)
     expect_no_failures(traffic)
     until_settled(tenant, 2)
     expect_no_failures(newcomer)
     assert service_ports(tenant) == {9000}
     assert tenant.get()["status"]["endpoint"]["internalURL"].endswith(":9000/v1")
 
-    crash = Traffic(tenant, "tiny", 9000)
+    crash = Traffic(tenant.kubectl, tenant.stack.engine_image, "tiny", 9000, MODEL)
     (pod, *_) = tenant.kubectl.get("pods", labels=f"deepseek-operator.io/uid={created['metadata']['uid']}")
     killed = time.time()
     tenant.kubectl("exec", pod["metadata"]["name"], "--", "pkill", "-KILL", "-f", ENGINE)

@@ -1,6 +1,5 @@
 """The cluster, the operator's own identity, and stages. Everything made here is removed again, leftovers included."""
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -77,7 +76,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """A cluster whose Services this machine reaches, and that reaches this machine."""
-    chosen = select(os.environ.get("DSD_TEST_CLUSTER", DEFAULT_NAME))
+    chosen = select(DEFAULT_NAME)
     if not isinstance(chosen, LocalCluster):
         pytest.skip("needs a cluster that reaches addresses of this machine: the local one (DSD_TEST_PROVIDER=local)")
     try:

@@ -1,17 +1,33 @@
-"""The operator's own identity: the chart's ServiceAccount, with the chart's rights and no others."""
+"""The operator's own identity: the chart's ServiceAccount, with the chart's rights and no others.
+
+The rights are those of ``skypilot.mode`` deployment, in which SkyPilot has an account of its own: beside the operator
+it would share this one, and hide what only the operator needs.
+"""
 
 import base64
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from tests.cluster import Cluster
 
-__all__ = ["operator_identity"]
+__all__ = ["operator_identity", "operator_objects"]
 
 CHART = Path(__file__).parents[2] / "charts" / "deepseek-operator"
+
+
+def operator_objects(cluster: Cluster, release: str, system: str, watched: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the operator's account, its Roles and their bindings, as the chart renders them."""
+    templates = ("rbac.yaml", "serviceaccount.yaml")
+    values = ("skypilot.mode=deployment", f"watchNamespaces={{{','.join(watched)}}}")
+    flags = [f"--namespace={system}", *(f"--set={value}" for value in values)]
+    flags += [f"--show-only=templates/{name}" for name in templates]
+    command = [str(cluster.bin_dir / "helm"), "template", release, str(CHART), *flags]
+    rendered = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [one for one in yaml.safe_load_all(rendered.stdout) if one]
 
 
 def operator_identity(
@@ -28,13 +44,7 @@ def operator_identity(
     path
         Where the kubeconfig is written.
     """
-    templates = ("rbac.yaml", "serviceaccount.yaml")
-    namespaces = f"watchNamespaces={{{','.join(watched)}}}"
-    flags = [f"--namespace={system}", "--set", namespaces, *(f"--show-only=templates/{name}" for name in templates)]
-    rendered = subprocess.run(
-        [cluster.bin_dir / "helm", "template", release, CHART, *flags], capture_output=True, text=True, check=True
-    )
-    kubectl("apply", "-f", "-", stdin=rendered.stdout)
+    kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(operator_objects(cluster, release, system, watched)))
     account = f"{release}-deepseek-operator"
     token = kubectl("create", "token", account, f"--namespace={system}", "--duration=2h").strip()
     admin = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]

@@ -36,6 +36,10 @@ class Kubectl:
         """Run ``helm ARGS`` and return what it printed."""
         return self._run("helm", *args, stdin=None, timeout=timeout)
 
+    def program(self, name: str, *args: str, timeout: float = 120) -> str:
+        """Run another program of ``bin_dir`` that knows ``--namespace`` and KUBECONFIG."""
+        return self._run(name, *args, stdin=None, timeout=timeout)
+
     def apply(self, *objects: dict[str, Any]) -> str:
         """Apply objects as ``kubectl apply -f -``."""
         return self("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))

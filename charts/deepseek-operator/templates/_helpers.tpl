@@ -68,6 +68,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* Values that only together make sense. Helm prints the sentence. */}}
 {{- define "deepseek-operator.check" -}}
+{{- if and (not .Values.rbac.clusterRoles) (not .Values.watchNamespaces) -}}
+{{- fail "rbac.clusterRoles is false: watchNamespaces must name the namespaces in which the operator gets Roles" -}}
+{{- end -}}
 {{- if and (gt (int .Values.operator.replicas) 1) (eq .Values.skypilot.mode "sidecar") -}}
 {{- fail "operator.replicas: more than one needs skypilot.mode deployment or external, because SkyPilot beside each operator would have a database of its own" -}}
 {{- end -}}

@@ -53,6 +53,7 @@ class Snapshots(Generic[K]):
         self._running: frozenset[str] = frozenset()
         self._without_worker: frozenset[str] = frozenset()
         self._sequence = 0
+        self._outdated = 0
         self._acted: dict[str, _Acted[K]] = {}
         self._acted_of: dict[K, set[str]] = {}
 
@@ -66,6 +67,10 @@ class Snapshots(Generic[K]):
         self._sequence += 1
         return self._sequence
 
+    def outdate(self) -> None:
+        """Take everything seen for not asked: somebody else acted until now. A snapshot under way may not show it."""
+        self._fact, self._outdated = NOT_ASKED, self._sequence
+
     def put(
         self,
         sequence: int,
@@ -73,7 +78,9 @@ class Snapshots(Generic[K]):
         clusters: Mapping[str, SkyPilotCluster],
         requests: Mapping[str, tuple[SkyPilotRequest, ...]],
     ) -> News:
-        """Store everything that SkyPilot knows at one moment."""
+        """Store everything that SkyPilot knows at one moment, unless that moment is outdated."""
+        if sequence <= self._outdated:
+            return News(frozenset(), frozenset(), recovered=False)
         names = {*clusters, *(name for name, found in requests.items() if found)}
         after = {name: Seen(clusters.get(name), requests.get(name, ())) for name in names}
         before, self._seen = self._seen, after

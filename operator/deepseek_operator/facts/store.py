@@ -198,6 +198,10 @@ class Store:
         for key in self._objects if news.recovered else sorted(keys):
             self._wake(key)
 
+    def outdate_snapshot(self) -> None:
+        """Believe no snapshot that was asked for before now: another process acted until now."""
+        self._skypilot.outdate()
+
     def put_skypilot_unknown(self, why: str, since: datetime) -> None:
         """Note that SkyPilot cannot be asked; what was seen last is kept for display."""
         if self._skypilot.put_unknown(why, since):

@@ -127,7 +127,12 @@ class ControlLoop:
         self._spawn(self.skypilot.run(), self.prober.run(), self.engines.run())
 
     def lead(self) -> None:
-        """See Kubernetes whole, watch it from there, and start the workers, which act."""
+        """See Kubernetes whole, watch it from there, and start the workers, which act.
+
+        A process that waited has an old snapshot of SkyPilot: the launches of the one before may be missing in it.
+        """
+        self.store.outdate_snapshot()
+        self.skypilot.hurry()
         self._spawn(self._lead())
 
     async def _lead(self) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "SKYPILOT_ERRORS",
     "SKYPILOT_REACHABLE",
     "SKYPILOT_SECONDS",
+    "STAGES",
     "STAGE_SECONDS",
     "START_RATIO",
     "UNSETTLED",
@@ -44,6 +45,7 @@ __all__ = [
     "LiveFigures",
     "ReplicaSeries",
     "count_probe",
+    "expect_launch",
     "observe_skypilot",
 ]
 
@@ -70,6 +72,7 @@ LAUNCHES: Final = Counter(
 )
 LAUNCHES_IN_FLIGHT: Final = Gauge(f"{_PREFIX}launches_in_flight", "Launches under way at the SkyPilot API server.")
 LAUNCHES_WAITING: Final = Gauge(f"{_PREFIX}launches_waiting", "Launches that wait for a launch slot.")
+STAGES: Final = ("nodes", "engine", "ready")
 STAGE_SECONDS: Final = Histogram(
     f"{_PREFIX}stage_seconds",
     "Duration of the stages of a launch: nodes (until they are up), engine (from then to its first answer), and ready "
@@ -120,6 +123,17 @@ _ANSWERED, _MISSED = PROBES.labels("answered"), PROBES.labels("missed")
 def count_probe(healthy: bool) -> None:
     """Count a probe. It is called for each of up to a thousand probes a second."""
     (_ANSWERED if healthy else _MISSED).inc()
+
+
+def expect_launch(infra: str) -> None:
+    """Let the series of a launch that succeeds begin at zero.
+
+    Launches are rare: in a series whose first value is 1, Prometheus sees no increase, and the launch is lost to it.
+    """
+    LAUNCHES.labels("Ready", infra)
+    START_RATIO.labels(infra)
+    for stage in STAGES:
+        STAGE_SECONDS.labels(stage, infra)
 
 
 def observe_skypilot(path: str, seconds: float | None, error: str) -> None:

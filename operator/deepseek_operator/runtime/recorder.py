@@ -98,6 +98,8 @@ class Recorder:
             metrics.FAILURES.labels(new.ledger.failure_reason, infra).inc()
         if not underway:
             return
+        if infra != UNKNOWN:
+            metrics.expect_launch(infra)
         if failed:
             metrics.LAUNCHES.labels(new.ledger.failure_reason, infra).inc()
             ended[new.name] = launched

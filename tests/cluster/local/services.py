@@ -88,7 +88,8 @@ def _apiserver(layout: Layout, *, audit: bool) -> list[str]:
         f"--tls-private-key-file={pki / 'apiserver.key'}",
         f"--client-ca-file={pki / 'ca.crt'}",
         "--authorization-mode=Node,RBAC",
-        "--enable-admission-plugins=NodeRestriction",
+        # The second one is on in OpenShift: without a right on an owner's finalizers, nobody may block its deletion.
+        "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
         "--allow-privileged=true",
         f"--service-cluster-ip-range={layout.services}",
         "--service-account-issuer=https://kubernetes.default.svc",

@@ -54,6 +54,7 @@ WRONG = [
     ('networkPolicy.metricsFrom={"podSelector": {}}', "at '/networkPolicy/metricsFrom': got object, want array"),
     ("podDisruptionBudget.minAvailable=1", "at '/podDisruptionBudget': additional properties 'minAvailable' not"),
     ('rbac.aggregate="no"', "at '/rbac/aggregate': got string, want boolean"),
+    ('rbac.clusterRoles="no"', "at '/rbac/clusterRoles': got string, want boolean"),
     ('uninstallGuard.waitSeconds="5m"', "at '/uninstallGuard/waitSeconds': got string, want integer"),
     ("skypilot.userId=12345678", "at '/skypilot/userId': got number, want string"),
     ("skypilot.cpuLimit=0", "at '/skypilot/cpuLimit': exclusiveMinimum: got 0, want 0"),
@@ -81,6 +82,7 @@ def test_a_wrong_value_is_refused_in_a_sentence_that_names_it(value: str, words:
     ("flags", "words"),
     [
         (["operator.replicas=2"], "operator.replicas: more than one needs skypilot.mode deployment or external"),
+        (["rbac.clusterRoles=false"], "rbac.clusterRoles is false: watchNamespaces must name the namespaces"),
         (["skypilot.mode=external"], "skypilot.external.endpoint must be the URL of that SkyPilot API server"),
         (["skypilot.external.endpoint=http://a"], "skypilot.mode is sidecar: it must be external"),
         (

@@ -12,6 +12,7 @@ PINS = [
     ("ETCD_VERSION", "etcd", "go.etcd.io/etcd/etcdctl/v3"),
     ("COREDNS_VERSION", "coredns", "github.com/coredns/coredns"),
     ("HELM_VERSION", "helm", "helm.sh/helm/v4"),
+    ("HELM3_VERSION", "helm3", "helm.sh/helm/v3"),
 ]
 
 

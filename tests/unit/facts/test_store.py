@@ -139,6 +139,21 @@ def test_after_a_request_of_ours_only_a_later_snapshot_counts(store: Store, woke
     assert not store.snapshot_pending()
 
 
+def test_a_process_that_takes_over_believes_no_snapshot_that_was_asked_for_before(store: Store, woken: Woken) -> None:
+    snapshot(store)  # the process before launches R1 after it
+    store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
+    assert isinstance(world(store).replicas[R1].skypilot, Known)
+    under_way = store.ask_snapshot()
+    store.outdate_snapshot()
+    assert isinstance(world(store).skypilot, Unknown)
+    snapshot(store, sequence=under_way)
+    woken.clear()
+    assert isinstance(world(store).replicas[R1].skypilot, Unknown), "it may have been answered before the launch"
+    snapshot(store, b.row(R1))
+    assert isinstance(world(store).skypilot, Known)
+    assert woken.all() == [KEY]
+
+
 def test_while_skypilot_is_away_what_was_seen_last_is_kept_for_display(store: Store, woken: Woken) -> None:
     snapshot(store, b.row(R1))
     woken.clear()

@@ -73,6 +73,20 @@ def test_a_launch_that_leads_to_an_answer_is_counted_with_its_stages(recorder: R
         recorder.wrote(KEY, LAUNCHED, READY)
 
 
+def test_series_of_a_launch_begin_at_zero_so_that_prometheus_sees_the_first_one(recorder: Recorder) -> None:
+    launched = status(infra="somewhere-new", launched_at=T)
+    recorder.wrote(KEY, NOTHING, launched)
+    for name, labels in (
+        ("launches_total", {"result": "Ready"}),
+        ("stage_seconds_count", {"stage": "ready"}),
+        ("stage_seconds_count", {"stage": "nodes"}),
+        ("stage_seconds_count", {"stage": "engine"}),
+        ("start_prediction_ratio_count", {}),
+    ):
+        found = REGISTRY.get_sample_value(f"deepseek_operator_{name}", {"infra": "somewhere-new", **labels})
+        assert found == 0.0, name
+
+
 def test_a_start_is_compared_with_what_the_planner_expected(recorder: Recorder) -> None:
     performance = PerformanceStatus(
         decode_tokens_per_second=1,

@@ -1,7 +1,7 @@
 """A steady client of one model: new connections, kept ones and streams, until it is told to stop.
 
-It runs in a pod, with nothing but Python's standard library: ``python traffic.py HOST PORT MODEL``. Each failed request
-is a line on standard output when it happens; SIGTERM prints a summary. Nothing is retried.
+It runs in a pod, with nothing but Python's standard library: ``python traffic_client.py HOST PORT MODEL``. Each
+failed request is a line on standard output when it happens; SIGTERM prints a summary. Nothing is retried.
 """
 
 import http.client
@@ -27,15 +27,19 @@ class Client(threading.Thread):
         Answers come as server-sent events, which must end with ``[DONE]``.
     """
 
-    def __init__(self, kind, host, port, model, *, kept=False, streaming=False):
+    def __init__(
+        self, kind: str, host: str, port: int, model: str, *, kept: bool = False, streaming: bool = False
+    ) -> None:
         super().__init__(daemon=True)
         self.kind, self.host, self.port, self.model = kind, host, port, model
         self.kept, self.streaming = kept, streaming
         self.requests = self.failures = 0
-        self.first_failure = self.last_failure = None
-        self.connection, self.opened = None, 0.0
+        self.first_failure: float | None = None
+        self.last_failure: float | None = None
+        self.connection: http.client.HTTPConnection | None = None
+        self.opened = 0.0
 
-    def run(self):
+    def run(self) -> None:
         """Send requests until the process ends."""
         while not stopping.is_set():
             try:
@@ -45,10 +49,9 @@ class Client(threading.Thread):
             self.requests += 1
             time.sleep(1.0)
 
-    def ask(self):
+    def ask(self) -> None:
         """Send one request and read the whole answer."""
-        fresh = self.connection is None or not self.kept or time.monotonic() - self.opened > MAX_AGE_S
-        if fresh:
+        if self.connection is None or not self.kept or time.monotonic() - self.opened > MAX_AGE_S:
             self.close()
             self.connection = http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT_S)
             self.opened = time.monotonic()
@@ -59,7 +62,7 @@ class Client(threading.Thread):
         assert answer.status == 200, f"HTTP {answer.status}: {text[:200]}"
         assert not self.streaming or text.rstrip().endswith("data: [DONE]"), "the stream was cut"
 
-    def failed(self, error):
+    def failed(self, error: Exception) -> None:
         """Note a failed request."""
         self.close()
         self.failures += 1
@@ -67,7 +70,7 @@ class Client(threading.Thread):
         self.first_failure = self.first_failure or self.last_failure
         print(json.dumps({"kind": self.kind, "at": self.last_failure, "error": repr(error)[:300]}), flush=True)
 
-    def close(self):
+    def close(self) -> None:
         """Close the connection."""
         if self.connection is not None:
             self.connection.close()
@@ -77,7 +80,7 @@ class Client(threading.Thread):
 stopping = threading.Event()
 
 
-def main():
+def main() -> None:
     """Run the three clients until SIGTERM, then print what became of their requests."""
     host, port, model = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
