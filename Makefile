@@ -48,7 +48,7 @@ simulation: install ## The control loop on a virtual clock: scenarios, films, 5,
 proxy: install ## A real HAProxy with the operator's configuration between clients and engines on loopback (1 min)
 	$(RUN) pytest tests/proxy
 
-mutants: install ## Every guard of the control loop removed in turn: which test notices? (40 min)
+mutants: install ## Every guard of the control loop removed in turn: which test notices?
 	$(RUN) python -m tests.mutants
 
 cluster-up: install ## Test cluster with the images loaded

@@ -79,6 +79,9 @@ class Trials:
         if baseline.broken:
             raise pytest.UsageError(f"without any mutant these fail: {', '.join(baseline.broken)}")
         live = _live_functions(str(self._package))
+        if missing := sorted({mutant.id for mutant in self._mutants} - live.keys()):
+            # Never take that for surviving: nothing would be changed.
+            raise pytest.UsageError(f"not imported by any test, or changed since the start: {missing[0]}")
         order = sorted(baseline.seconds, key=baseline.seconds.__getitem__)
         slow = [item.nodeid for item in session.items if self._slow(item.nodeid)]
         killers: dict[Path, Counter[str]] = defaultdict(Counter)

@@ -59,6 +59,31 @@ def test_the_port_of_a_launch_is_kept_where_a_cloud_maps_it_to_another_one() -> 
     assert after(b.ledger(port=None), address=mapped).port == 30123
 
 
+@pytest.mark.parametrize(
+    ("says", "known", "health", "wanted", "before", "renting"),
+    [
+        ("nobody can be asked", b.AWAY, Health.SILENT, True, True, True),
+        ("nobody can be asked, and nothing was rented", b.AWAY, Health.SILENT, True, False, False),
+        ("SkyPilot lists it", b.seen(b.row(R1, cloud="AWS")), Health.SILENT, True, False, True),
+        ("no record, and it answers", b.seen(), Health.ANSWERS, True, False, True),
+        ("no record, and it was not asked yet", b.seen(), Health.UNKNOWN, True, True, True),
+        ("no record, not asked, and nothing was rented", b.seen(), Health.UNKNOWN, True, False, False),
+        ("no record, and it is silent", b.seen(), Health.SILENT, True, True, False),
+        ("no record, and it is not accounted for", b.seen(), Health.SILENT, False, True, True),
+    ],
+)
+def test_machines_are_rented_while(
+    says: str, known: Any, health: Health, wanted: bool, before: bool, renting: bool
+) -> None:
+    ledger = b.ledger(infra="aws", renting=before)
+    assert after(ledger, wanted=wanted, skypilot=known, health=health).renting is renting, says
+
+
+def test_pods_are_never_rented() -> None:
+    for infra in ("kubernetes", None):
+        assert not after(b.ledger(infra=infra, renting=True), skypilot=b.seen(), health=Health.ANSWERS).renting
+
+
 def test_a_teardown_under_way_is_noted_although_the_status_was_lost() -> None:
     going = b.seen(b.row(R1), b.request(R1, "down"))
     assert after(b.ledger(), skypilot=going).teardown_at == b.NOW
