@@ -23,6 +23,8 @@ __all__ = ["Identity", "LaunchTask", "SecretValue", "build_task", "secret_variab
 _TAG_PREFIX = "deepseek-operator-"
 """Prefix of cloud tags: GCP allows neither dots nor slashes in a label's key, and SkyPilot refuses the task then."""
 _TAG_LENGTH = 63
+_CLOUDS = ("aws", "azure", "gcp", "nebius", "oci", "vast")
+"""Clouds whose section of SkyPilot's configuration takes ``remote_identity``."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ def build_task(planned: Planned, identity: Identity) -> LaunchTask:
         task["envs"] = dict(plan.environment)
     if clouds:
         task["secrets"] = dict.fromkeys((*rented, TLS_VARIABLE))
-    override: dict[str, Any] = {}
+    # Unless it is told otherwise, SkyPilot copies the credentials of every cloud that it can use to every node, pods
+    # included: whoever takes over an engine would have the accounts. A node that serves needs none of them.
+    override: dict[str, Any] = {cloud: {"remote_identity": "NO_UPLOAD"} for cloud in _CLOUDS}
     if kubernetes:
         task["config"] = {"kubernetes": _kubernetes_config(spec, identity, secrets, clouds=clouds)}
         override["kubernetes"] = {"namespace": identity.namespace, "ports": "podip"}

@@ -51,8 +51,16 @@ def test_the_users_port_is_the_engines_port() -> None:
 
 def test_kubernetes_namespace_and_port_mode_go_with_the_request() -> None:
     request = launch(resources={"infra": K8S, "accelerators": L4})
-    assert request.override_skypilot_config == {"kubernetes": {"namespace": "prod", "ports": "podip"}}
-    assert launch(resources={"infra": ["aws"], "accelerators": L4}).override_skypilot_config == {}
+    assert request.override_skypilot_config["kubernetes"] == {"namespace": "prod", "ports": "podip"}
+    rented = launch(resources={"infra": ["aws"], "accelerators": L4})
+    assert "kubernetes" not in rented.override_skypilot_config
+
+
+@pytest.mark.parametrize("infra", [["kubernetes"], ["aws"], ["kubernetes", "gcp"]])
+def test_credentials_of_clouds_go_to_no_node(infra: list[str]) -> None:
+    override = launch(resources={"infra": infra, "accelerators": L4}).override_skypilot_config
+    for cloud in ("aws", "azure", "gcp", "nebius", "oci", "vast"):
+        assert override[cloud] == {"remote_identity": "NO_UPLOAD"}
 
 
 def test_without_infra_skypilot_chooses_and_both_ways_are_prepared() -> None:
