@@ -8,9 +8,11 @@ from typing import Final
 import pytest
 
 from deepseek_operator.skypilot.client import SkyPilotClient
+from tests.cloud.join import join
 from tests.cloud.tenant import API_KEY, Tenant
 from tests.cloud.world import World, world
 from tests.cluster import Cluster, select
+from tests.cluster.local.cluster import LocalCluster
 from tests.cluster.providers import DEFAULT_NAME
 from tests.cluster.versions import ROOT
 from tests.system.identity import operator_identity
@@ -49,10 +51,15 @@ async def skypilot(cloud: World) -> AsyncIterator[SkyPilotClient]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
-    """A test cluster, of which only the API server is used; left running: whoever started it may want to look."""
+def cluster(shared_world: World) -> Cluster:
+    """A test cluster that reaches the machines; left running: whoever started it may want to look."""
     chosen = select(os.environ.get("DSD_TEST_CLUSTER", DEFAULT_NAME))
+    if not isinstance(chosen, LocalCluster):
+        pytest.skip(
+            "needs a cluster that can be joined to the simulated cloud: the local one (DSD_TEST_PROVIDER=local)"
+        )
     chosen.up()
+    join(shared_world, chosen.layout)
     return chosen
 
 

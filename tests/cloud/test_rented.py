@@ -44,10 +44,13 @@ def test_the_status_and_the_service_lead_to_the_machine_and_the_engine_wants_its
     (slice_,) = rented.kubectl.get("endpointslices", labels="kubernetes.io/service-name=rented")
     assert [one["addresses"] for one in slice_["endpoints"]] == [[machine["public"]]]
 
-    status, answer = rented.chat(instance["address"])
-    assert status == 200
-    assert answer["usage"]["completion_tokens"] > 0
-    assert rented.chat(instance["address"], key=None)[0] == 401
+    # At the machine itself, and through the Service's address as a pod would.
+    service = rented.kubectl.get("service", "rented")["spec"]
+    for address in (instance["address"], f"{service['clusterIP']}:{service['ports'][0]['port']}"):
+        status, answer = rented.chat(address)
+        assert status == 200
+        assert answer["usage"]["completion_tokens"] > 0
+        assert rented.chat(address, key=None)[0] == 401
 
 
 def test_the_price_is_the_catalogs_to_the_cent(rented: Tenant) -> None:

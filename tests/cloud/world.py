@@ -28,6 +28,7 @@ from tests.cloud.simulator.machine import BRIDGE
 from tests.cluster.cache import cache_dir
 from tests.cluster.local.layout import Layout, choose_slot
 from tests.cluster.local.network import connect, disconnect, is_routed
+from tests.cluster.local.process import Identity
 from tests.cluster.shell import locked, run, say
 from tests.cluster.versions import ROOT
 from tests.system.wait import eventually
@@ -37,6 +38,8 @@ __all__ = ["STATE", "World", "world"]
 NAME: Final = "dsd-aws"
 STATE: Final = Path("/var/lib") / NAME
 """Everything that a run writes; removed at its end and before the next one."""
+_TEST_NETWORKS: Final = "198.18.0.0/15"
+"""Where those who talk to machines from outside are: this machine and the node of a test cluster."""
 _PRIVATE: Final = "172.16.0.1/12"
 _METADATA: Final = "169.254.169.254/32"
 _EC2_PORT: Final = 5566
@@ -143,7 +146,7 @@ class World:
         """Start the provider and wait until it answers."""
         command = [str(simulator_python()), "-m", "tests.cloud.simulator", f"--tree={machine_tree()}"]
         command += [f"--work={STATE / 'ec2'}", f"--port={_EC2_PORT}", f"--public={self.public}"]
-        command += ["--regions", *home.REGIONS, "--outside", str(self.layout.network)]
+        command += ["--regions", *home.REGIONS, "--outside", _TEST_NETWORKS]
         (STATE / "ec2").mkdir()
         environment = {"PATH": os.environ["PATH"], "HOME": str(STATE / "ec2"), "PYTHONPATH": str(ROOT)}
         self._start("ec2", command, environment, cwd=STATE)
@@ -218,7 +221,9 @@ def _first_process() -> int:
             ["unshare", *flags, "bash", "-c", _INIT, NAME],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
-    (STATE / "outer.json").write_text(json.dumps({"pid": outer.pid, "started": _started(outer.pid)}))
+    identity = Identity.of(outer.pid)
+    assert identity is not None, (STATE / "init.log").read_text()
+    identity.save(STATE / "outer.json")
 
     def child() -> int | None:
         text = _read(Path(f"/proc/{outer.pid}/task/{outer.pid}/children")).decode().split()
@@ -240,24 +245,16 @@ def _connect(made: World) -> None:
 
 def _remove_leftovers() -> None:
     """End a world and remove all of it; one of a run that was killed, too."""
-    record = STATE / "outer.json"
-    if record.is_file():
-        outer = json.loads(record.read_text())
-        if _started(outer["pid"]) == outer["started"]:
-            _kill(outer["pid"])
-            eventually(lambda: _started(outer["pid"]) != outer["started"], within=30, what="the world has ended")
+    outer = Identity.load(STATE / "outer.json")
+    if outer is not None and outer.alive():
+        _kill(outer.pid)
+        eventually(lambda: not outer.alive(), within=30, what="the world has ended")
     disconnect(Layout(NAME, 0))
     deadline = time.monotonic() + 10
     while STATE.exists():
         # The kernel unmounts what machines had mounted a moment after their last process.
         shutil.rmtree(STATE, ignore_errors=time.monotonic() < deadline)
         time.sleep(0.1)
-
-
-def _started(pid: int) -> str | None:
-    """Return when a process began, in ticks since the machine did; None if it has ended."""
-    stat = _read(Path(f"/proc/{pid}/stat")).decode().rpartition(")")[2].split()
-    return stat[19] if stat and stat[0] != "Z" else None
 
 
 def _kill(pid: int) -> None:
