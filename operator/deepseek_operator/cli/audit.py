@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -200,8 +201,12 @@ def _instances(body: dict[str, object]) -> tuple[Instance, ...]:
 
 
 async def _machines(skypilot: SkyPilotClient, machines: tuple[AwsMachine, ...]) -> tuple[Orphan, ...]:
-    """Return one line for each cluster of machines, with what it costs."""
-    prices = await skypilot.machine_prices("aws") if machines else {}
+    """Return one line for each cluster of machines, with what it costs, if SkyPilot says that."""
+    prices: dict[tuple[str, str, bool], Decimal] = {}
+    if machines:
+        # A server that has lost its database has its prices to fetch first. The machines are told of all the same.
+        with suppress(SkyPilotError):
+            prices = await skypilot.machine_prices("aws")
     found: dict[tuple[str, str], Orphan] = {}
     for machine in machines:
         price = prices.get((machine.type, machine.region, machine.spot))

@@ -7,6 +7,7 @@ the tag that SkyPilot puts on every machine, and the account of whoever runs the
 import json
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ __all__ = ["AwsError", "AwsMachine", "rented", "terminate"]
 _TAG: Final = "skypilot-cluster-name"
 _COSTS: Final = "pending,running,stopping,stopped"
 _TIMEOUT_S: Final = 120
+_REGIONS_AT_ONCE: Final = 6
+"""An account has some twenty regions; each question starts a program that takes a second of CPU."""
 
 
 class AwsError(Exception):
@@ -46,8 +49,10 @@ def rented(user: str) -> tuple[AwsMachine, ...]:
     AwsError
         If any region cannot be asked: a list with a gap would look like good news.
     """
-    regions = [str(one["RegionName"]) for one in _aws("describe-regions")["Regions"]]
-    return tuple(machine for region in sorted(regions) for machine in _of_region(region, user))
+    regions = sorted(str(one["RegionName"]) for one in _aws("describe-regions")["Regions"])
+    with ThreadPoolExecutor(_REGIONS_AT_ONCE) as pool:
+        found = pool.map(lambda region: tuple(_of_region(region, user)), regions)
+        return tuple(machine for machines in found for machine in machines)
 
 
 def terminate(machines: tuple[AwsMachine, ...]) -> None:
