@@ -188,6 +188,8 @@ def test_a_pod_asks_for_the_users_key_and_never_for_the_operators(
     argv, environment = seen(tmp_path)
     assert argv[argv.index("--api-key") + 1] == expected
     assert environment.get("SGLANG_API_KEY", "") == expected
+
+
 @pytest.mark.parametrize("engine", [get_engine(name) for name in ENGINES], ids=lambda engine: engine.name.value)
 def test_packages_hold_the_release_that_command_lines_are_made_for(engine: Engine) -> None:
     assert engine.packages == (f"{engine.name.value.lower()}=={engine.version}",)
