@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -189,14 +189,14 @@ async def _forgotten(
     """
     if not machines:
         return ()
-    bodies, _ = await reader.list_all("deployments", namespaces)
-    known = {instance.name for body in bodies for instance in _instances(dict(body))}
+    bodies = await reader.list_all("deployments", namespaces)
+    known = {instance.name for body in bodies for instance in _instances(body)}
     snapshot = await skypilot.snapshot()
     known |= set(snapshot.clusters) | set(snapshot.requests)
     return tuple(machine for machine in machines if machine.cluster not in known)
 
 
-def _instances(body: dict[str, object]) -> tuple[Instance, ...]:
+def _instances(body: dict[str, Any]) -> tuple[Instance, ...]:
     return DeepSeekDeployment.parse_leniently(body)[0].status.instances
 
 
