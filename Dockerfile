@@ -68,12 +68,14 @@ CMD ["haproxy", "-db", "-f", "/etc/deepseek-proxy/haproxy.cfg"]
 # -------------------------------------------------------------------------------------------------------------- skypilot
 FROM uv AS skypilot-build
 ARG SKYPILOT_VERSION
+# The SDKs of the clouds that it shall rent from: --build-arg SKYPILOT_EXTRAS=kubernetes,aws,gcp
+ARG SKYPILOT_EXTRAS=kubernetes
 # setuptools and wheel: at the first launch the server builds a wheel of itself, which must not need a package index.
 # SQLAlchemy 2.1 takes another driver for postgresql:// than the one that SkyPilot brings, and does not start.
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv venv --quiet --python /usr/bin/python3 /opt/skypilot \
-    && uv pip install --quiet --python /opt/skypilot pip setuptools wheel "skypilot[kubernetes]==${SKYPILOT_VERSION}" \
-        'sqlalchemy<2.1'
+    && uv pip install --quiet --python /opt/skypilot pip setuptools wheel \
+        "skypilot[${SKYPILOT_EXTRAS}]==${SKYPILOT_VERSION}" 'sqlalchemy<2.1'
 # Before every rsync SkyPilot runs `chmod +x` on this script inside its own package, which a read-only root refuses.
 # The entry point puts the script behind the link into /tmp.
 RUN cd /opt/skypilot/lib/python3*/site-packages/sky/utils/kubernetes \

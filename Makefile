@@ -10,7 +10,7 @@ RUN := $(UV) run --frozen --no-sync
 CLUSTER := $(RUN) python -m tests.cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install docs docs-serve lint unit simulation proxy mutants contract integration e2e chart traffic test on-the-cluster demo run bench-launch bench-scale bench-probes bench-proxy bench crds images cluster-up clean-cluster clean
+.PHONY: help install docs docs-serve lint unit simulation proxy mutants contract integration e2e chart traffic cloud test on-the-cluster demo run bench-launch bench-scale bench-probes bench-proxy bench crds images cluster-up clean-cluster clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -30,7 +30,7 @@ lint: install ## ruff, mypy, import-linter
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
-	$(RUN) mypy --package tests.cluster --package tests.system --package tests.install --package tests.simulation --package tests.mutants --package tests.bench --package hack
+	$(RUN) mypy --package tests.cluster --package tests.system --package tests.install --package tests.simulation --package tests.mutants --package tests.bench --package tests.cloud --package hack
 	$(RUN) lint-imports
 
 docs: install ## The documentation site into site/, strictly: a link or anchor that leads nowhere is an error
@@ -68,6 +68,9 @@ chart: cluster-up ## The chart with real Helm: modes of SkyPilot, upgrade and ro
 
 traffic: cluster-up ## A steady client through a rolling update, a scale-down, another port and a crash (20 min)
 	$(RUN) pytest tests/e2e/test_traffic.py --timeout=3000 -s
+
+cloud: install ## SkyPilot's AWS path against a simulated EC2: refusals, then machines, which need the test cluster
+	$(RUN) pytest tests/cloud --timeout=1800 --durations=0 -s
 
 test: lint unit simulation proxy ## Every test, then everything taken down
 	@bash hack/with-cluster.sh $(MAKE) --no-print-directory on-the-cluster

@@ -174,17 +174,10 @@ class Buildah:
 
     def _base_image(self) -> str:
         """Make Debian's minimal system from its packages, with this machine's extra certificates."""
-        suite = read_versions()["DEBIAN_SUITE"]
-        reference = f"docker.io/library/debian:{suite}-slim"
+        reference = f"docker.io/library/debian:{read_versions()['DEBIAN_SUITE']}-slim"
         if self._digest(reference):
             return reference
-
-        def bootstrap(folder: Path) -> None:
-            say(f"making a base image with debootstrap ({suite})")
-            bootstrapping = ["debootstrap", "--variant=minbase", suite, str(folder / "root")]
-            run(bootstrapping, watcher=Progress("base image"))
-
-        root = build_once(cache_dir() / "images" / f"debian-{suite}", bootstrap) / "root"
+        root = debian_root()
         contents = [(str(root), "/")]
         if _EXTRA_CERTIFICATES.is_dir() and any(_EXTRA_CERTIFICATES.iterdir()):
             contents.append((str(_EXTRA_CERTIFICATES), str(_EXTRA_CERTIFICATES)))
@@ -207,6 +200,18 @@ class Buildah:
             self._run("commit", "--quiet", "--format=docker", container, reference)
         finally:
             self._run("rm", container)
+
+
+def debian_root() -> Path:
+    """Return the folder with Debian's minimal system, made from its packages once."""
+    suite = read_versions()["DEBIAN_SUITE"]
+
+    def bootstrap(folder: Path) -> None:
+        say(f"making a base image with debootstrap ({suite})")
+        bootstrapping = ["debootstrap", "--variant=minbase", suite, str(folder / "root")]
+        run(bootstrapping, watcher=Progress("base image"))
+
+    return build_once(cache_dir() / "images" / f"debian-{suite}", bootstrap) / "root"
 
 
 def single_program_archive(program: Path, reference: str, archive: Path) -> Image:

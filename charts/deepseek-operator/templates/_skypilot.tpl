@@ -16,6 +16,12 @@
       valueFrom: {secretKeyRef: {name: {{ .name }}, key: {{ .key }}}}
     {{- end }}
     {{- end }}
+    {{- if .Values.skypilot.config }}
+    - {name: SKYPILOT_GLOBAL_CONFIG, value: /etc/skypilot/config.yaml}
+    {{- end }}
+    {{- if .Values.skypilot.gcp.credentialsSecret.name }}
+    - {name: GOOGLE_APPLICATION_CREDENTIALS, value: {{ include "deepseek-operator.skypilotGcpFile" . }}}
+    {{- end }}
     {{- with .Values.skypilot.extraEnv }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -39,6 +45,7 @@
   volumeMounts:
     - {name: skypilot-home, mountPath: /home/skypilot}
     - {name: skypilot-tmp, mountPath: /tmp}
+    {{- include "deepseek-operator.skypilotMounts" . | nindent 4 }}
 {{- end -}}
 
 {{- define "deepseek-operator.skypilotVolumes" -}}
@@ -50,4 +57,56 @@
   {{- else }}
   emptyDir: {}
   {{- end }}
+{{- if .Values.skypilot.config }}
+- name: skypilot-config
+  configMap: {name: {{ include "deepseek-operator.skypilotConfigName" . }}}
+{{- end }}
+{{- with .Values.skypilot.aws.credentialsSecret }}
+{{- if .name }}
+- name: credentials-aws
+  secret: {secretName: {{ .name }}, items: [{key: {{ .key }}, path: credentials}]}
+{{- end }}
+{{- end }}
+{{- with .Values.skypilot.gcp.credentialsSecret }}
+{{- if .name }}
+- name: credentials-gcp
+  secret: {secretName: {{ .name }}, items: [{key: {{ .key }}, path: application_default_credentials.json}]}
+{{- end }}
+{{- end }}
+{{- range $index, $secret := .Values.skypilot.credentialsSecrets }}
+- name: credentials-{{ $index }}
+  secret: {secretName: {{ $secret.name }}}
+{{- end }}
+{{- end -}}
+
+{{/* Where SkyPilot looks for the credentials of each cloud, and its configuration. All of it is read-only. */}}
+{{- define "deepseek-operator.skypilotMounts" -}}
+{{- if .Values.skypilot.config }}
+- {name: skypilot-config, mountPath: /etc/skypilot, readOnly: true}
+{{- end }}
+{{- if .Values.skypilot.aws.credentialsSecret.name }}
+- {name: credentials-aws, mountPath: /home/skypilot/.aws, readOnly: true}
+{{- end }}
+{{- if .Values.skypilot.gcp.credentialsSecret.name }}
+- {name: credentials-gcp, mountPath: {{ include "deepseek-operator.skypilotGcpFile" . }}, subPath: application_default_credentials.json, readOnly: true}
+{{- end }}
+{{- range $index, $secret := .Values.skypilot.credentialsSecrets }}
+- {name: credentials-{{ $index }}, mountPath: /home/skypilot/{{ $secret.path }}, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{/* One file in a folder that gcloud writes to. */}}
+{{- define "deepseek-operator.skypilotGcpFile" -}}
+/home/skypilot/.config/gcloud/application_default_credentials.json
+{{- end -}}
+
+{{/* SkyPilot's configuration: what the operator counts on, and over it what the administrator wrote. */}}
+{{- define "deepseek-operator.skypilotConfig" -}}
+{{- $own := dict "api_server" (dict "requests_retention_hours" 2) -}}
+{{- mergeOverwrite $own (deepCopy .Values.skypilot.config) | toYaml -}}
+{{- end -}}
+
+{{/* The name changes with the contents, so that a change restarts the server. */}}
+{{- define "deepseek-operator.skypilotConfigName" -}}
+{{- include "deepseek-operator.fullname" . }}-skypilot-{{ include "deepseek-operator.skypilotConfig" . | sha256sum | trunc 8 }}
 {{- end -}}

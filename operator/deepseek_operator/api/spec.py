@@ -18,6 +18,7 @@ __all__ = [
     "Endpoint",
     "Engine",
     "EngineName",
+    "EngineRuntime",
     "EnvVar",
     "EnvVarSource",
     "Interconnect",
@@ -110,6 +111,13 @@ class EngineName(StrEnum):
     SGLANG = "SGLang"
 
 
+class EngineRuntime(StrEnum):
+    """What the engine is started from on each machine."""
+
+    IMAGE = "Image"
+    PACKAGES = "Packages"
+
+
 class EnvVarSource(SpecModel):
     """Where the value of a variable comes from."""
 
@@ -133,6 +141,15 @@ class EnvVar(SpecModel):
 class Engine(SpecModel):
     """What serves the model."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.runtime) || self.runtime != 'Packages' || !has(self.image)",
+                "image must be unset with runtime Packages, which installs the engine's own packages",
+            )
+        )
+    )
+
     name: EngineName = field(
         "Auto, VLLM or SGLang. Auto: the engine that the model's recipe wants; else VLLM on one node and SGLang on "
         "several.",
@@ -144,6 +161,11 @@ class Engine(SpecModel):
         min_length=1,
         max_length=500,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$",
+    )
+    runtime: EngineRuntime = field(
+        "Image or Packages. Image: a container image, on rented machines run by their Docker. Packages: the pinned "
+        "Python packages of the engine, installed on each machine before its first start; for rented machines only.",
+        default=EngineRuntime.IMAGE,
     )
     max_model_len: int | None = field(
         "Longest context in tokens, prompt and answer together. Unset: the longest that fits, as status.plan shows.",

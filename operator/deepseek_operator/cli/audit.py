@@ -3,14 +3,20 @@
 import asyncio
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
+from deepseek_operator.api.status import Instance
 from deepseek_operator.api.v1alpha1 import LABEL_UID, DeepSeekDeployment
+from deepseek_operator.cli import aws
+from deepseek_operator.cli.aws import AwsError, AwsMachine
 from deepseek_operator.cli.run import check_user_id
 from deepseek_operator.cli.table import render_table
 from deepseek_operator.facts.names import belongs_to, parse_cluster_name
@@ -51,9 +57,12 @@ class Orphan:
     Attributes
     ----------
     kind
-        ``cluster`` if SkyPilot knows it; ``remains`` for pods and Services that it has forgotten.
+        ``cluster`` if SkyPilot knows it; ``remains`` for pods and Services that it has forgotten, ``machines`` for
+        rented machines that it has.
     name
         Name of the cluster; for remains, its name on the cloud.
+    hourly
+        US dollars an hour of all its nodes, by SkyPilot's catalog; None where that is not known, or costs nothing.
     where
         Cloud and region, or the namespace.
     """
@@ -62,6 +71,7 @@ class Orphan:
     name: str
     where: str
     nodes: int
+    hourly: str | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -91,12 +101,17 @@ def audit(
             envvar=f"{_ENV}NAMESPACES", help="Namespaces that the operator serves; may be repeated. Unset: all."
         ),
     ] = None,
+    ask_aws: Annotated[
+        bool,
+        typer.Option("--aws", help="Ask AWS, too, in every enabled region, with the aws program and its credentials."),
+    ] = False,
 ) -> None:
-    """List clusters, pods and Services of this installation that no deployment owns.
+    """List clusters, pods, Services and machines of this installation that no deployment owns.
 
     It costs money and nobody will give it back. Run it where the operator runs, whose environment has the options.
-    Machines whose record SkyPilot itself has lost are only in the cloud's own console: look for the tag
-    skypilot-cluster-name.
+    Machines whose record SkyPilot itself has lost are only known to the cloud. With --aws they are looked for by their
+    tag skypilot-cluster-name, from wherever the aws program and rights on the account are. On other clouds, look for
+    that tag in the console.
 
     \b
     Examples:
@@ -104,6 +119,8 @@ def audit(
           look
       kubectl exec -n deepseek-system deploy/deepseek-operator -c operator -- deepseek-operator audit --delete --yes
           tear down what was found, and wait until it is gone
+      deepseek-operator audit --aws --skypilot-endpoint http://127.0.0.1:46580 --skypilot-user-id d5ee9000
+          on a workstation that has the aws program, a kubeconfig and a way to the SkyPilot server
 
     \b
     Exit status:
@@ -114,38 +131,92 @@ def audit(
     token = skypilot_token_file.read_text().strip() if skypilot_token_file else None
     user = check_user_id(skypilot_user_id)
     try:
-        left = asyncio.run(_audit(skypilot_endpoint, user, token, tuple(namespace or ()), output, delete, yes))
-    except (SkyPilotError, KubeError, WrongUserError) as error:
+        question = _Question(skypilot_endpoint, user, token, tuple(namespace or ()), ask_aws)
+        left = asyncio.run(_audit(question, output, delete, yes))
+    except (SkyPilotError, KubeError, WrongUserError, AwsError) as error:
         typer.echo(f"cannot audit: {error}", err=True)
         raise typer.Exit(EXIT_UNKNOWN) from error
     raise typer.Exit(EXIT_FOUND if left else 0)
 
 
-async def _audit(
-    endpoint: str,
-    user: str,
-    token: str | None,
-    namespaces: tuple[str, ...],
-    output: AuditFormat,
-    delete: bool,
-    yes: bool,
-) -> bool:
+@dataclass(frozen=True)
+class _Question:
+    """Who is asked, and for what."""
+
+    endpoint: str
+    user: str
+    token: str | None
+    namespaces: tuple[str, ...]
+    aws: bool
+
+
+async def _audit(question: _Question, output: AuditFormat, delete: bool, yes: bool) -> bool:
     """Return whether anything is left."""
     kube = KubeClient()
     try:
-        async with SkyPilotClient(endpoint, user_id=user, token=token) as skypilot:
+        async with SkyPilotClient(question.endpoint, user_id=question.user, token=question.token) as skypilot:
             reader, writer = KubeReader(kube), KubeWriter(kube, f"audit-{os.getpid()}")
-            found = await find(skypilot, reader, user, namespaces)
-            typer.echo(_rendered(found, output, user))
+
+            async def look() -> tuple[tuple[Orphan, ...], tuple[AwsMachine, ...]]:
+                machines = await asyncio.to_thread(aws.rented, question.user) if question.aws else ()
+                forgotten = await _forgotten(skypilot, reader, machines, question.namespaces)
+                found = await find(skypilot, reader, question.user, question.namespaces)
+                return found + await _machines(skypilot, forgotten), forgotten
+
+            found, machines = await look()
+            typer.echo(_rendered(found, output, question.user))
             if not found or not delete:
                 return bool(found)
             if not yes:
                 typer.confirm(f"Tear down {len(found)} of them?", abort=True, err=True)
             for orphan in found:
-                await _remove(orphan, skypilot, writer)
-            return await _wait(skypilot, reader, user, namespaces)
+                if orphan.kind != "machines":
+                    await _remove(orphan, skypilot, writer)
+            if machines:
+                typer.echo(f"terminating {len(machines)} machines of AWS", err=True)
+                await asyncio.to_thread(aws.terminate, machines)
+            return await _wait(look, question.user)
     finally:
         await kube.close()
+
+
+async def _forgotten(
+    skypilot: SkyPilotClient, reader: KubeReader, machines: tuple[AwsMachine, ...], namespaces: tuple[str, ...]
+) -> tuple[AwsMachine, ...]:
+    """Return the machines that neither SkyPilot nor the status of any deployment knows.
+
+    Those that a status still names are held there with ``MachinesUnaccounted``: their engine may serve.
+    """
+    if not machines:
+        return ()
+    bodies = await reader.list_all("deployments", namespaces)
+    known = {instance.name for body in bodies for instance in _instances(body)}
+    snapshot = await skypilot.snapshot()
+    known |= set(snapshot.clusters) | set(snapshot.requests)
+    return tuple(machine for machine in machines if machine.cluster not in known)
+
+
+def _instances(body: dict[str, Any]) -> tuple[Instance, ...]:
+    return DeepSeekDeployment.parse_leniently(body)[0].status.instances
+
+
+async def _machines(skypilot: SkyPilotClient, machines: tuple[AwsMachine, ...]) -> tuple[Orphan, ...]:
+    """Return one line for each cluster of machines, with what it costs, if SkyPilot says that."""
+    prices: dict[tuple[str, str, bool], Decimal] = {}
+    if machines:
+        # A server that has lost its database has its prices to fetch first. The machines are told of all the same.
+        with suppress(SkyPilotError):
+            prices = await skypilot.machine_prices("aws")
+    found: dict[tuple[str, str], Orphan] = {}
+    for machine in machines:
+        price = prices.get((machine.type, machine.region, machine.spot))
+        one = Orphan("machines", machine.cluster, f"aws/{machine.region}", 1, None if price is None else str(price))
+        known = found.get((one.name, one.where))
+        if known is not None:
+            total = None if known.hourly is None or price is None else str(Decimal(known.hourly) + price)
+            one = replace(one, nodes=known.nodes + 1, hourly=total)
+        found[one.name, one.where] = one
+    return tuple(found[key] for key in sorted(found))
 
 
 async def find(
@@ -200,10 +271,10 @@ async def _remove(orphan: Orphan, skypilot: SkyPilotClient, writer: KubeWriter) 
         await writer.clear_remains(orphan.where, orphan.name)
 
 
-async def _wait(skypilot: SkyPilotClient, reader: KubeReader, user: str, namespaces: tuple[str, ...]) -> bool:
+async def _wait(look: Callable[[], Awaitable[tuple[tuple[Orphan, ...], tuple[AwsMachine, ...]]]], user: str) -> bool:
     loop = asyncio.get_running_loop()
     end = loop.time() + _GONE_S
-    while left := await find(skypilot, reader, user, namespaces):
+    while left := (await look())[0]:
         if loop.time() > end:
             typer.echo(f"still there after {_GONE_S:g} s:\n{_rendered(left, AuditFormat.TABLE, user)}", err=True)
             return True
@@ -217,5 +288,7 @@ def _rendered(found: tuple[Orphan, ...], output: AuditFormat, user: str) -> str:
         return json.dumps({"orphans": [asdict(orphan) for orphan in found]}, indent=2)
     if not found:
         return f"nothing exists under user id {user} that no deployment owns"
-    rows = [[orphan.kind, orphan.name, orphan.where, str(orphan.nodes)] for orphan in found]
-    return render_table(["KIND", "NAME", "WHERE", "NODES"], rows, right=frozenset({"NODES"}))
+    rows = [[one.kind, one.name, one.where, str(one.nodes), one.hourly or ""] for one in found]
+    table = render_table(["KIND", "NAME", "WHERE", "NODES", "$/H"], rows, right=frozenset({"NODES", "$/H"}))
+    leaking = sum((Decimal(one.hourly) for one in found if one.hourly is not None), Decimal(0))
+    return f"{table}\n\nleaking at least ${leaking:.2f}/h" if leaking else table

@@ -193,6 +193,6 @@ def _task(name: str, spec: DeepSeekDeploymentSpec, plan: Plan) -> str:
         service_account=f"{name or 'deepseek'}-engine",
     )
     launch = build_task(Planned(spec, plan), identity)
-    task = {**launch.task, "run": Literal(launch.task["run"])}
+    task = {key: Literal(value) if key in ("setup", "run") else value for key, value in launch.task.items()}
     text = dump(task).rstrip("\n")
     return f"# SkyPilot task of one replica. The operator sends it with cluster names and labels of the object.\n{text}"

@@ -103,6 +103,10 @@ class Engine(Protocol):
         """Default container image for NVIDIA GPUs, pinned."""
 
     @property
+    def packages(self) -> tuple[str, ...]:
+        """Python packages for NVIDIA GPUs that hold the same release, pinned; what they need comes with them."""
+
+    @property
     def cpu_image(self) -> str | None:
         """Default container image without GPUs; None where the engine needs one."""
 

@@ -77,6 +77,7 @@ class _SGLang:
     name: EngineName = EngineName.SGLANG
     version: str = "0.5.23"
     image: str = "lmsysorg/sglang:v0.5.23"
+    packages: tuple[str, ...] = ("sglang==0.5.23",)
     cpu_image: str | None = None
     port: int = 30000
     health_path: str = "/health"

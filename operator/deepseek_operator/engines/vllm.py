@@ -74,6 +74,7 @@ class _Vllm:
     name: EngineName = EngineName.VLLM
     version: str = "0.33.0"
     image: str = "vllm/vllm-openai:v0.33.0"
+    packages: tuple[str, ...] = ("vllm==0.33.0",)
     cpu_image: str | None = "vllm/vllm-openai-cpu:v0.33.0-x86_64"
     port: int = 8000
     health_path: str = "/health"

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from deepseek_operator.api.places import Place
-from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, SecretKeyRef
+from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, EngineRuntime, SecretKeyRef
 from deepseek_operator.api.v1alpha1 import GROUP
-from deepseek_operator.engines import get_engine
+from deepseek_operator.engines import Engine, get_engine
+from deepseek_operator.launch.packages import setup_script, with_packages
 from deepseek_operator.launch.pod import pod_config
 from deepseek_operator.launch.script import TLS_VARIABLE, run_script
 from deepseek_operator.planning import Plan, Planned
@@ -70,20 +71,21 @@ def build_task(planned: Planned, identity: Identity) -> LaunchTask:
     kubernetes = not places or any(place.is_kubernetes for place in places)
     secrets = secret_variables(planned)
     own_key = planned.own_api_key(identity.deployment_name)
-    key_variable = get_engine(plan.engine).api_key_variable
+    engine = get_engine(plan.engine)
+    key_variable = engine.api_key_variable
     rented = secrets if own_key is None else {**secrets, key_variable: own_key}
+    run = run_script(engine, plan.serve, encrypted=clouds, own_key=key_variable if own_key is not None else None)
     task: dict[str, Any] = {
         "name": identity.cluster_name,
         "num_nodes": plan.nodes,
         "resources": _resources(planned, identity),
-        "run": run_script(
-            get_engine(plan.engine), plan.serve, encrypted=clouds, own_key=key_variable if own_key is not None else None
-        ),
+        **_scripts(engine, run, spec.engine.runtime),
     }
     if plan.environment:
         task["envs"] = dict(plan.environment)
     if clouds:
         task["secrets"] = dict.fromkeys((*rented, TLS_VARIABLE))
+    # Whoever takes over an engine would have the accounts otherwise; a node that serves needs none of them.
     override: dict[str, Any] = {cloud: {"remote_identity": "NO_UPLOAD"} for cloud in _CLOUDS_WITH_CREDENTIAL_FILES}
     if kubernetes:
         task["config"] = {"kubernetes": _kubernetes_config(spec, identity, secrets, clouds=clouds)}
@@ -95,6 +97,12 @@ def build_task(planned: Planned, identity: Identity) -> LaunchTask:
         secrets=tuple(SecretValue(name, ref) for name, ref in rented.items()) if clouds else (),
         encrypted=clouds,
     )
+
+
+def _scripts(engine: Engine, run: str, runtime: EngineRuntime) -> dict[str, str]:
+    if runtime is EngineRuntime.IMAGE:
+        return {"run": run}
+    return {"setup": setup_script(engine), "run": with_packages(engine, run)}
 
 
 def secret_variables(planned: Planned) -> dict[str, SecretKeyRef]:
@@ -152,7 +160,9 @@ def _resources(planned: Planned, identity: Identity) -> dict[str, Any]:
 
 
 def _common(spec: DeepSeekDeploymentSpec, plan: Plan) -> dict[str, Any]:
-    resources: dict[str, Any] = {"image_id": f"docker:{plan.image}"}
+    resources: dict[str, Any] = {}
+    if spec.engine.runtime is EngineRuntime.IMAGE:
+        resources["image_id"] = f"docker:{plan.image}"
     cpus = spec.resources.cpus or (f"{plan.cpus}+" if plan.cpus else None)
     memory = spec.resources.memory or (f"{plan.memory_gb}+" if plan.memory_gb else None)
     if cpus is not None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from functools import cached_property
 
 from deepseek_operator.api.places import Place
-from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, EngineName
+from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, EngineName, EngineRuntime
 from deepseek_operator.catalog import Accelerator, Catalog, ModelInfo, parse_accelerator
 from deepseek_operator.engines import ENGINES, Arguments, Engine, get_engine
 from deepseek_operator.planning.errors import PlanInputError
@@ -142,6 +142,7 @@ def read_request(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Request:
     _check_engine_env(spec)
     _check_objective(spec, model, cpu=accelerators == ())
     places = [Place.parse(text) for text in resources.infra]
+    _check_runtime(spec, places, cpu=accelerators == ())
     clouds = tuple(dict.fromkeys(place.cloud for place in places if not place.is_kubernetes))
     return Request(
         spec=spec,
@@ -171,6 +172,20 @@ def _check_engine_env(spec: DeepSeekDeploymentSpec) -> None:
             raise PlanInputError("engine.env", variable.name, f"is a secret; use {instead}, which never shows it")
 
 
+def _check_runtime(spec: DeepSeekDeploymentSpec, places: list[Place], *, cpu: bool) -> None:
+    if spec.engine.runtime is not EngineRuntime.PACKAGES:
+        return
+    if spec.engine.image is not None:
+        raise PlanInputError("engine.image", spec.engine.image, "is of no use with engine.runtime Packages; remove one")
+    why = ""
+    if cpu:
+        why = "installs an engine for NVIDIA GPUs; use Image, or set resources.accelerators"
+    elif not places or any(place.is_kubernetes for place in places):
+        why = "is for rented machines: pods start from an image; use Image, or name only clouds in resources.infra"
+    if why:
+        raise PlanInputError("engine.runtime", spec.engine.runtime.value, why)
+
+
 def _check_objective(spec: DeepSeekDeploymentSpec, model: ModelInfo | None, *, cpu: bool) -> None:
     objective = spec.objective.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     if not objective or (model is not None and not cpu):
@@ -196,6 +211,7 @@ def _engines(spec: DeepSeekDeploymentSpec, model: ModelInfo | None, *, cpu: bool
         engine = get_engine(name)
         try:
             _check_version(spec, model, engine)
+            _check_packages(spec, model, engine)
             arguments, overrides = read_overrides(spec.engine, engine)
             _check_context(spec, model, overrides, arguments)
             requests[name] = EngineRequest(engine, arguments, overrides)
@@ -240,6 +256,14 @@ def _check_version(spec: DeepSeekDeploymentSpec, model: ModelInfo | None, engine
             image,
             f"{model.short_name} needs {engine.name} {lowest} or newer; use {engine.image}, or leave it out",
         )
+
+
+def _check_packages(spec: DeepSeekDeploymentSpec, model: ModelInfo | None, engine: Engine) -> None:
+    image = model.engines[engine.name].image if model else None
+    if spec.engine.runtime is EngineRuntime.PACKAGES and image is not None:
+        assert model is not None
+        why = f"holds {engine.name} {engine.version}, and {model.short_name} needs the image {image}; use Image"
+        raise PlanInputError("engine.runtime", spec.engine.runtime.value, why)
 
 
 def _numbers(version: str) -> tuple[int, ...] | None:

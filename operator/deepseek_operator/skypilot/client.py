@@ -7,6 +7,7 @@ waited for: an open long-poll keeps the server from shutting down, and the snaps
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -21,6 +22,7 @@ from deepseek_operator.facts.skypilot import Job, JobState, Outcome, RequestKind
 from deepseek_operator.facts.text import clean
 from deepseek_operator.skypilot import wire
 from deepseek_operator.skypilot.errors import (
+    SkyPilotError,
     SkyPilotRejectedError,
     SkyPilotRequestFailedError,
     SkyPilotUnavailableError,
@@ -199,6 +201,11 @@ class SkyPilotClient:
             found = wire.return_value(await self._get(request_id))
         except SkyPilotRequestFailedError as error:
             return no_access(cloud, error.error_type, error.message)
+        except SkyPilotUnavailableError:
+            # It is asked again in a moment: on a slow server checks would pile up, each slowing down all others.
+            with suppress(SkyPilotError):
+                await self._start("/api/cancel", {"request_ids": [request_id]})
+            raise
         if wire.may_compute(found, cloud):
             return None
         return no_access(cloud, "", await self._request_log(request_id))
@@ -207,6 +214,13 @@ class SkyPilotClient:
         """Return what machines with GPUs cost on these clouds, by SkyPilot's own catalogs of ``day``."""
         body = {"gpus_only": True, "clouds": clouds, "all_regions": False, "require_price": True}
         return read_prices(await self._call("/list_accelerators", body), day)
+
+    async def machine_prices(self, cloud: str) -> dict[tuple[str, str, bool], Decimal]:
+        """Return US dollars an hour of machines with GPUs, by type, region, and whether it is a spot machine."""
+        body = {"gpus_only": True, "clouds": [cloud], "all_regions": True, "require_price": True}
+        rows = read_prices(await self._call("/list_accelerators", body), date.min)
+        found = [(row, False, row.on_demand) for row in rows] + [(row, True, row.spot) for row in rows]
+        return {(r.instance_type, r.region or "", spot): price for r, spot, price in found if price is not None}
 
     async def launch(self, cluster_name: str, task: dict[str, Any], config: dict[str, Any]) -> str:
         """Ask for a cluster that runs ``task``; return the request id.

@@ -47,6 +47,13 @@ WRONG = [
     ('skypilot.external.token="abc"', "at '/skypilot/external': additional properties 'token' not allowed"),
     ('skypilot.database.uri="postgres://"', "at '/skypilot/database': additional properties 'uri' not allowed"),
     ('skypilot.database.uriSecret.key=""', "at '/skypilot/database/uriSecret/key': minLength: got 0, want 1"),
+    ('skypilot.aws.credentialsSecret.key=""', "at '/skypilot/aws/credentialsSecret/key': minLength: got 0, want 1"),
+    ('skypilot.credentialsSecrets=[{"name": "azure"}]', "at '/skypilot/credentialsSecrets/0': missing property 'path'"),
+    (
+        'skypilot.credentialsSecrets=[{"name": "azure", "path": "../etc"}]',
+        "at '/skypilot/credentialsSecrets/0/path': '../etc' does not match pattern",
+    ),
+    ('skypilot.config="aws: {}"', "at '/skypilot/config': got string, want object"),
     ('metrics.serviceMonitor.interval="soon"', "at '/metrics/serviceMonitor/interval': 'soon' does not match pattern"),
     ("metrics.serviceMonitor.interval=30", "at '/metrics/serviceMonitor/interval': got number, want string"),
     ('metrics.prometheusRule.runbooks="docs"', "at '/metrics/prometheusRule/runbooks': 'docs' does not match pattern"),

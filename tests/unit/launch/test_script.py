@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepseek_operator.engines import SGLANG, VLLM, Arguments, ServeOptions, Shell
+from deepseek_operator.engines import ENGINES, SGLANG, VLLM, Arguments, Engine, ServeOptions, Shell, get_engine
+from deepseek_operator.launch.packages import setup_script, with_packages
 from deepseek_operator.launch.script import quote, run_script
 
 WORDS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=("Cs",))), max_size=5)
@@ -187,3 +188,42 @@ def test_a_pod_asks_for_the_users_key_and_never_for_the_operators(
     argv, environment = seen(tmp_path)
     assert argv[argv.index("--api-key") + 1] == expected
     assert environment.get("SGLANG_API_KEY", "") == expected
+
+
+@pytest.mark.parametrize("engine", [get_engine(name) for name in ENGINES], ids=lambda engine: engine.name.value)
+def test_packages_hold_the_release_that_command_lines_are_made_for(engine: Engine) -> None:
+    assert engine.packages == (f"{engine.name.value.lower()}=={engine.version}",)
+    assert engine.version in engine.image
+
+
+def fake_uv(tmp_path: Path) -> dict[str, str]:
+    """Put a ``uv`` first on PATH that notes its arguments, and makes environments with a ``vllm`` in them."""
+    program = tmp_path / "uv"
+    program.write_text(
+        '#!/bin/bash\nset -eu\necho "$*" >> "$HOME/calls"\n[ "$1" = venv ] || exit 0\nmkdir -p "${!#}/bin"\n'
+        'for name in python vllm; do\n  printf "#!/bin/sh\\necho $name of the packages: \\$*\\n" > "${!#}/bin/$name"\n'
+        '  chmod +x "${!#}/bin/$name"\ndone\n'
+    )
+    program.chmod(0o755)
+    home = tmp_path / "home of a user"
+    home.mkdir()
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(home)}
+
+
+def test_packages_are_installed_once_and_their_programs_are_the_ones_that_run(tmp_path: Path) -> None:
+    environment = fake_uv(tmp_path)
+    for _ in range(2):
+        done = bash(setup_script(VLLM), **environment)
+        assert done.returncode == 0, done.stderr
+    calls = (Path(environment["HOME"]) / "calls").read_text().splitlines()
+    assert [call.split()[0] for call in calls] == ["venv", "pip", "pip"], "a second setup keeps the environment"
+    assert all("vllm==" in call for call in calls if call.startswith("pip"))
+
+    done = bash(with_packages(VLLM, run_script(VLLM, {1: options()})), **environment)
+    assert "vllm of the packages: serve m" in done.stdout
+
+
+def test_a_setup_that_cannot_install_fails(tmp_path: Path) -> None:
+    environment = fake_uv(tmp_path)
+    (tmp_path / "uv").write_text("#!/bin/sh\nexit 3\n")
+    assert bash(setup_script(VLLM), **environment).returncode == 3

@@ -27,7 +27,8 @@ def outcome(spec: DeepSeekDeploymentSpec) -> str:
     document: dict[str, object] = {"plan": result.to_status().model_dump(mode="json", by_alias=True, exclude_none=True)}
     if result.launchable:
         launch = build_task(Planned(spec, result), IDENTITY)
-        document["task"] = {**launch.task, "run": Literal(launch.task["run"])}
+        scripts = ("setup", "run")
+        document["task"] = {key: Literal(value) if key in scripts else value for key, value in launch.task.items()}
         document["overrideSkyPilotConfig"] = launch.override_skypilot_config
         document["secrets"] = [f"{s.variable} <- {s.secret.name}/{s.secret.key}" for s in launch.secrets]
     return dump_yaml(document)

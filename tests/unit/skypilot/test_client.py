@@ -50,6 +50,7 @@ class Server:
         self.seen: list[Seen] = []
         self.refuse: Refusal | None = None
         self.hangs = False
+        self.unfinished: set[str] = set()
         self.log = ""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -61,6 +62,8 @@ class Server:
             return web.json_response(self.refuse.body, status=self.refuse.status)
         match request.path:
             case "/api/get":
+                if request.query["request_id"] in self.unfinished:
+                    await asyncio.sleep(60)
                 payload = self.payloads[request.query["request_id"]]
                 failed = payload["status"] != "SUCCEEDED"
                 return web.json_response({"detail": payload} if failed else payload, status=500 if failed else 200)
@@ -232,6 +235,18 @@ async def test_a_cloud_without_credentials_says_why(server: Server, client: SkyP
     assert "AWS credentials are not set" in failure.message
     check = next(seen for seen in server.seen if seen.path == "/check")
     assert json.loads(check.content)["clouds"] == ["aws"]
+
+
+async def test_a_check_that_takes_too_long_is_ended_before_the_next_one(
+    server: Server, client: SkyPilotClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "_RESULT_S", 0.2)
+    server.answers("/enabled_clouds", [])
+    server.unfinished.add("/check")
+    with pytest.raises(SkyPilotUnavailableError):
+        await client.cloud_access("aws")
+    cancelled = next(seen for seen in server.seen if seen.path == "/api/cancel")
+    assert json.loads(cancelled.content)["request_ids"] == ["/check"]
 
 
 async def test_a_cloud_that_skypilot_does_not_know_is_a_mistake_in_the_spec(

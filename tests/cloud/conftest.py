@@ -1,0 +1,126 @@
+"""One world for the whole run, without faults at the beginning of each test and without machines at its end."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from deepseek_operator.skypilot.client import SkyPilotClient
+from tests.cloud.join import join
+from tests.cloud.tenant import API_KEY, Tenant
+from tests.cloud.world import World, world
+from tests.cluster import Cluster, select
+from tests.cluster.local.cluster import LocalCluster
+from tests.cluster.providers import DEFAULT_NAME
+from tests.cluster.versions import ROOT
+from tests.system.identity import operator_identity
+from tests.system.kubectl import Kubectl
+from tests.system.process import OperatorProcess
+from tests.system.wait import eventually
+
+RELEASE: Final = "dsd-cloud"
+SYSTEM: Final = "dsd-cloud-system"
+TENANT: Final = "dsd-cloud-tenant"
+CRD: Final = "deepseekdeployments.deepseek-operator.io"
+
+
+@pytest.fixture(scope="session")
+def shared_world() -> Iterator[World]:
+    """The world that all tests share."""
+    with world() as made:
+        yield made
+
+
+@pytest.fixture
+def cloud(shared_world: World) -> Iterator[World]:
+    """The world, without faults; a test has given back all that it has rented."""
+    shared_world.faults()
+    yield shared_world
+    shared_world.faults()
+    eventually(lambda: not shared_world.instances(), within=30, what="no machine is left that costs money")
+    eventually(lambda: not shared_world.groups(), within=30, what="no security group of a cluster is left")
+
+
+@pytest.fixture
+async def skypilot(cloud: World) -> AsyncIterator[SkyPilotClient]:
+    """The operator's client of the SkyPilot server."""
+    async with SkyPilotClient(cloud.skypilot, user_id=cloud.user_id) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def cluster(shared_world: World) -> Cluster:
+    """A test cluster that reaches the machines; left running: whoever started it may want to look."""
+    chosen = select(os.environ.get("DSD_TEST_CLUSTER", DEFAULT_NAME))
+    if not isinstance(chosen, LocalCluster):
+        pytest.skip(
+            "needs a cluster that can be joined to the simulated cloud: the local one (DSD_TEST_PROVIDER=local)"
+        )
+    chosen.up()
+    join(shared_world, chosen.layout)
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: Cluster) -> Iterator[Kubectl]:
+    """The administrator, with the checked-out CRD and no namespace of an earlier run."""
+    admin = Kubectl(cluster.kubeconfig, cluster.bin_dir, "")
+    there = admin.get("crd", CRD) is not None
+    admin("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / f"crds/{CRD}.yaml"))
+    admin("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
+    _remove_namespaces(admin)
+    yield admin
+    _remove_namespaces(admin)
+    admin("delete", "clusterrole,clusterrolebinding", "-l", f"app.kubernetes.io/instance={RELEASE}")
+    if not there:
+        admin("delete", "crd", CRD, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(cluster: Cluster, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kubeconfig of the operator's own identity, with the chart's rights and no others."""
+    for name in (SYSTEM, TENANT):
+        kubectl("create", "namespace", name)
+    path = tmp_path_factory.mktemp("identity") / "operator.kubeconfig"
+    return operator_identity(cluster, kubectl, RELEASE, SYSTEM, (TENANT,), path)
+
+
+@pytest.fixture(scope="module")
+def tenant(
+    shared_world: World, kubectl: Kubectl, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tenant]:
+    """A user with an operator; deployments are deleted before it ends, or nobody would give their machines back."""
+    cloud = shared_world
+    log = tmp_path_factory.mktemp("tenant") / "operator.log"
+    mine = kubectl.within(TENANT)
+    mine.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "engine-key", "namespace": TENANT},
+            "stringData": {"token": API_KEY},
+        }
+    )
+    flags = (f"--skypilot-user-id={cloud.user_id}",)
+    operator = OperatorProcess(operator_kubeconfig, TENANT, cloud.skypilot, log, flags)
+    operator.start()
+    try:
+        yield Tenant(mine, cloud, operator)
+        cloud.faults()
+        mine("delete", "dsd", "--all", "--timeout=240s", timeout=270)
+    finally:
+        operator.end()
+
+
+def _remove_namespaces(kubectl: Kubectl) -> None:
+    """Remove what a run that was killed left; the finalizers first, because no operator takes them off any more."""
+    for name in (TENANT, SYSTEM):
+        if kubectl.get("namespace", name) is None:
+            continue
+        within = kubectl.within(name)
+        for body in within.get("dsd"):
+            patch = '{"metadata": {"finalizers": null}}'
+            within("patch", "dsd", body["metadata"]["name"], "--type=merge", "--patch", patch)
+        kubectl("delete", "namespace", name, "--timeout=90s", timeout=120)
