@@ -11,9 +11,9 @@ from deepseek_operator.api.status import Condition, Phase, Verdict
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned, Refused
-from deepseek_operator.reconcile.decide import Decision, Replica
+from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.endpoint import Reachability
-from deepseek_operator.reconcile.replica.view import Finding
+from deepseek_operator.reconcile.replica.view import Finding, Replica
 
 __all__ = ["Report", "conditions"]
 

@@ -12,9 +12,9 @@ from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action, Launch, RunAgain, TearDown
-from deepseek_operator.reconcile.decide import Decision, Replica
+from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.replica.ledger import launched, sent, update
-from deepseek_operator.reconcile.replica.view import Finding
+from deepseek_operator.reconcile.replica.view import Finding, Replica
 
 __all__ = ["Result", "ResultKind", "with_results"]
 

@@ -9,9 +9,10 @@ from deepseek_operator.facts.clock import format_time
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.conditions import Report, conditions
-from deepseek_operator.reconcile.decide import Decision, Replica
+from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.endpoint import endpoint_status, reachability
 from deepseek_operator.reconcile.engine import engine_status, too_optimistic
+from deepseek_operator.reconcile.replica.view import Replica
 from deepseek_operator.reconcile.spend import accrue, instance_cost, rate_of
 from deepseek_operator.reconcile.tried import tried_places
 

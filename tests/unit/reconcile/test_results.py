@@ -9,8 +9,8 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
-from deepseek_operator.reconcile.decide import Decision, Replica
-from deepseek_operator.reconcile.replica.view import Finding, View
+from deepseek_operator.reconcile.decide import Decision
+from deepseek_operator.reconcile.replica.view import Finding, Replica, View
 from deepseek_operator.reconcile.results import Result, ResultKind, with_results
 from tests.unit.reconcile import builders as b
 

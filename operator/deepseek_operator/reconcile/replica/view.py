@@ -16,7 +16,7 @@ from deepseek_operator.launch.proxy import OBSOLETE_S
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
 
-__all__ = ["KUBERNETES", "Finding", "Health", "View", "address_of", "look"]
+__all__ = ["KUBERNETES", "Finding", "Health", "Replica", "View", "address_of", "look"]
 
 KUBERNETES = "kubernetes"
 PROXY_LAG_S = OBSOLETE_S + 10
@@ -245,3 +245,18 @@ def look(world: World, facts: ReplicaFacts, ledger: Ledger, plan: Planned | None
         plan=plan if current else None,
         lag_s=PROXY_LAG_S if world.fronts else 0.0,
     )
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A replica with what was found of it."""
+
+    name: ClusterName
+    current: bool
+    view: View
+    finding: Finding
+
+    @property
+    def ready(self) -> bool:
+        """Whether the Service leads to it."""
+        return self.finding.phase is Phase.READY
