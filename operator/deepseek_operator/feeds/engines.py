@@ -1,6 +1,6 @@
 """Feed of what engines report of themselves: rarely, because nothing is decided by it.
 
-Each engine that serves is read when it begins to, and every 20 s from then on, over a connection that is closed again.
+Each engine that serves is read when it begins to, and every minute from then on, over a connection that is closed again.
 What is live goes to the metrics with every reading. The store hears of an engine only when there is news: how much its
 KV cache holds, and once a minute how busy it has been, if that differs noticeably from what was reported before
 (:func:`~deepseek_operator.facts.engine.differs`). An engine under steady traffic is no news, so nothing is written.
@@ -23,10 +23,10 @@ from deepseek_operator.feeds.http_probe import Answer, Connection, NoAnswer
 
 __all__ = ["EngineReader"]
 
-PERIOD_S: Final = 20.0
+PERIOD_S: Final = 60.0
 JITTER: Final = 0.2
 """Share by which the period varies, so that a thousand engines are not read in one second for ever."""
-WINDOW_S: Final = 60.0
+WINDOW_S: Final = 45.0
 """Seconds over which output is averaged; also the least time between two reports of the same engine's load."""
 AT_ONCE: Final = 16
 """Readings under way at the same time. A process that takes over has every engine to read at once."""

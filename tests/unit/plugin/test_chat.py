@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -190,7 +191,8 @@ class Terminal:
         """Wait until something is written that matches what comes after everything expected before."""
         end = time.monotonic() + within
         while (match := re.search(pattern, self.seen)) is None:
-            assert time.monotonic() < end, f"no {pattern!r} in {self.seen!r}"
+            readable, _, _ = select.select([self._ours], [], [], max(end - time.monotonic(), 0))
+            assert readable, f"no {pattern!r} in {self.seen!r}"
             try:
                 self.seen += os.read(self._ours, 65_536).decode(errors="replace")
             except OSError:
@@ -199,9 +201,37 @@ class Terminal:
         return before
 
     def type(self, text: str, prompt: str = "> ") -> None:
-        """Type something, once it is asked for: keys that come while the terminal changes its mode may be lost."""
+        """Type something, once it is asked for, and again if it was lost while the terminal changed its mode."""
         self.expect(re.escape(prompt))
-        os.write(self._ours, text.encode())
+        for _ in range(5):
+            os.write(self._ours, text.encode())
+            if self._echoed(text.strip()):
+                return
+        raise AssertionError(f"{text!r} is not taken; {self.seen!r}")
+
+    def _echoed(self, text: str) -> bool:
+        """Return whether the terminal shows what was typed; keys that are not shown are believed to have come."""
+        if not text.isprintable() or not text:
+            return True
+        seen = self.seen
+        try:
+            self.expect(re.escape(text), within=3)
+        except AssertionError:
+            return False
+        self.seen = seen + self.seen if not self.seen else self.seen
+        return True
+
+    def interrupt(self, pattern: str) -> None:
+        """Press Ctrl-C, and again where Python has swallowed it: it ignores exceptions in finalizers."""
+        for within in (5, 5, 20):
+            os.killpg(self.process.pid, signal.SIGINT)
+            try:
+                self.expect(pattern, within)
+            except AssertionError:
+                if within == 20:
+                    raise
+            else:
+                return
 
     def close(self) -> None:
         """End it, however far it is."""
@@ -261,8 +291,7 @@ def test_ctrl_c_stops_an_answer_and_not_the_conversation(engine: FakeEngine, ter
     engine.deltas, engine.each_s = ["word "] * 500, 0.02
     terminal.type("go on\n")
     terminal.expect("word word")
-    os.killpg(terminal.process.pid, signal.SIGINT)
-    terminal.expect(r"\(stopped\)")
+    terminal.interrupt(r"\(stopped\)")
     engine.deltas = ["done"]
     terminal.type("stop\n")
     terminal.expect(r"done\r?\n")
