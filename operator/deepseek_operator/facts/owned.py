@@ -118,7 +118,18 @@ class OwnedObjects:
         """Forget which version of an object was seen last."""
         self._versions.pop((kind, namespace, name), None)
 
-    def absent(self, kind: str, present: Set[tuple[str, str]], version: str) -> tuple[tuple[str, str], ...]:
+    def gone(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Remember at which version an object went: a list that was under way may still show it, older than that.
+
+        The next list drops what is remembered.
+        """
+        metadata = body["metadata"]
+        place = (kind, metadata.get("namespace", ""), metadata["name"])
+        self._versions[place] = max(_version(metadata.get("resourceVersion", "")), self._versions.get(place, 0))
+
+    def absent(
+        self, kind: str, present: Set[tuple[str, str]], version: str, namespace: str | None = None
+    ) -> tuple[tuple[str, str], ...]:
         """Return namespace and name of the objects that are known and that a full list does not show.
 
         Parameters
@@ -127,12 +138,14 @@ class OwnedObjects:
             Namespace and name of what the list shows.
         version
             Resource version of the list: what was made after it cannot be in it.
+        namespace
+            Namespace that was listed; None for all.
         """
         limit = _version(version)
         return tuple(
-            (namespace, name)
-            for (known, namespace, name), seen in self._versions.items()
-            if known == kind and seen <= limit and (namespace, name) not in present
+            (where, name)
+            for (known, where, name), seen in self._versions.items()
+            if known == kind and seen <= limit and namespace in (None, where) and (where, name) not in present
         )
 
     def owners(self, kind: str, name: str) -> tuple[str, ...]:

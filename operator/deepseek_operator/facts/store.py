@@ -147,20 +147,24 @@ class Store:
         if self._owned.drop_cluster(uid, name_on_cloud):
             self._wake_uid(uid)
 
-    def put_listing(self, kind: str, present: Set[tuple[str, str]], version: str) -> None:
+    def put_gone(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Remember that an object is gone, with the version of its deletion: nothing older brings it back."""
+        self._owned.gone(kind, body)
+
+    def put_listing(self, kind: str, present: Set[tuple[str, str]], version: str, namespace: str | None = None) -> None:
         """Drop what a full list no longer shows, by namespace and name. A watch can lose a deletion."""
         if kind == "namespaces":
             for gone in self._terminating - {name for _, name in present}:
                 self.put_namespace(gone, terminating=False)
             return
-        for namespace, name in self._owned.absent(kind, present, version):
+        for where, name in self._owned.absent(kind, present, version, namespace):
             if kind == "deployments":
-                self.drop_deployment((namespace, name))
+                self.drop_deployment((where, name))
                 continue
             for uid in self._owned.owners(kind, name):
-                if self._keys_by_uid.get(uid, (namespace, ""))[0] == namespace:
-                    self.drop_owned(kind, uid, namespace, name)
-            self._owned.forget(kind, namespace, name)
+                if self._keys_by_uid.get(uid, (where, ""))[0] == where:
+                    self.drop_owned(kind, uid, where, name)
+            self._owned.forget(kind, where, name)
 
     def put_namespace(self, name: str, *, terminating: bool) -> None:
         """Note whether a namespace is being deleted."""

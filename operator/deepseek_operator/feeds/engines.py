@@ -1,9 +1,9 @@
 """Feed of what engines report of themselves: rarely, because nothing is decided by it.
 
-Each engine that serves is read when it begins to, and every minute from then on, over a connection that is closed again.
-What is live goes to the metrics with every reading. The store hears of an engine only when there is news: how much its
-KV cache holds, and once a minute how busy it has been, if that differs noticeably from what was reported before
-(:func:`~deepseek_operator.facts.engine.differs`). An engine under steady traffic is no news, so nothing is written.
+Each engine that serves is read when it begins to, and every minute from then on, over a connection that is closed
+again. What is live goes to the metrics with every reading. The store hears of an engine only when there is news: how
+much its KV cache holds, and once a minute how busy it has been, if that differs noticeably from what was reported
+before (:func:`~deepseek_operator.facts.engine.differs`). Steady traffic is no news, so nothing is written.
 """
 
 import asyncio

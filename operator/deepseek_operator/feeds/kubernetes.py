@@ -8,6 +8,7 @@ thousand deployments came up, another one's creation waited for a minute to be h
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Protocol
@@ -16,7 +17,7 @@ import structlog
 
 from deepseek_operator.facts.store import Store, owner_uid
 from deepseek_operator.kube import read
-from deepseek_operator.kube.errors import KubeError, KubeExpiredError
+from deepseek_operator.kube.errors import KubeDeniedError, KubeError, KubeExpiredError
 
 __all__ = ["KINDS", "KubernetesFeed"]
 
@@ -26,11 +27,16 @@ KINDS: Final = ("deployments", "pods", "services", "endpointslices")
 """In the order in which they are listed: a pod without its deployment would wake no one."""
 RELIST_PERIOD_S: Final = 900.0
 RETRY_S: Final = 2.0
+DENIED_RETRY_S: Final = 5.0
 REOPEN_S: Final = 0.1
 
 
+Versions = Mapping[tuple[str, str | None], str | None]
+"""By kind and namespace: the resource version from which to watch; None where nothing could be listed."""
+
+
 class _Reader(Protocol):
-    def pages(self, kind: str, namespaces: tuple[str, ...]) -> AsyncIterator[tuple[list[dict[str, Any]], str]]: ...
+    def pages(self, kind: str, namespace: str | None) -> AsyncIterator[tuple[list[dict[str, Any]], str]]: ...
     def watch(self, kind: str, namespace: str | None, version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]: ...
 
 
@@ -45,7 +51,8 @@ class KubernetesFeed:
     """
 
     def __init__(self, reader: _Reader, store: Store, namespaces: tuple[str, ...] = ()) -> None:
-        self._reader, self._store, self._namespaces = reader, store, namespaces
+        self._reader, self._store = reader, store
+        self._places: tuple[str | None, ...] = namespaces or (None,)
         self._kinds = KINDS if namespaces else ("namespaces", *KINDS)
 
     def put(self, kind: str, body: Mapping[str, Any], *, wake: bool = True) -> None:
@@ -70,42 +77,53 @@ class KubernetesFeed:
             self._store.put_namespace(name, terminating=False)
         else:
             self._store.drop_owned(kind, owner_uid(body), namespace, name, wake=wake)
+        if kind != "namespaces":
+            self._store.put_gone(kind, body)
 
-    async def sync(self) -> dict[str, str]:
+    async def sync(self) -> Versions:
         """List everything, for as long as that takes: no pass may run before Kubernetes has been seen.
+
+        Of several namespaces, one that the operator may not read, or that is gone, does not hold up the others.
 
         Returns
         -------
         dict
-            By kind, the version from which it is to be watched.
+            By kind and namespace, the version from which it is to be watched; None for what could not be read.
         """
-        return {kind: await self._list_until_it_works(kind) for kind in self._kinds}
+        versions: dict[tuple[str, str | None], str | None] = {}
+        listed = self._list_if_allowed if len(self._places) > 1 else self._list_until_it_works
+        for kind in self._kinds:
+            for namespace in self._places:
+                versions[kind, namespace] = await listed(kind, namespace)
+        return versions
 
-    async def watch(self, versions: Mapping[str, str]) -> None:
+    async def watch(self, versions: Versions) -> None:
         """Follow every change after ``versions``, and list everything again now and then, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._relist())
-            for kind in self._kinds:
-                for namespace in self._namespaces or (None,):
-                    group.create_task(self._follow(kind, namespace, versions[kind]))
+            for (kind, namespace), version in versions.items():
+                group.create_task(self._follow(kind, namespace, version))
 
     async def _relist(self) -> None:
         while True:
             await asyncio.sleep(RELIST_PERIOD_S * random.uniform(0.9, 1.1))
             for kind in KINDS:
-                await self._list(kind)
+                for namespace in self._places:
+                    with contextlib.suppress(KubeError):
+                        await self._list(kind, namespace)
 
-    async def _follow(self, kind: str, namespace: str | None, version: str) -> None:
+    async def _follow(self, kind: str, namespace: str | None, version: str | None) -> None:
         broken = False
         while True:
+            seen = version = version or await self._list_until_it_works(kind, namespace)
             try:
-                async for type_, body in self._reader.watch(kind, namespace, version):
+                async for type_, body in self._reader.watch(kind, namespace, seen):
                     version, broken = str(body["metadata"]["resourceVersion"]), False
                     if type_ != "BOOKMARK":
                         self._event(kind, type_, body)
                 await asyncio.sleep(REOPEN_S)  # a server that ends every watch at once must not be hammered
             except KubeExpiredError:
-                version = await self._list_until_it_works(kind)
+                version = None
             except KubeError as error:
                 if not broken:
                     log.warning("watch_broken", kind=kind, namespace=namespace, error=str(error))
@@ -122,27 +140,41 @@ class KubernetesFeed:
             # One object that nobody foresaw must not keep all others from being seen.
             log.exception("object_not_understood", kind=kind, name=body["metadata"].get("name"))
 
-    async def _list_until_it_works(self, kind: str) -> str:
-        while (version := await self._list(kind)) is None:  # noqa: ASYNC110 - nothing announces that the API server is back
-            await asyncio.sleep(RETRY_S)
+    async def _list_until_it_works(self, kind: str, namespace: str | None) -> str:
+        while (version := await self._list_if_allowed(kind, namespace)) is None:  # noqa: ASYNC110 - nobody says when
+            await asyncio.sleep(DENIED_RETRY_S)
         return version
 
-    async def _list(self, kind: str) -> str | None:
-        """List a kind and return the version of the list; None if it could not be had."""
+    async def _list_if_allowed(self, kind: str, namespace: str | None) -> str | None:
+        """Return the version of the list; None where the operator lacks the right to read it."""
+        while True:
+            try:
+                return await self._list(kind, namespace)
+            except KubeDeniedError:
+                return None
+            except KubeError:
+                await asyncio.sleep(RETRY_S)
+
+    async def _list(self, kind: str, namespace: str | None) -> str:
+        """List a kind, and return the version of the list.
+
+        Raises
+        ------
+        KubeError
+            If it could not be had whole. What came of it is stored, and nothing is taken for gone.
+        """
         present: set[tuple[str, str]] = set()
-        versions: list[str] = []
+        version = ""
         try:
-            async for bodies, version in self._reader.pages(kind, self._namespaces):
-                versions.append(version)
+            async for bodies, version in self._reader.pages(kind, namespace):  # noqa: B007 - that of the last page counts
                 for body in bodies:
                     present.add((body["metadata"].get("namespace", ""), body["metadata"]["name"]))
                     self._event(kind, "LISTED", body)
         except KubeError as error:
-            log.warning("list_failed", kind=kind, error=str(error))
-            return None
-        oldest = min(versions, key=lambda text: int(text) if text.isdigit() else 0)
-        self._store.put_listing(kind, present, oldest)
-        return oldest
+            log.warning("list_failed", kind=kind, namespace=namespace, error=str(error))
+            raise
+        self._store.put_listing(kind, present, version, namespace)
+        return version
 
     @staticmethod
     def _read(kind: str, body: Mapping[str, Any], uid: str) -> Any:

@@ -24,6 +24,8 @@ __all__ = ["APPLY", "MERGE", "KubeClient", "settle_proxy"]
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 TIMEOUT_S: Final = 10.0
+CONNECTIONS: Final = 32
+"""For requests; watches have connections of their own."""
 SILENCE_S: Final = 120.0
 """A watch without a line for this long is dead: the API server sends a bookmark every minute."""
 _IN_CLUSTER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -33,7 +35,7 @@ class KubeClient:
     """Calls under the identity of the service account, or of the kubeconfig outside a cluster."""
 
     def __init__(self) -> None:
-        self._client: official.ApiClient | None = None
+        self._clients: dict[int, official.ApiClient] = {}
         self._opening = asyncio.Lock()
 
     async def request(
@@ -75,7 +77,8 @@ class KubeClient:
             As for :meth:`request`, at the start or in the middle.
         """
         limit = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_S, sock_read=SILENCE_S)
-        response = await self._send("GET", path, query, limit=limit)
+        # Without a limit of connections: each watch keeps one, and no request may wait for a watch to end.
+        response = await self._send("GET", path, query, limit=limit, connections=0)
         try:
             if response.status >= 400:
                 raise error_of(response.status, await response.read())
@@ -99,8 +102,9 @@ class KubeClient:
         limit: aiohttp.ClientTimeout,
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
+        connections: int = CONNECTIONS,
     ) -> aiohttp.ClientResponse:
-        client = await self._open()
+        client = await self._open(connections)
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = content_type
@@ -121,22 +125,22 @@ class KubeClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
+        for client in self._clients.values():
+            await client.close()
 
-    async def _open(self) -> official.ApiClient:
-        """Return the library's client, which must be made inside the event loop."""
+    async def _open(self, connections: int) -> official.ApiClient:
+        """Return the library's client with so many connections, which must be made inside the event loop."""
         async with self._opening:
-            if self._client is None:
+            if connections not in self._clients:
                 configuration = official.Configuration()
                 if _IN_CLUSTER.exists():
                     config.load_incluster_config(client_configuration=configuration)
                 else:
                     await config.load_kube_config(client_configuration=configuration)
-                configuration.connection_pool_maxsize = 32
+                configuration.connection_pool_maxsize = connections
                 settle_proxy(configuration)
-                self._client = official.ApiClient(configuration)
-            return self._client
+                self._clients[connections] = official.ApiClient(configuration)
+            return self._clients[connections]
 
 
 def _unavailable(error: Exception) -> KubeUnavailableError:

@@ -44,28 +44,28 @@ class KubeReader:
 
     async def list_all(self, kind: str, namespaces: tuple[str, ...]) -> list[dict[str, Any]]:
         """Return all objects of a kind; see :meth:`pages`."""
-        return [body async for bodies, _ in self.pages(kind, namespaces) for body in bodies]
+        places = namespaces or (None,)
+        return [body for place in places async for bodies, _ in self.pages(kind, place) for body in bodies]
 
-    async def pages(self, kind: str, namespaces: tuple[str, ...]) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+    async def pages(self, kind: str, namespace: str | None) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
         """Yield all objects of a kind, some at a time, each time with the resource version of their list.
 
         Parameters
         ----------
         kind
             ``deployments`` or ``namespaces``, or ``pods``, ``services`` or ``endpointslices`` made for a deployment.
-        namespaces
-            Empty for the whole cluster.
+        namespace
+            None for the whole cluster.
         """
-        for namespace in namespaces or (None,):
-            query: dict[str, str | int] = {"limit": _PAGE}
-            if kind in SELECTORS:
-                query["labelSelector"] = SELECTORS[kind]
-            while True:
-                page = await self._client.request("GET", _KINDS[kind].path(namespace), query=query)
-                yield page.get("items") or [], str(page["metadata"].get("resourceVersion", ""))
-                if not (more := page["metadata"].get("continue")):
-                    break
-                query["continue"] = more
+        query: dict[str, str | int] = {"limit": _PAGE}
+        if kind in SELECTORS:
+            query["labelSelector"] = SELECTORS[kind]
+        while True:
+            page = await self._client.request("GET", _KINDS[kind].path(namespace), query=query)
+            yield page.get("items") or [], str(page["metadata"].get("resourceVersion", ""))
+            if not (more := page["metadata"].get("continue")):
+                return
+            query["continue"] = more
 
     async def watch(self, kind: str, namespace: str | None, version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """Yield type and object of each change after a resource version, for some minutes.

@@ -19,7 +19,14 @@ from deepseek_operator.feeds.questions import Questions
 from deepseek_operator.kube.errors import KubeError, KubeNotFoundError
 from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planned, Planner, Refused
-from deepseek_operator.reconcile.actions import Action, AddFinalizer, Launch, RunAgain
+from deepseek_operator.reconcile.actions import (
+    Action,
+    AddFinalizer,
+    Launch,
+    PublishEndpoints,
+    RunAgain,
+    UnpublishEndpoints,
+)
 from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.endpoint import about_to_be_asked
 from deepseek_operator.reconcile.events import EventNote, notes
@@ -134,14 +141,20 @@ class Reconciler:
         return self.planner.plan(world.deployment.spec)
 
     async def _publish(self, world: World, decision: Decision) -> list[KubeError]:
-        """Bring the Service up to date. Each action is tried, whatever became of the others."""
+        """Bring the Service up to date. Each action is tried, whatever became of the others, but one.
+
+        Where a new way could not be published, the old one stays: it may be the only one that leads anywhere.
+        """
         errors: list[KubeError] = []
-        changed = False
+        changed = unpublished = False
         for action in decision.publish:
+            if unpublished and isinstance(action, UnpublishEndpoints):
+                continue
             try:
                 changed |= await self.actor.publish(world, action)
             except KubeError as error:
                 errors.append(error)
+                unpublished |= isinstance(action, PublishEndpoints)
         if changed:
             self.wake(world.deployment.key)  # what was written is in the store; the next pass goes on from there
         return errors

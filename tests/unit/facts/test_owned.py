@@ -118,6 +118,12 @@ class TestPodsOfTwoDeployments:
         assert owned.put("pods", OTHER, body("x", 2), self.pod("x")) == (OTHER, UID)
 
 
+def test_a_list_of_one_namespace_says_nothing_of_others(owned: OwnedObjects) -> None:
+    owned.put("pods", UID, body("p", 3), POD)
+    assert owned.absent("pods", set(), "5", "elsewhere") == ()
+    assert owned.absent("pods", set(), "5", "serving") == (("serving", "p"),)
+
+
 def test_a_list_tells_what_is_gone_and_not_what_is_newer(owned: OwnedObjects) -> None:
     for kind, name, version in (("pods", "gone", 3), ("pods", "there", 3), ("pods", "new", 9), ("services", "s", 3)):
         owned.put(kind, UID, body(name, version), POD if kind == "pods" else LAUNCHED)

@@ -107,8 +107,9 @@ class TestAfterARequestOfOurs:
 
 
 def test_what_takes_a_launch_worker_is_counted(snapshots: Snapshots[str]) -> None:
+    asked_before = snapshots.ask()
     snapshots.acted("key", "torn-down", launch=False)
     snapshots.acted("key", "sent", launch=True)
     things = (b.request(R1, "exec"), b.request(R2, "launch", "PENDING"), b.request(b.name(b.deployment(), 2), "down"))
-    shown(snapshots, *things, sequence=-1)
+    shown(snapshots, *things, sequence=asked_before)
     assert snapshots.launches() == ({str(R1), str(R2), "sent"}, {str(R2)})

@@ -11,7 +11,7 @@ import pytest
 from deepseek_operator.facts.store import Store
 from deepseek_operator.feeds import kubernetes as module
 from deepseek_operator.feeds.kubernetes import KubernetesFeed
-from deepseek_operator.kube.errors import KubeError, KubeExpiredError, KubeUnavailableError
+from deepseek_operator.kube.errors import KubeDeniedError, KubeError, KubeExpiredError, KubeUnavailableError
 
 KEY = ("serving", "r1")
 Body = dict[str, Any]
@@ -37,9 +37,12 @@ class Server:
         self.watched: list[tuple[str, str | None, str]] = []
         self.listed: list[str] = []
         self.list_errors: list[KubeError] = []
+        self.denied: set[str | None] = set()
 
-    async def pages(self, kind: str, namespaces: tuple[str, ...]) -> AsyncIterator[tuple[list[Body], str]]:
+    async def pages(self, kind: str, namespace: str | None) -> AsyncIterator[tuple[list[Body], str]]:
         self.listed.append(kind)
+        if namespace in self.denied:
+            raise KubeDeniedError(f"may not list {kind} in {namespace}")
         if self.list_errors:
             raise self.list_errors.pop()
         bodies, version = self.lists.get(kind, ([], "1"))
@@ -64,6 +67,7 @@ class Server:
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_S", 0.0)
+    monkeypatch.setattr(module, "DENIED_RETRY_S", 0.0)
     monkeypatch.setattr(module, "REOPEN_S", 0.0)
 
 
@@ -169,6 +173,35 @@ async def test_a_namespace_that_is_gone_when_it_is_listed_again_is_not_terminati
         server.scripts["namespaces"] = [[KubeExpiredError("too old")]]
         async with informed(server, store):
             assert not _terminating(store)
+
+
+async def test_a_namespace_that_must_not_be_read_does_not_hold_up_the_others(server: Server, store: Store) -> None:
+    server.denied = {"gone"}
+    server.scripts["deployments"] = [[("ADDED", deployment(12))]]
+    async with informed(server, store, "serving", "gone"):
+        assert store.all_keys() == (KEY,)
+        assert {namespace for _, namespace, _ in server.watched} == {"serving"}
+        server.denied = set()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert {namespace for _, namespace, _ in server.watched} == {"serving", "gone"}
+
+
+async def test_where_nothing_may_be_read_nothing_is_believed_to_be_seen(server: Server, store: Store) -> None:
+    server.denied = {None}
+    feed = KubernetesFeed(server, store)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(feed.sync(), 0.05)
+
+
+async def test_a_list_that_was_under_way_does_not_bring_back_what_was_deleted(server: Server, store: Store) -> None:
+    async with informed(server, store) as feed:
+        feed.put("deployments", deployment(5))
+        feed.drop("deployments", deployment(9))
+        feed.put("deployments", deployment(5))
+        assert store.all_keys() == ()
+        feed.put("deployments", deployment(11, uid="another"))
+        assert store.all_keys() == (KEY,)
 
 
 def _terminating(store: Store) -> bool:

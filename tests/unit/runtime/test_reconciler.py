@@ -9,9 +9,12 @@ import structlog
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.v1alpha1 import FINALIZER
+from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.store import Store
-from deepseek_operator.reconcile.actions import Action
+from deepseek_operator.kube.errors import KubeDeniedError
+from deepseek_operator.reconcile.actions import Action, ApplyService, PublishEndpoints, UnpublishEndpoints
+from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.results import Result, ResultKind
 from deepseek_operator.runtime.metrics import DeploymentCollector, LiveFigures
 from deepseek_operator.runtime.reconciler import Reconciler
@@ -111,3 +114,22 @@ async def test_what_is_logged_about_an_action_names_the_replica_and_why(store: S
         assert bound["replica"] == name
         assert bound["reason"] in {str(reason) for reason in Reason}
     assert "replica" not in structlog.contextvars.get_contextvars()
+
+
+async def test_the_old_way_is_not_taken_away_where_the_new_one_could_not_be_published(store: Store) -> None:
+    new, old = PublishEndpoints("r1-9000", (Address("10.0.0.1", 9000),), ("http",)), UnpublishEndpoints("r1-8000")
+    tried: list[Action] = []
+
+    class Refusing(Actor):
+        async def publish(self, world: Any, action: Action) -> bool:
+            tried.append(action)
+            if isinstance(action, PublishEndpoints):
+                raise KubeDeniedError("quota", 403)
+            return True
+
+    world = store.world(KEY, b.NOW)
+    assert world is not None
+    reconciler = reconciler_of(store, Refusing(), DeploymentCollector(LiveFigures()))
+    errors = await reconciler._publish(world, Decision(publish=(new, old, ApplyService((9000,), "ClusterIP"))))
+    assert [type(action) for action in tried] == [PublishEndpoints, ApplyService]
+    assert len(errors) == 1
