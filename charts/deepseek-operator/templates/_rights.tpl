@@ -79,7 +79,8 @@ rules: {{- $rules | nindent 2 }}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
-  name: {{ $name }}
+  # What a binding refers to cannot be changed, so the other way has another name.
+  name: {{ ternary $name (printf "%s-role" $name) $clusterRoles }}
   namespace: {{ $namespace }}
   labels: {{- include "deepseek-operator.labels" $root | nindent 4 }}
 roleRef:

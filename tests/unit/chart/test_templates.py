@@ -211,7 +211,8 @@ def test_what_artifact_hub_shows_is_what_the_chart_has() -> None:
     annotations = {key: yaml.safe_load(value) for key, value in chart["annotations"].items()}
     images = {one["image"] for one in annotations["artifacthub.io/images"]}
     containers = pod_of(render(), "deepseek-operator")["containers"]
-    assert images == {container["image"] for container in containers}
+    told = {one["name"]: one.get("value") for container in containers for one in container.get("env", ())}
+    assert images == {container["image"] for container in containers} | {told["DEEPSEEK_OPERATOR_PROXY_IMAGE"]}
     (crd,) = objects(render(), ("CustomResourceDefinition",))
     (shown,) = annotations["artifacthub.io/crds"]
     assert (shown["name"], shown["kind"]) == (crd["metadata"]["name"], crd["spec"]["names"]["kind"])

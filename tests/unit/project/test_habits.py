@@ -92,3 +92,12 @@ def test_the_python_of_the_workflows_is_the_oldest_supported_one() -> None:
             for step in job["steps"]:
                 if step.get("uses", "").startswith("actions/setup-python"):
                     assert step["with"]["python-version"] == oldest
+
+
+def test_every_image_of_the_chart_is_published_by_a_release() -> None:
+    matrix = jobs(GITHUB / "workflows" / "release.yaml")["images"]["strategy"]["matrix"]["target"]
+    chart = yaml.safe_load((ROOT / "charts" / "deepseek-operator" / "Chart.yaml").read_text(encoding="utf-8"))
+    listed = [image["name"] for image in yaml.safe_load(chart["annotations"]["artifacthub.io/images"])]
+    values = (ROOT / "charts" / "deepseek-operator" / "values.yaml").read_text(encoding="utf-8")
+    named = re.findall(r"repository: ghcr\.io/deepseek-operator/(\S+)", values)
+    assert sorted(matrix) == sorted(listed) == sorted(set(named))
