@@ -1,11 +1,30 @@
 """A place: one entry of ``spec.resources.infra``, taken apart."""
 
+import difflib
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Place"]
+__all__ = ["CLOUDS", "Place", "unknown_cloud"]
+
+CLOUDS: Final = (
+    *("aws", "azure", "cudo", "do", "fluidstack", "gcp", "hyperbolic", "ibm", "k8s", "kubernetes", "lambda", "mithril"),
+    *("nebius", "oci", "paperspace", "primeintellect", "runpod", "scp", "seeweb", "shadeform", "slurm", "ssh", "vast"),
+    *("verda", "vsphere", "yotta"),
+)
+"""As SkyPilot 0.14.1 names them (``sky/clouds/``). A server may know more, so only ``plan`` refuses others."""
 
 _KUBERNETES = frozenset({"kubernetes", "k8s"})
 """SkyPilot's two names for Kubernetes."""
+
+
+def unknown_cloud(place: str) -> str:
+    """Return what is wrong with the cloud of a place as a user writes it; empty if nothing is known to be."""
+    cloud = place.partition("/")[0].lower()
+    if cloud in CLOUDS:
+        return ""
+    similar = difflib.get_close_matches(cloud, CLOUDS, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(similar)}?" if similar else f"SkyPilot knows {', '.join(CLOUDS)}"
+    return f"resources.infra: {place}: no cloud of this name; {hint}"
 
 
 @dataclass(frozen=True)

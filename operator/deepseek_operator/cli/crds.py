@@ -1,5 +1,6 @@
 """``deepseek-operator crds``: print the CustomResourceDefinitions of this version."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,5 +37,9 @@ def register(app: typer.Typer) -> None:
         if output == "-":
             typer.echo(render(), nl=False)
         else:
-            with open(output, "w", encoding="utf-8") as file:
-                file.write(render())
+            try:
+                Path(output).write_text(render(), encoding="utf-8")
+            except OSError as error:
+                raise typer.BadParameter(
+                    f"{output} cannot be written: {error.strerror}", param_hint="--output"
+                ) from error

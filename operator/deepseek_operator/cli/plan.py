@@ -10,6 +10,7 @@ import typer
 import yaml
 from pydantic import ValidationError
 
+from deepseek_operator.api.places import unknown_cloud
 from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, EngineName, Interconnect, Ranking
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.api.v1alpha1 import KIND
@@ -176,6 +177,8 @@ def _plan(name: str, raw: dict[str, Any], catalog: Catalog) -> tuple[str, DeepSe
     where = f"{name}: " if name else ""
     try:
         spec = DeepSeekDeploymentSpec.model_validate(raw)
+        for problem in filter(None, map(unknown_cloud, spec.resources.infra)):
+            _fail(f"{where}spec.{problem}")
         return name, spec, plan(spec, catalog)
     except ValidationError as error:
         first = error.errors()[0]

@@ -12,6 +12,7 @@ import structlog
 import typer
 
 from deepseek_operator.launch.proxy import ProxySettings
+from deepseek_operator.kube.client import missing_configuration
 from deepseek_operator.runtime.operator import run as run_operator
 from deepseek_operator.runtime.settings import Settings
 
@@ -128,6 +129,8 @@ def run(
     Example, on your own machine beside a SkyPilot server:
       deepseek-operator run --log-format console --namespace team-a
     """
+    if problem := missing_configuration():
+        raise typer.BadParameter(problem, param_hint="KUBECONFIG")
     _configure_logging(log_format)
     lease_namespace, _, lease_name = (lease or "").rpartition("/")
     settings = Settings(

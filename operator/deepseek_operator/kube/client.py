@@ -6,6 +6,7 @@ operator stays a dict from the wire to the fact store, so that no object is vali
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from kubernetes.aio import config
 from deepseek_operator.facts.text import clean
 from deepseek_operator.kube.errors import KubeUnavailableError, error_of
 
-__all__ = ["APPLY", "MERGE", "KubeClient", "settle_proxy"]
+__all__ = ["APPLY", "MERGE", "KubeClient", "missing_configuration", "settle_proxy"]
 
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
@@ -146,6 +147,14 @@ class KubeClient:
 def _unavailable(error: Exception) -> KubeUnavailableError:
     words = clean(str(error) or type(error).__name__, 300)
     return KubeUnavailableError(f"the Kubernetes API server does not answer: {words}")
+
+
+def missing_configuration() -> str:
+    """Return what was looked for where neither a service account nor a kubeconfig is there; empty if one is."""
+    places = [Path(place).expanduser() for place in os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)]
+    if _IN_CLUSTER.exists() or any(place.is_file() for place in places):
+        return ""
+    return f"not in a pod, and no kubeconfig at {' or '.join(map(str, places))}; KUBECONFIG names another one"
 
 
 def settle_proxy(configuration: official.Configuration) -> None:

@@ -171,6 +171,17 @@ def test_ones_own_cluster_has_a_row_beside_the_clouds() -> None:
     assert [row[0] for row in rows] == ["kubernetes", "nebius"]
 
 
+@pytest.mark.parametrize(
+    ("place", "hint"),
+    [("awz", "did you mean aws"), ("kubernets/prod", "did you mean kubernetes"), ("moon", "knows aws")],
+)
+def test_a_cloud_that_does_not_exist_is_bad_input_and_the_nearest_is_named(place: str, hint: str) -> None:
+    result = run("plan", "--model", "r1", "--infra", place)
+    assert result.exit_code == 2
+    assert f"spec.resources.infra: {place}: no cloud of this name" in result.stderr
+    assert hint in result.stderr
+
+
 def test_what_nothing_reaches_is_bad_input_with_the_figures() -> None:
     result = run("plan", "--model", "r1-8b", "--accelerators", "L4:1", "--min-tokens-per-second", "50")
     assert result.exit_code == 2
