@@ -11,8 +11,8 @@ from typing import Annotated
 import structlog
 import typer
 
-from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.kube.client import missing_configuration
+from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.runtime.operator import run as run_operator
 from deepseek_operator.runtime.settings import Settings
 
