@@ -8,6 +8,7 @@ requests to; :mod:`.endpoint` goes from one way to the other.
 from dataclasses import dataclass
 
 from deepseek_operator.facts.base import Address, ProbeTarget
+from deepseek_operator.facts.names import api_key_secret
 from deepseek_operator.facts.world import World
 from deepseek_operator.launch.proxy import PROXY_PATH, PROXY_PORT, ProxySettings, ProxySpec, proxy_revision
 from deepseek_operator.planning import Planned
@@ -91,14 +92,17 @@ def _kept(world: World, plan: Planned | None, settings: ProxySettings, *, tls: b
 
 def _spec(world: World, plan: Planned, settings: ProxySettings, *, tls: bool) -> ProxySpec:
     metadata = world.deployment.metadata
+    encrypted = tls or plan.rents
+    # A key that the user gave is the business of who sends requests. Ours is added while a machine may ask for it.
+    given = world.deployment.spec.endpoint.api_key_secret_ref is not None
     return ProxySpec(
         name=metadata.name,
         uid=metadata.uid,
         namespace=metadata.namespace,
         health_path=plan.health_path,
         settings=settings,
-        encrypted=tls or plan.rents,
-        api_key=plan.own_api_key(metadata.name),  # a key that the user gave is the business of who sends requests
+        encrypted=encrypted,
+        api_key=api_key_secret(metadata.name) if encrypted and not given else None,
     )
 
 

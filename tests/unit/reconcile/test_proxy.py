@@ -8,7 +8,7 @@ import pytest
 from deepseek_operator.api.status import Phase
 from deepseek_operator.facts.base import Address, Known
 from deepseek_operator.facts.kubernetes import Endpoints
-from deepseek_operator.facts.names import server_name
+from deepseek_operator.facts.names import revision_of, server_name
 from deepseek_operator.facts.world import QuestionKind, World
 from deepseek_operator.launch.proxy import PROXY_PATH, PROXY_PORT, ProxySettings, proxy_revision
 from deepseek_operator.reconcile.actions import (
@@ -136,6 +136,20 @@ class TestWhenThereIsOne:
         (own,) = [action for action in decision.publish if isinstance(action, ApplyProxy)]
         assert own.spec.api_key is not None
         assert own.spec.api_key.name == "r1-api-key"
+
+    def test_the_operators_key_is_added_while_machines_of_an_older_spec_ask_for_it(self) -> None:
+        spec = rented().deployment.spec
+        keyless = spec.model_copy(
+            update={
+                "endpoint": spec.endpoint.model_copy(update={"api_key_secret_ref": None}),
+                "resources": spec.resources.model_copy(update={"infra": ("kubernetes",)}),
+            }
+        )
+        world = replace(rented(), deployment=rented().deployment.model_copy(update={"spec": keyless}))
+        decision = decide(replace(world, revision=revision_of(keyless)), b.planner().plan(keyless))
+        (applied,) = [action for action in decision.publish if isinstance(action, ApplyProxy)]
+        assert applied.spec.encrypted
+        assert applied.spec.api_key is not None
 
     def test_the_number_of_pods_is_the_operators(self) -> None:
         world = rented()
