@@ -36,6 +36,7 @@ from deepseek_operator.reconcile.targets import (
     encrypted,
     endpoint_questions,
     engine_targets,
+    lacks_authority,
     probe_targets,
     strays,
     unattributed,
@@ -144,6 +145,8 @@ def decide(
     looks = [replica.finding.next_look_s for replica in replicas if replica.finding.next_look_s is not None]
     if wanted and (blocked is not None or not isinstance(world.skypilot, Known)):
         looks.append(BLOCKED_LOOK_S)
+    if lacks_authority(world, replicas):
+        looks.append(BLOCKED_LOOK_S)  # a question that was answered a moment ago is not asked again before that
     if in_front.actions or (in_front.wanted and not in_front.ready and any(replica.ready for replica in replicas)):
         looks.append(BLOCKED_LOOK_S)
     targets = probe_targets(world, replicas, planned)

@@ -21,6 +21,7 @@ __all__ = [
     "encrypted",
     "endpoint_questions",
     "engine_targets",
+    "lacks_authority",
     "probe_targets",
     "strays",
     "unattributed",
@@ -31,7 +32,7 @@ __all__ = [
 def endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Question, ...]:
     """Ask where rented machines answer and what they cost, once for each launch; without a record, if they are gone."""
     found = []
-    if any(replica.view.encrypted for replica in replicas) and not isinstance(world.authority, Known):
+    if lacks_authority(world, replicas):
         found.append(world.authority_question)
     for replica in replicas:
         view = replica.view
@@ -47,6 +48,11 @@ def endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Que
         if view.cluster is None and view.address is not None and not isinstance(view.facts.terminated, Known):
             found.append(Question(QuestionKind.HISTORY, str(replica.name)))
     return tuple(found)
+
+
+def lacks_authority(world: World, replicas: tuple[Replica, ...]) -> bool:
+    """Return whether engines answer over TLS that nobody can tell from strangers, so that they are not probed."""
+    return not world.certificate_authority and any(replica.view.encrypted for replica in replicas)
 
 
 def draining_addresses(replicas: tuple[Replica, ...]) -> list[Address]:
@@ -102,10 +108,10 @@ def probe_targets(world: World, replicas: tuple[Replica, ...], plan: Planned | N
         path = ledger.health_path or (plan.health_path if plan is not None else "/health")
         encryption = None
         if view.encrypted:
-            if not isinstance(world.authority, Known) or not world.authority.value:
+            if not world.certificate_authority:
                 continue  # nobody can tell it from a stranger, so it is not asked, and keeps what it has
             name = server_name(str(replica.name), world.deployment.metadata.uid)
-            encryption = Encryption(world.authority.value, name)
+            encryption = Encryption(world.certificate_authority, name)
         trusted = ledger.ready_since is not None
         found[view.address] = ProbeTarget(path, trusted=trusted, running=series, encryption=encryption)
     address = service_address(world)

@@ -259,8 +259,16 @@ class TestProbes:
         decision = decide(world, b.planned(world.deployment))
         assert MACHINE not in decision.targets
         assert (decision.publish, decision.actions) == ((), ())
-        asked = [question.kind for question in decision.asks if question.kind is QuestionKind.AUTHORITY]
-        assert bool(asked) is not isinstance(authority, Known)
+
+    @pytest.mark.parametrize("authority", [b.AWAY, Known("", b.NOW)], ids=["unknown", "gone"])
+    def test_who_signs_for_a_machine_is_asked_until_it_is_known(self, authority: Any) -> None:
+        world = led(rented())
+        settled = decide(world, b.planned(world.deployment))
+        assert settled.next_look_s is None
+        assert world.authority_question not in settled.asks
+        missing = decide(replace(world, authority=authority), b.planned(world.deployment))
+        assert world.authority_question in missing.asks
+        assert missing.next_look_s == 5.0
 
     def test_replicas_of_the_cluster_are_asked_in_plain(self) -> None:
         world = b.serving(b.deployment())
