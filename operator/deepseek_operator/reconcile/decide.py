@@ -38,6 +38,7 @@ from deepseek_operator.reconcile.targets import (
     engine_targets,
     lacks_authority,
     probe_targets,
+    speaks_tls,
     strays,
     unattributed,
     unplaced,
@@ -139,8 +140,9 @@ def decide(
 
     serving = [replica.view.address for replica in replicas if replica.ready and replica.view.address is not None]
     serving += unattributed(world, replicas)
-    tls = any(replica.view.encrypted for replica in replicas)
-    in_front = front(world, planned, proxy, encrypted(world, replicas), tls=tls)
+    over_tls = encrypted(world, replicas)
+    tls = speaks_tls(world, replicas) or not over_tls.isdisjoint(serving)
+    in_front = front(world, planned, proxy, over_tls, tls=tls)
     actions = [(replica.name, action) for replica in replicas for action in replica.finding.actions]
     looks = [replica.finding.next_look_s for replica in replicas if replica.finding.next_look_s is not None]
     if wanted and (blocked is not None or not isinstance(world.skypilot, Known)):

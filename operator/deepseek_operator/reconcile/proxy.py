@@ -50,7 +50,7 @@ def front(
     Parameters
     ----------
     tls
-        Some replica answers over TLS, or will.
+        Some replica answers over TLS, or will, or something that does is led to and nobody knows yet whose it is.
     """
     if world.deployment.deleting:
         return Front()  # it goes with the object

@@ -23,6 +23,7 @@ __all__ = [
     "engine_targets",
     "lacks_authority",
     "probe_targets",
+    "speaks_tls",
     "strays",
     "unattributed",
     "unplaced",
@@ -68,6 +69,12 @@ def encrypted(world: World, replicas: tuple[Replica, ...]) -> frozenset[Address]
     _, service = world.members_services
     there = (address for piece in world.members if piece.service == service for address in piece.addresses)
     return frozenset(address for address in {*known, *there} if address is not None and known.get(address, True))
+
+
+def speaks_tls(world: World, replicas: tuple[Replica, ...]) -> bool:
+    """Return whether some replica answers over TLS, or will; where a proxy stands, one that may is enough."""
+    stands = bool(world.proxies or world.fronts)
+    return any(one.view.encrypted or (stands and one.view.may_be_encrypted) for one in replicas)
 
 
 def unattributed(world: World, replicas: tuple[Replica, ...]) -> list[Address]:

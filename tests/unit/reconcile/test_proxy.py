@@ -9,7 +9,7 @@ from deepseek_operator.api.status import Phase
 from deepseek_operator.facts.base import Address, Known
 from deepseek_operator.facts.kubernetes import Endpoints
 from deepseek_operator.facts.names import revision_of, server_name
-from deepseek_operator.facts.world import QuestionKind, World
+from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, Seen, World
 from deepseek_operator.launch.proxy import PROXY_PATH, PROXY_PORT, ProxySettings, proxy_revision
 from deepseek_operator.reconcile.actions import (
     Action,
@@ -209,6 +209,37 @@ class TestTheWayThere:
         ready = next(one for one in status.conditions if one.type == "Ready")
         assert (ready.status, ready.reason) == ("False", "PublishingEndpoint")
         assert "Deployment r1-proxy" in ready.message
+
+
+class TestItStays:
+    """What the operator does not know yet, or what is on its way, is no reason to take a proxy away."""
+
+    def test_while_the_only_machine_is_launched_again_and_may_be_rented(self) -> None:
+        world = led(rented(probes={}, ledger={"infra": None, "address": None, "ready_since": None}))
+        (replica,) = world.replicas.values()
+        launching = replace(replica, skypilot=b.seen(b.request(replica.name)), last_seen=Seen(), endpoint=NOT_ASKED)
+        with_slice = replace(world, replicas={replica.name: launching})
+        without = replace(with_slice, endpoints=())
+        assert [action for action in published(with_slice) if action != UnpublishEndpoints("r1-tls.8000")] == []
+        assert published(without) == (PublishEndpoints("r1-proxy", FRONTS, ("http",)),)
+
+    def test_but_none_is_made_for_a_launch_that_may_stay_in_the_cluster(self) -> None:
+        world = rented(probes={}, ledger={"infra": None, "address": None, "ready_since": None}, services=frozenset())
+        (replica,) = world.replicas.values()
+        launching = replace(replica, skypilot=b.seen(b.request(replica.name)), last_seen=Seen(), endpoint=NOT_ASKED)
+        assert published(replace(world, replicas={replica.name: launching})) == ()
+
+    def test_after_a_restart_with_a_lost_status_before_skypilot_was_asked(self) -> None:
+        world = led(rented())
+        lost = replace(
+            world,
+            deployment=b.rented_deployment(),
+            replicas={},
+            skypilot=NOT_ASKED,
+            authority=NOT_ASKED,
+            probes={},
+        )
+        assert published(lost) == ()
 
 
 class TestTheWayBack:
