@@ -152,6 +152,7 @@ def decide(
     if in_front.actions or (in_front.wanted and not in_front.ready and any(replica.ready for replica in replicas)):
         looks.append(BLOCKED_LOOK_S)
     targets = probe_targets(world, replicas, planned)
+    of_replicas = (question for replica in replicas for question in replica.finding.asks)
     return Decision(
         replicas=replicas,
         blocked=blocked,
@@ -161,7 +162,7 @@ def decide(
         ),
         actions=tuple(actions) if held else (),
         finalizer=None if held else AddFinalizer(),
-        asks=(*asks, *endpoint_questions(world, replicas), *(a for r in replicas for a in r.finding.asks)),
+        asks=tuple(dict.fromkeys((*asks, *in_front.asks, *endpoint_questions(world, replicas), *of_replicas))),
         targets=targets | proxy_targets(world),
         engines=engine_targets(replicas, targets),
         proxied=in_front.wanted,

@@ -5,11 +5,12 @@ It is wanted as soon as one replica answers over TLS, which clients in the clust
 requests to; :mod:`.endpoint` goes from one way to the other.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 from deepseek_operator.facts.base import Address, ProbeTarget
 from deepseek_operator.facts.names import api_key_secret
-from deepseek_operator.facts.world import World
+from deepseek_operator.facts.world import Question, World
 from deepseek_operator.launch.proxy import PROXY_PATH, PROXY_PORT, ProxySettings, ProxySpec, proxy_revision
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action, ApplyProxy, RemoveProxy
@@ -33,6 +34,8 @@ class Front:
         Engines that answer over TLS.
     actions
         What makes it so.
+    asks
+        What has to be known first.
     """
 
     wanted: bool = False
@@ -40,6 +43,7 @@ class Front:
     kept: tuple[Address, ...] = ()
     encrypted: frozenset[Address] = frozenset()
     actions: tuple[Action, ...] = ()
+    asks: tuple[Question, ...] = ()
 
 
 def front(
@@ -57,7 +61,9 @@ def front(
     wanted = tls or world.deployment.spec.endpoint.proxy
     actions = _kept(world, plan, settings, tls=tls) if wanted else _removed(world)
     kept = tuple(sorted(world.fronts.intersection(_addresses(world))))
-    return Front(wanted, _ready(world), kept, encrypted, actions)
+    may_encrypt = tls or (plan is not None and plan.rents)
+    asks = (world.authority_question,) if wanted and may_encrypt and not world.certificate_authority else ()
+    return Front(wanted, _ready(world), kept, encrypted, actions, asks)
 
 
 def _ready(world: World) -> tuple[Address, ...]:
@@ -84,6 +90,8 @@ def _kept(world: World, plan: Planned | None, settings: ProxySettings, *, tls: b
     if plan is None:
         return ()  # what it needs is not known, and what there is goes on
     spec = _spec(world, plan, settings, tls=tls)
+    if spec.encrypted and not world.certificate_authority:
+        return ()  # new pods could not start without it; whether those there are of it is not known, so they go on
     revision = proxy_revision(spec)
     pods = [pod for pod in world.proxies if pod.revision == revision and not pod.deleting]
     complete = len(pods) >= settings.replicas and world.services.issuperset(world.members_services)
@@ -102,6 +110,7 @@ def _spec(world: World, plan: Planned, settings: ProxySettings, *, tls: bool) ->
         health_path=plan.health_path,
         settings=settings,
         encrypted=encrypted,
+        authority=hashlib.sha256(world.certificate_authority.encode()).hexdigest()[:8] if encrypted else "",
         api_key=api_key_secret(metadata.name) if encrypted and not given else None,
     )
 

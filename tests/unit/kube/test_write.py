@@ -236,7 +236,8 @@ def test_what_a_proxy_is_made_from_has_a_name_that_changes_with_it() -> None:
         replace(PROXY, encrypted=False),
         replace(PROXY, api_key=None),
         replace(PROXY, health_path="/ready"),
+        replace(PROXY, authority="0ddba11f"),
         replace(PROXY, settings=ProxySettings("x/haproxy:2", 3)),
     ]
-    assert len({proxy_revision(spec) for spec in (PROXY, *others)}) == 5
+    assert len({proxy_revision(spec) for spec in (PROXY, *others)}) == 6
     assert proxy_revision(replace(PROXY, settings=ProxySettings("x/haproxy:1", 2))) == proxy_revision(PROXY)

@@ -110,6 +110,20 @@ class TestWhenThereIsOne:
             "r1-8000", (MACHINE,), ("http",)
         )
 
+    def test_one_that_has_read_another_authority_is_replaced(self) -> None:
+        world = led(rented())
+        renewed = replace(world, authority=Known("-----BEGIN CERTIFICATE----- another", b.NOW))
+        assert [type(action) for action in published(renewed)] == [ApplyProxy]
+
+    @pytest.mark.parametrize("authority", [b.AWAY, Known("", b.NOW)], ids=["unknown", "gone"])
+    def test_none_is_made_before_its_authority_is_known(self, authority: Any) -> None:
+        of = with_proxy(b.world(b.rented_deployment("kubernetes", "aws"), authority=authority))
+        decision = decide(of, b.planned(of.deployment))
+        assert decision.publish == ()
+        assert of.authority_question in decision.asks
+        made = replace(of, authority=b.AUTHORITY)
+        assert [type(action) for action in published(made)] == [ApplyProxy]
+
     def test_one_that_is_complete_is_left_alone(self) -> None:
         assert published(led(rented())) == ()
 
@@ -286,7 +300,7 @@ class TestProbes:
 
     @pytest.mark.parametrize("authority", [b.AWAY, Known("", b.NOW)], ids=["unknown", "gone"])
     def test_a_machine_that_nobody_can_tell_from_a_stranger_keeps_what_it_has(self, authority: Any) -> None:
-        world = replace(led(rented(authority=authority)), probes=b.answering(*FRONTS))
+        world = replace(led(rented()), authority=authority, probes=b.answering(*FRONTS))
         decision = decide(world, b.planned(world.deployment))
         assert MACHINE not in decision.targets
         assert (decision.publish, decision.actions) == ((), ())
