@@ -35,7 +35,12 @@ def proxy_objects(spec: ProxySpec, owned: Callable[[str, str, str], Body]) -> li
     selector = proxy_selector(spec.uid)
     config_map = owned("v1", "ConfigMap", name) | {"data": {CONFIG_KEY: haproxy_config(spec)}}
     budget = owned("policy/v1", "PodDisruptionBudget", name) | {
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector}}
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": selector},
+            # A proxy without an engine is not ready, and helps nobody by staying on a node that is drained.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        }
     }
     deployment = owned("apps/v1", "Deployment", name)
     labels = {**deployment["metadata"]["labels"], COMPONENT: PROXY}

@@ -186,6 +186,8 @@ async def test_a_proxy_is_all_that_its_pods_need_and_holds_no_secret() -> None:
     assert spec["replicas"] == 3
     assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
     assert made["PodDisruptionBudget"]["spec"]["selector"] == spec["selector"]
+    # While no engine serves, no proxy is ready, and nodes have to be drained nevertheless.
+    assert made["PodDisruptionBudget"]["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
     (container,) = spec["template"]["spec"]["containers"]
     variables = {one["name"]: one for one in container["env"]}
     assert variables["ENGINE_KEY"]["valueFrom"]["secretKeyRef"] == {"name": "r1-api-key", "key": "token"}
