@@ -195,6 +195,17 @@ async def test_a_proxy_is_all_that_its_pods_need_and_holds_no_secret() -> None:
     assert authority == {"secretName": "r1-ca", "items": [{"key": "tls.crt", "path": "ca.crt"}]}
 
 
+async def test_a_proxy_whose_pods_are_refused_says_why() -> None:
+    words = 'pods "r1-proxy-x" is forbidden: failed quota: q: must specify limits.cpu'
+    failed = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": words}
+    client = Recorded(GET=KubeNotFoundError("gone", 404), PATCH={"metadata": {}, "status": {"conditions": [failed]}})
+    with pytest.raises(KubeRejectedError, match=r"Deployment r1-proxy: .*must specify limits\.cpu"):
+        await writer(client).apply_proxy(DSD, PROXY)
+    passed = {"type": "ReplicaFailure", "status": "False", "message": words}
+    client = Recorded(GET=KubeNotFoundError("gone", 404), PATCH={"metadata": {}, "status": {"conditions": [passed]}})
+    await writer(client).apply_proxy(DSD, PROXY)
+
+
 async def test_the_pods_of_a_proxy_are_fit_for_the_restricted_profile() -> None:
     pod = pod_template(PROXY, {})["spec"]
     (container,) = pod["containers"]

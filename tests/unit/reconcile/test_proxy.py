@@ -21,6 +21,8 @@ from deepseek_operator.reconcile.actions import (
     UnpublishEndpoints,
 )
 from deepseek_operator.reconcile.decide import decide
+from deepseek_operator.reconcile.results import with_failed_publish
+from deepseek_operator.reconcile.status import compute_status
 from tests.unit.reconcile import builders as b
 
 MACHINE = Address("54.0.0.1", b.PORT)
@@ -223,6 +225,16 @@ class TestTheWayThere:
         ready = next(one for one in status.conditions if one.type == "Ready")
         assert (ready.status, ready.reason) == ("False", "PublishingEndpoint")
         assert "Deployment r1-proxy" in ready.message
+
+    def test_what_is_in_the_way_of_a_proxy_stands_in_the_status(self) -> None:
+        world = rented(probes={**b.answering(MACHINE, b.SERVICE)})
+        plan = b.planned(world.deployment)
+        decision = decide(world, plan)
+        failed = [(action, f"no {type(action).__name__}") for action in decision.publish]
+        status = compute_status(world, plan, with_failed_publish(decision, failed))
+        said = {one.type: one.message for one in status.conditions}
+        assert said["Ready"] == "waiting for a pod of Deployment r1-proxy: no ApplyProxy"
+        assert said["EndpointPublished"] == said["Ready"]
 
 
 class TestItStays:
