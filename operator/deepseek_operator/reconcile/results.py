@@ -36,12 +36,19 @@ class ResultKind(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """How one action on a replica ended."""
+    """How one action on a replica ended.
+
+    Attributes
+    ----------
+    taken
+        It failed because a name that it needs belongs to something else.
+    """
 
     name: ClusterName
     action: Action
     kind: ResultKind
     error: str = ""
+    taken: bool = False
 
 
 def with_results(decision: Decision, results: Iterable[Result], plan: Planned | None, now: datetime) -> Decision:
@@ -74,6 +81,8 @@ def _after(replica: Replica, result: Result, plan: Planned | None, now: datetime
     if result.kind is ResultKind.QUEUED:
         return replace(replica, finding=_not_done(finding, Reason.QUEUED, result.error))
     if result.kind is ResultKind.FAILED:
+        if result.taken:
+            return replace(replica, finding=_not_done(finding, Reason.NAME_CONFLICT, result.error, finding.phase))
         kind = _KINDS.get(type(result.action))
         words = f"the {kind} request failed: {result.error}" if kind else result.error
         return replace(replica, finding=_not_done(finding, Reason.SKYPILOT_UNAVAILABLE, words, replica.finding.phase))
