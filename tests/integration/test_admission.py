@@ -66,6 +66,11 @@ def _with(path: str, value: Any) -> dict[str, Any]:
             "exactly one of value and valueFrom",
             id="value and reference",
         ),
+        pytest.param(
+            _with("engine.env", [{"name": "DEEPSEEK_OPERATOR_IN_CLUSTER", "value": "1"}]),
+            "the operator's own",
+            id="variable of the operator",
+        ),
         pytest.param(_with("resources.maxHourlyCost", "0"), "above 0", id="no price at all"),
         pytest.param(_with("resources.maxHourlyCost", "0.00"), "above 0", id="no price at all, with cents"),
         pytest.param(_with("resources.cpus", "0+"), "above 0", id="no cpus"),

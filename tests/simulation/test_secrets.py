@@ -6,7 +6,10 @@ from typing import Any
 
 import structlog
 
+from deepseek_operator.api import v1alpha1 as api
+from tests.simulation.accidents import NAMESPACE
 from tests.simulation.clock import VirtualLoop, run_virtually
+from tests.simulation.kubernetes import Body
 from tests.simulation.run import Simulation
 from tests.simulation.schedule import Event, Schedule
 
@@ -28,6 +31,30 @@ def test_no_secret_is_in_a_task_a_write_or_a_log() -> None:
     assert any(line["event"] == "action" for line in lines)
     said = "\n".join([*elsewhere, *map(str, lines)])
     assert [secret for secret in secrets if secret in said] == []
+
+
+def test_a_secret_of_somebody_else_is_named_and_removing_it_is_enough() -> None:
+    structlog.reset_defaults()
+    loop = VirtualLoop()
+    simulation = Simulation(Schedule(0, (), (0, 1), rented=True), loop, random.Random(7))
+    taken: Body = {"metadata": {"name": "b-ca", "namespace": NAMESPACE, "uid": "x", "labels": {}}, "data": {}}
+    simulation.kubernetes.put("secrets", NAMESPACE, "b-ca", taken)
+    reasons: list[tuple[str, str]] = []
+
+    def note() -> None:
+        deployment = simulation.kubernetes.get(api.PLURAL, NAMESPACE, "b")
+        assert deployment is not None
+        (instance,) = deployment["status"]["instances"]
+        reasons.append((instance["reason"], instance.get("message", "")))
+
+    loop.call_at(30, note)
+    loop.call_at(31, simulation.kubernetes.remove, "secrets", NAMESPACE, "b-ca")
+    with structlog.testing.capture_logs():
+        run_virtually(simulation.run(), loop)
+    assert simulation.promises.found == []
+    assert reasons == [("NameConflict", "a Secret b-ca exists and was not made for this deployment")]
+    note()
+    assert reasons[-1][0] == "Ready"
 
 
 def _listen(simulation: Simulation, secrets: set[str], elsewhere: list[str]) -> None:

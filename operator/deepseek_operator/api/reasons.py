@@ -41,6 +41,7 @@ class Reason(StrEnum):
     DOES_NOT_FIT = "DoesNotFit"
     SECRET_NOT_FOUND = "SecretNotFound"
     SERVICE_CONFLICT = "ServiceConflict"
+    NAME_CONFLICT = "NameConflict"
     # capacity and the provider
     UNSCHEDULABLE = "Unschedulable"
     NO_CAPACITY = "NoCapacity"
@@ -105,6 +106,10 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     Reason.SERVICE_CONFLICT: (
         "A Service of the deployment's name exists and belongs to something else.",
         "Rename the deployment or remove that Service.",
+    ),
+    Reason.NAME_CONFLICT: (
+        "Something of a name that a launch needs, such as the Secret NAME-ca, exists and belongs to something else.",
+        "Rename the deployment or remove what the message names; it is launched within seconds.",
     ),
     Reason.UNSCHEDULABLE: (
         "No node of the cluster has room for the pods; the message is the scheduler's.",

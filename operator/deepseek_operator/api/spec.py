@@ -13,6 +13,7 @@ from deepseek_operator.api.base import IntOrString, SpecModel, field, list_of, r
 from deepseek_operator.api.pod_template import PodTemplate
 
 __all__ = [
+    "RESERVED_VARIABLES",
     "CapacityType",
     "DeepSeekDeploymentSpec",
     "Endpoint",
@@ -31,6 +32,8 @@ __all__ = [
     "UpdateStrategy",
 ]
 
+RESERVED_VARIABLES = "DEEPSEEK_OPERATOR_"
+"""How variables begin by which the operator tells the script of an engine whether it has to encrypt."""
 ACCELERATOR_PATTERN = r"^[A-Za-z][A-Za-z0-9.-]*(:[1-9][0-9]{0,2})?$"
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
@@ -129,7 +132,11 @@ class EnvVar(SpecModel):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("has(self.value) != has(self.valueFrom)", "exactly one of value and valueFrom must be set")
+            ("has(self.value) != has(self.valueFrom)", "exactly one of value and valueFrom must be set"),
+            (
+                f"!self.name.startsWith('{RESERVED_VARIABLES}')",
+                f"names that begin with {RESERVED_VARIABLES} are the operator's own; take another name",
+            ),
         )
     )
 
@@ -179,7 +186,7 @@ class Engine(SpecModel):
         default=(),
     )
     env: tuple[EnvVar, ...] = field(
-        "Environment variables of the engine.",
+        "Environment variables of the engine. Names that begin with DEEPSEEK_OPERATOR_ are the operator's own.",
         default=(),
         max_length=50,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.facts.base import Address, Fact, Failure, Probe, Unknown
+from deepseek_operator.facts.base import Address, Fact, Failure, Known, Probe, Unknown
 from deepseek_operator.facts.engine import EngineReading
 from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod, ProxyPod, PublishedService
 from deepseek_operator.facts.names import ClusterName, members_service, proxy_name
@@ -152,6 +152,11 @@ class World:
     def authority_question(self) -> Question:
         """The question of which ``authority`` is the answer."""
         return authority_question(self.deployment)
+
+    @property
+    def certificate_authority(self) -> str:
+        """The certificate of the deployment's own authority; empty while it is unknown or gone."""
+        return self.authority.value if isinstance(self.authority, Known) else ""
 
     @property
     def direct(self) -> tuple[Endpoints, ...]:

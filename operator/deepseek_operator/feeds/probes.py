@@ -18,6 +18,7 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
@@ -176,6 +177,8 @@ class Prober:
         """Ask somebody else at the same address from now on: a probe that is under way has lost its meaning."""
         watched.connection.close()
         watched.connection = self._connect(watched.address, target)
+        with suppress(ValueError):
+            self._silent_waiting.remove(watched)  # it begins anew, and only once
         self._ended(watched)
 
     def _unwatch(self, key: Key, address: Address) -> None:

@@ -53,7 +53,7 @@ def read_proxy(body: dict[str, Any]) -> ProxyPod | None:
     """Return a pod of a proxy; None for any other."""
     metadata, status = body["metadata"], body.get("status") or {}
     labels = metadata.get("labels") or {}
-    if labels.get(COMPONENT) != PROXY:
+    if labels.get(COMPONENT) != PROXY or SKYPILOT_LABEL in labels:
         return None
     running = status.get("phase") == "Running"
     return ProxyPod(

@@ -16,8 +16,8 @@ from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.names import members_service, proxy_name, service_account_name
 from deepseek_operator.kube.client import APPLY, MERGE, KubeClient
-from deepseek_operator.kube.errors import KubeConflictError, KubeNotFoundError
-from deepseek_operator.kube.proxy import PROXY_RESOURCES, proxy_objects
+from deepseek_operator.kube.errors import KubeConflictError, KubeNotFoundError, KubeRejectedError
+from deepseek_operator.kube.proxy import PROXY_RESOURCES, proxy_objects, refused_pods
 from deepseek_operator.kube.read import SKYPILOT_LABEL
 from deepseek_operator.kube.resources import (
     DEPLOYMENTS,
@@ -200,13 +200,17 @@ class KubeWriter:
         ------
         KubeConflictError
             Something of its name exists and was not made for this deployment.
+        KubeRejectedError
+            It is there, and Kubernetes may not make its pods: a quota, say.
         """
         services = [
             await self._settle(deployment, SERVICES, _members_service(deployment, encrypted=encrypted))
             for encrypted in (False, True)
         ]
         for resource, body in proxy_objects(spec, partial(_owned, deployment)):
-            await self._settle(deployment, resource, body)
+            applied = await self._settle(deployment, resource, body)
+            if (refused := refused_pods(applied)) is not None:
+                raise KubeRejectedError(f"Deployment {body['metadata']['name']}: {refused}")
         return services
 
     async def remove_proxy(self, deployment: DeepSeekDeployment) -> None:

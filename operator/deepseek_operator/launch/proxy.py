@@ -137,6 +137,9 @@ class ProxySpec:
         Name of the deployment.
     encrypted
         Engines may answer over TLS.
+    authority
+        Stands for the certificate of the authority, which HAProxy reads when it starts and never again: another one
+        needs other pods.
     api_key
         Key that is added to each request; None: requests go on as they come.
     """
@@ -147,6 +150,7 @@ class ProxySpec:
     health_path: str
     settings: ProxySettings
     encrypted: bool = False
+    authority: str = ""
     api_key: SecretKeyRef | None = None
 
 
@@ -170,8 +174,8 @@ def _servers(spec: ProxySpec, *, encrypted: bool) -> str:
 
 
 def proxy_revision(spec: ProxySpec) -> str:
-    """Return 8 hexadecimal digits that change with anything in the pods of a proxy."""
-    parts = [haproxy_config(spec), _pod_spec(spec)]
+    """Return 8 hexadecimal digits that change with anything that the pods of a proxy read when they start."""
+    parts = [haproxy_config(spec), _pod_spec(spec), spec.authority]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -5,7 +5,13 @@ from decimal import Decimal
 from functools import cached_property
 
 from deepseek_operator.api.places import Place
-from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, EngineName, EngineRuntime
+from deepseek_operator.api.spec import (
+    RESERVED_VARIABLES,
+    CapacityType,
+    DeepSeekDeploymentSpec,
+    EngineName,
+    EngineRuntime,
+)
 from deepseek_operator.catalog import Accelerator, Catalog, ModelInfo, parse_accelerator
 from deepseek_operator.engines import ENGINES, Arguments, Engine, get_engine
 from deepseek_operator.planning.errors import PlanInputError
@@ -167,6 +173,9 @@ def _check_engine_env(spec: DeepSeekDeploymentSpec) -> None:
     for variable in spec.engine.env:
         if (variable.value is None) == (variable.value_from is None):
             raise PlanInputError("engine.env", variable.name, "needs exactly one of value and valueFrom")
+        if variable.name.startswith(RESERVED_VARIABLES):
+            why = f"is the operator's own, as all names that begin with {RESERVED_VARIABLES}; take another name"
+            raise PlanInputError("engine.env", variable.name, why)
         if variable.name in ("HF_TOKEN", "VLLM_API_KEY", "SGLANG_API_KEY") and variable.value is not None:
             instead = "model.huggingFaceTokenSecretRef" if variable.name == "HF_TOKEN" else "endpoint.apiKeySecretRef"
             raise PlanInputError("engine.env", variable.name, f"is a secret; use {instead}, which never shows it")

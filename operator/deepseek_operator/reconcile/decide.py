@@ -36,7 +36,9 @@ from deepseek_operator.reconcile.targets import (
     encrypted,
     endpoint_questions,
     engine_targets,
+    lacks_authority,
     probe_targets,
+    speaks_tls,
     strays,
     unattributed,
     unplaced,
@@ -69,6 +71,8 @@ class Decision:
         Names that may still exist although the object is released, because its user said so.
     proxied
         The Service leads to the replicas by a proxy, or will.
+    proxy_error
+        Why the proxy could not be made in this pass; empty while none is known.
     next_look_s
         Seconds; None when only an event can change anything.
     """
@@ -83,6 +87,7 @@ class Decision:
     engines: Mapping[Address, EngineTarget] = field(default_factory=dict)
     abandoned: tuple[ClusterName, ...] = ()
     proxied: bool = False
+    proxy_error: str = ""
     next_look_s: float | None = None
 
     @property
@@ -138,15 +143,19 @@ def decide(
 
     serving = [replica.view.address for replica in replicas if replica.ready and replica.view.address is not None]
     serving += unattributed(world, replicas)
-    tls = any(replica.view.encrypted for replica in replicas)
-    in_front = front(world, planned, proxy, encrypted(world, replicas), tls=tls)
+    over_tls = encrypted(world, replicas)
+    tls = speaks_tls(world, replicas) or not over_tls.isdisjoint(serving)
+    in_front = front(world, planned, proxy, over_tls, tls=tls)
     actions = [(replica.name, action) for replica in replicas for action in replica.finding.actions]
     looks = [replica.finding.next_look_s for replica in replicas if replica.finding.next_look_s is not None]
     if wanted and (blocked is not None or not isinstance(world.skypilot, Known)):
         looks.append(BLOCKED_LOOK_S)
+    if lacks_authority(world, replicas):
+        looks.append(BLOCKED_LOOK_S)  # a question that was answered a moment ago is not asked again before that
     if in_front.actions or (in_front.wanted and not in_front.ready and any(replica.ready for replica in replicas)):
         looks.append(BLOCKED_LOOK_S)
     targets = probe_targets(world, replicas, planned)
+    of_replicas = (question for replica in replicas for question in replica.finding.asks)
     return Decision(
         replicas=replicas,
         blocked=blocked,
@@ -156,7 +165,7 @@ def decide(
         ),
         actions=tuple(actions) if held else (),
         finalizer=None if held else AddFinalizer(),
-        asks=(*asks, *endpoint_questions(world, replicas), *(a for r in replicas for a in r.finding.asks)),
+        asks=tuple(dict.fromkeys((*asks, *in_front.asks, *endpoint_questions(world, replicas), *of_replicas))),
         targets=targets | proxy_targets(world),
         engines=engine_targets(replicas, targets),
         proxied=in_front.wanted,

@@ -132,7 +132,9 @@ class Reachability:
     detail: str = ""
 
 
-def reachability(world: World, *, serving: bool, was_ready: bool, proxied: bool = False) -> Reachability:
+def reachability(
+    world: World, *, serving: bool, was_ready: bool, proxied: bool = False, proxy_error: str = ""
+) -> Reachability:
     """Return whether the model answers at the address that the status shows.
 
     Parameters
@@ -144,6 +146,8 @@ def reachability(world: World, *, serving: bool, was_ready: bool, proxied: bool 
         has not been asked yet, as after a restart of the operator or a change of the port, is no bad news.
     proxied
         A proxy is wanted.
+    proxy_error
+        Why it could not be made; empty while nothing is known to be in the way.
     """
     if not serving:
         return Reachability(False)
@@ -153,10 +157,9 @@ def reachability(world: World, *, serving: bool, was_ready: bool, proxied: bool 
     if address is None:
         return Reachability(False, "the Service has no cluster IP yet")
     if proxied and not world.published:
-        trouble = next((f": {pod.trouble.message}" for pod in world.proxies if pod.trouble is not None), "")
-        return Reachability(
-            False, f"waiting for a pod of Deployment {proxy_name(world.deployment.metadata.name)}{trouble}"
-        )
+        trouble = proxy_error or next((pod.trouble.message for pod in world.proxies if pod.trouble is not None), "")
+        waiting = f"waiting for a pod of Deployment {proxy_name(world.deployment.metadata.name)}"
+        return Reachability(False, f"{waiting}: {trouble}" if trouble else waiting)
     probe = world.probes.get(address)
     if probe is None:
         leads = bool(world.published)

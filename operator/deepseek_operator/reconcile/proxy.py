@@ -5,10 +5,12 @@ It is wanted as soon as one replica answers over TLS, which clients in the clust
 requests to; :mod:`.endpoint` goes from one way to the other.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 from deepseek_operator.facts.base import Address, ProbeTarget
-from deepseek_operator.facts.world import World
+from deepseek_operator.facts.names import api_key_secret
+from deepseek_operator.facts.world import Question, World
 from deepseek_operator.launch.proxy import PROXY_PATH, PROXY_PORT, ProxySettings, ProxySpec, proxy_revision
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action, ApplyProxy, RemoveProxy
@@ -32,6 +34,8 @@ class Front:
         Engines that answer over TLS.
     actions
         What makes it so.
+    asks
+        What has to be known first.
     """
 
     wanted: bool = False
@@ -39,6 +43,7 @@ class Front:
     kept: tuple[Address, ...] = ()
     encrypted: frozenset[Address] = frozenset()
     actions: tuple[Action, ...] = ()
+    asks: tuple[Question, ...] = ()
 
 
 def front(
@@ -49,14 +54,16 @@ def front(
     Parameters
     ----------
     tls
-        Some replica answers over TLS, or will.
+        Some replica answers over TLS, or will, or something that does is led to and nobody knows yet whose it is.
     """
     if world.deployment.deleting:
         return Front()  # it goes with the object
     wanted = tls or world.deployment.spec.endpoint.proxy
     actions = _kept(world, plan, settings, tls=tls) if wanted else _removed(world)
     kept = tuple(sorted(world.fronts.intersection(_addresses(world))))
-    return Front(wanted, _ready(world), kept, encrypted, actions)
+    may_encrypt = tls or (plan is not None and plan.rents)
+    asks = (world.authority_question,) if wanted and may_encrypt and not world.certificate_authority else ()
+    return Front(wanted, _ready(world), kept, encrypted, actions, asks)
 
 
 def _ready(world: World) -> tuple[Address, ...]:
@@ -83,6 +90,8 @@ def _kept(world: World, plan: Planned | None, settings: ProxySettings, *, tls: b
     if plan is None:
         return ()  # what it needs is not known, and what there is goes on
     spec = _spec(world, plan, settings, tls=tls)
+    if spec.encrypted and not world.certificate_authority:
+        return ()  # new pods could not start without it; whether those there are of it is not known, so they go on
     revision = proxy_revision(spec)
     pods = [pod for pod in world.proxies if pod.revision == revision and not pod.deleting]
     complete = len(pods) >= settings.replicas and world.services.issuperset(world.members_services)
@@ -91,14 +100,18 @@ def _kept(world: World, plan: Planned | None, settings: ProxySettings, *, tls: b
 
 def _spec(world: World, plan: Planned, settings: ProxySettings, *, tls: bool) -> ProxySpec:
     metadata = world.deployment.metadata
+    encrypted = tls or plan.rents
+    # A key that the user gave is the business of who sends requests. Ours is added while a machine may ask for it.
+    given = world.deployment.spec.endpoint.api_key_secret_ref is not None
     return ProxySpec(
         name=metadata.name,
         uid=metadata.uid,
         namespace=metadata.namespace,
         health_path=plan.health_path,
         settings=settings,
-        encrypted=tls or plan.rents,
-        api_key=plan.own_api_key(metadata.name),  # a key that the user gave is the business of who sends requests
+        encrypted=encrypted,
+        authority=hashlib.sha256(world.certificate_authority.encode()).hexdigest()[:8] if encrypted else "",
+        api_key=api_key_secret(metadata.name) if encrypted and not given else None,
     )
 
 

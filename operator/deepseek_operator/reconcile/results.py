@@ -11,12 +11,12 @@ from deepseek_operator.facts.clock import whole_second
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.planning import Planned
-from deepseek_operator.reconcile.actions import Action, Launch, RunAgain, TearDown
+from deepseek_operator.reconcile.actions import Action, ApplyProxy, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.replica.ledger import launched, sent, update
 from deepseek_operator.reconcile.replica.view import Finding, Replica
 
-__all__ = ["Result", "ResultKind", "with_results"]
+__all__ = ["Result", "ResultKind", "with_failed_publish", "with_results"]
 
 _KINDS = {Launch: RequestKind.LAUNCH, RunAgain: RequestKind.EXEC, TearDown: RequestKind.DOWN}
 
@@ -36,12 +36,19 @@ class ResultKind(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """How one action on a replica ended."""
+    """How one action on a replica ended.
+
+    Attributes
+    ----------
+    taken
+        It failed because a name that it needs belongs to something else.
+    """
 
     name: ClusterName
     action: Action
     kind: ResultKind
     error: str = ""
+    taken: bool = False
 
 
 def with_results(decision: Decision, results: Iterable[Result], plan: Planned | None, now: datetime) -> Decision:
@@ -56,11 +63,26 @@ def with_results(decision: Decision, results: Iterable[Result], plan: Planned | 
     return replace(decision, replicas=replicas)
 
 
+def with_failed_publish(decision: Decision, failed: Iterable[tuple[Action, str]]) -> Decision:
+    """Return the decision with the reason why its proxy cannot be made, if one of these actions should have made it.
+
+    Parameters
+    ----------
+    failed
+        Actions of ``publish`` that failed, each with its error.
+    """
+    return replace(
+        decision, proxy_error=next((words for action, words in failed if isinstance(action, ApplyProxy)), "")
+    )
+
+
 def _after(replica: Replica, result: Result, plan: Planned | None, now: datetime) -> Replica:
     finding = replica.finding
     if result.kind is ResultKind.QUEUED:
         return replace(replica, finding=_not_done(finding, Reason.QUEUED, result.error))
     if result.kind is ResultKind.FAILED:
+        if result.taken:
+            return replace(replica, finding=_not_done(finding, Reason.NAME_CONFLICT, result.error, finding.phase))
         kind = _KINDS.get(type(result.action))
         words = f"the {kind} request failed: {result.error}" if kind else result.error
         return replace(replica, finding=_not_done(finding, Reason.SKYPILOT_UNAVAILABLE, words, replica.finding.phase))

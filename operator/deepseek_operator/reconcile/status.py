@@ -50,7 +50,11 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
     before = {condition.type: condition.status for condition in deployment.status.conditions}
     ready = sum(replica.ready for replica in decision.replicas)
     reachable = reachability(
-        world, serving=ready > 0, was_ready=before.get("Ready") == "True", proxied=decision.proxied
+        world,
+        serving=ready > 0,
+        was_ready=before.get("Ready") == "True",
+        proxied=decision.proxied,
+        proxy_error=decision.proxy_error,
     )
     report = Report(world, plan, decision, reachable)
     instances = tuple(_instance(world, plan, replica) for replica in decision.replicas)

@@ -21,7 +21,9 @@ __all__ = [
     "encrypted",
     "endpoint_questions",
     "engine_targets",
+    "lacks_authority",
     "probe_targets",
+    "speaks_tls",
     "strays",
     "unattributed",
     "unplaced",
@@ -31,7 +33,7 @@ __all__ = [
 def endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Question, ...]:
     """Ask where rented machines answer and what they cost, once for each launch; without a record, if they are gone."""
     found = []
-    if any(replica.view.encrypted for replica in replicas) and not isinstance(world.authority, Known):
+    if lacks_authority(world, replicas):
         found.append(world.authority_question)
     for replica in replicas:
         view = replica.view
@@ -49,6 +51,11 @@ def endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Que
     return tuple(found)
 
 
+def lacks_authority(world: World, replicas: tuple[Replica, ...]) -> bool:
+    """Return whether engines answer over TLS that nobody can tell from strangers, so that they are not probed."""
+    return not world.certificate_authority and any(replica.view.encrypted for replica in replicas)
+
+
 def draining_addresses(replicas: tuple[Replica, ...]) -> list[Address]:
     """Return where replicas still answer requests that were sent to them before they left the Service."""
     leaving = [replica for replica in replicas if replica.finding.phase is Phase.TERMINATING]
@@ -62,6 +69,12 @@ def encrypted(world: World, replicas: tuple[Replica, ...]) -> frozenset[Address]
     _, service = world.members_services
     there = (address for piece in world.members if piece.service == service for address in piece.addresses)
     return frozenset(address for address in {*known, *there} if address is not None and known.get(address, True))
+
+
+def speaks_tls(world: World, replicas: tuple[Replica, ...]) -> bool:
+    """Return whether some replica answers over TLS, or will; where a proxy stands, one that may is enough."""
+    stands = bool(world.proxies or world.fronts)
+    return any(one.view.encrypted or (stands and one.view.may_be_encrypted) for one in replicas)
 
 
 def unattributed(world: World, replicas: tuple[Replica, ...]) -> list[Address]:
@@ -102,10 +115,10 @@ def probe_targets(world: World, replicas: tuple[Replica, ...], plan: Planned | N
         path = ledger.health_path or (plan.health_path if plan is not None else "/health")
         encryption = None
         if view.encrypted:
-            if not isinstance(world.authority, Known) or not world.authority.value:
+            if not world.certificate_authority:
                 continue  # nobody can tell it from a stranger, so it is not asked, and keeps what it has
             name = server_name(str(replica.name), world.deployment.metadata.uid)
-            encryption = Encryption(world.authority.value, name)
+            encryption = Encryption(world.certificate_authority, name)
         trusted = ledger.ready_since is not None
         found[view.address] = ProbeTarget(path, trusted=trusted, running=series, encryption=encryption)
     address = service_address(world)

@@ -228,7 +228,7 @@ class Actor:
             self.slots.used(str(name))
             if not isinstance(error, KubeError | SkyPilotError):
                 raise
-            return Result(name, action, ResultKind.FAILED, str(error))
+            return Result(name, action, ResultKind.FAILED, str(error), taken=isinstance(error, KubeConflictError))
         task = asyncio.create_task(self._send(key, name, action, send))
         done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
         if done:

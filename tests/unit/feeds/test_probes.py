@@ -7,7 +7,7 @@ from typing import Any
 
 from deepseek_operator.facts.base import Address, Encryption, Known, Probe, ProbeTarget
 from deepseek_operator.feeds.http_probe import Answer, NoAnswer
-from deepseek_operator.feeds.probes import Prober
+from deepseek_operator.feeds.probes import SILENT_AT_ONCE, Prober
 from tests.simulation.clock import run_virtually
 
 KEY = ("serving", "r1")
@@ -46,6 +46,7 @@ class Engines:
 class _Connection:
     def __init__(self, engines: Engines, address: Address, target: ProbeTarget) -> None:
         self.engines, self.address = engines, address
+        self.pending: asyncio.TimerHandle | None = None
         engines.connected.append(target.encryption.server_name if target.encryption is not None else "")
 
     def ask(self, path: str, answered: Callable[[Answer | NoAnswer], None]) -> None:
@@ -60,7 +61,8 @@ class _Connection:
         self.pending = loop.call_later(HUNG_S if how == "hung" else 0.005, answered, answer)
 
     def close(self) -> None:
-        self.pending.cancel()
+        if self.pending is not None:
+            self.pending.cancel()
 
 
 def play(story: Callable[[Engines, Prober], Coroutine[Any, Any, None]]) -> Engines:
@@ -216,5 +218,20 @@ def test_another_replica_at_the_same_address_is_asked_anew() -> None:
         await asyncio.sleep(0.1)
         assert engines.connected[-2:] == ["a", "b"]
         assert len(engines.asked) == asked + 2
+
+    play(story)
+
+
+def test_another_replica_at_an_address_that_waits_for_its_turn_is_asked_once() -> None:
+    async def story(engines: Engines, prober: Prober) -> None:
+        others = {Address(f"10.1.0.{number}", 8000): ProbeTarget() for number in range(SILENT_AT_ONCE)}
+        engines.how = dict.fromkeys([*others, AT], "hung")
+        prober.watch(KEY, {**others, AT: ProbeTarget(encryption=Encryption("pem", "a"))})
+        await asyncio.sleep(1)
+        asked = [address for _, address, _ in engines.asked]
+        assert (len(asked), AT in asked) == (SILENT_AT_ONCE, False)
+        prober.watch(KEY, {**others, AT: ProbeTarget(encryption=Encryption("pem", "b"))})
+        await asyncio.sleep(HUNG_S)
+        assert [address for _, address, _ in engines.asked].count(AT) == 1
 
     play(story)

@@ -125,3 +125,5 @@ def test_a_pod_of_a_proxy_has_an_address_while_it_runs() -> None:
 
 def test_other_pods_are_no_proxies() -> None:
     assert read_proxy({"metadata": {"name": "x", "labels": {}}, "status": {}}) is None
+    labels = {"skypilot-cluster-name": ON_CLOUD, "app.kubernetes.io/component": "proxy"}  # by spec.podTemplate
+    assert read_proxy(pod(labels=labels)) is None

@@ -186,11 +186,24 @@ async def test_a_proxy_is_all_that_its_pods_need_and_holds_no_secret() -> None:
     assert spec["replicas"] == 3
     assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
     assert made["PodDisruptionBudget"]["spec"]["selector"] == spec["selector"]
+    # While no engine serves, no proxy is ready, and nodes have to be drained nevertheless.
+    assert made["PodDisruptionBudget"]["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
     (container,) = spec["template"]["spec"]["containers"]
     variables = {one["name"]: one for one in container["env"]}
     assert variables["ENGINE_KEY"]["valueFrom"]["secretKeyRef"] == {"name": "r1-api-key", "key": "token"}
     (authority,) = [one["secret"] for one in spec["template"]["spec"]["volumes"] if "secret" in one]
     assert authority == {"secretName": "r1-ca", "items": [{"key": "tls.crt", "path": "ca.crt"}]}
+
+
+async def test_a_proxy_whose_pods_are_refused_says_why() -> None:
+    words = 'pods "r1-proxy-x" is forbidden: failed quota: q: must specify limits.cpu'
+    failed = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": words}
+    client = Recorded(GET=KubeNotFoundError("gone", 404), PATCH={"metadata": {}, "status": {"conditions": [failed]}})
+    with pytest.raises(KubeRejectedError, match=r"Deployment r1-proxy: .*must specify limits\.cpu"):
+        await writer(client).apply_proxy(DSD, PROXY)
+    passed = {"type": "ReplicaFailure", "status": "False", "message": words}
+    client = Recorded(GET=KubeNotFoundError("gone", 404), PATCH={"metadata": {}, "status": {"conditions": [passed]}})
+    await writer(client).apply_proxy(DSD, PROXY)
 
 
 async def test_the_pods_of_a_proxy_are_fit_for_the_restricted_profile() -> None:
@@ -236,7 +249,8 @@ def test_what_a_proxy_is_made_from_has_a_name_that_changes_with_it() -> None:
         replace(PROXY, encrypted=False),
         replace(PROXY, api_key=None),
         replace(PROXY, health_path="/ready"),
+        replace(PROXY, authority="0ddba11f"),
         replace(PROXY, settings=ProxySettings("x/haproxy:2", 3)),
     ]
-    assert len({proxy_revision(spec) for spec in (PROXY, *others)}) == 5
+    assert len({proxy_revision(spec) for spec in (PROXY, *others)}) == 6
     assert proxy_revision(replace(PROXY, settings=ProxySettings("x/haproxy:1", 2))) == proxy_revision(PROXY)

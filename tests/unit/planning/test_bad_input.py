@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from deepseek_operator.launch.script import IN_CLUSTER_VARIABLE, TLS_VARIABLE
 from deepseek_operator.planning import PlanInputError
 from tests.unit.planning.builders import plan_for
 
@@ -156,6 +157,10 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
         "use model.huggingFaceTokenSecretRef",
     ),
     ("r1-8b", {"engine": {"env": [{"name": "A"}]}}, "engine.env", "A", "exactly one of value and valueFrom"),
+    *(
+        ("r1-8b", {"engine": {"env": [{"name": name, "value": "1"}]}}, "engine.env", name, "take another name")
+        for name in (IN_CLUSTER_VARIABLE, TLS_VARIABLE)
+    ),
     (
         "r1-8b",
         {"resources": {"maxHourlyCost": "0.5"}},

@@ -97,15 +97,25 @@ def test_while_it_drains_its_running_requests_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "running", "published", "look_s"),
-    [(1, 3, False, 4.0), (1, 3, True, 1.0), (6, 3, False, 1.0), (6, None, False, 4.0), (4, None, False, 1.0)],
+    ("seconds", "running", "published", "lag_s", "look_s"),
+    [
+        (1, 3, False, 0.0, 4.0),
+        (1, 3, True, 0.0, 1.0),
+        (6, 3, False, 0.0, 1.0),
+        (6, None, False, 0.0, 4.0),
+        (4, None, False, 0.0, 1.0),
+        (12, None, False, 20.0, 8.0),
+        (12, 3, False, 20.0, 8.0),
+        (21, 3, False, 20.0, 1.0),
+    ],
 )
 def test_while_it_drains_it_is_looked_at_when_that_may_be_over(
-    seconds: int, running: int | None, published: bool, look_s: float
+    seconds: int, running: int | None, published: bool, lag_s: float, look_s: float
 ) -> None:
     ledger = b.ledger(unpublished_since=b.ago(seconds), drain_seconds=60)
     known = b.facts(R1, skypilot=b.seen(b.row(R1)))
-    found = leave(View(b.NOW, known, ledger, health=Health.ANSWERS, running=running, published=published))
+    view = View(b.NOW, known, ledger, health=Health.ANSWERS, running=running, published=published, lag_s=lag_s)
+    found = leave(view)
     assert found is not None
     assert found.next_look_s == look_s
 

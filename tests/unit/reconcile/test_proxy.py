@@ -8,8 +8,8 @@ import pytest
 from deepseek_operator.api.status import Phase
 from deepseek_operator.facts.base import Address, Known
 from deepseek_operator.facts.kubernetes import Endpoints
-from deepseek_operator.facts.names import server_name
-from deepseek_operator.facts.world import QuestionKind, World
+from deepseek_operator.facts.names import revision_of, server_name
+from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, Seen, World
 from deepseek_operator.launch.proxy import PROXY_PATH, PROXY_PORT, ProxySettings, proxy_revision
 from deepseek_operator.reconcile.actions import (
     Action,
@@ -21,6 +21,8 @@ from deepseek_operator.reconcile.actions import (
     UnpublishEndpoints,
 )
 from deepseek_operator.reconcile.decide import decide
+from deepseek_operator.reconcile.results import with_failed_publish
+from deepseek_operator.reconcile.status import compute_status
 from tests.unit.reconcile import builders as b
 
 MACHINE = Address("54.0.0.1", b.PORT)
@@ -110,6 +112,20 @@ class TestWhenThereIsOne:
             "r1-8000", (MACHINE,), ("http",)
         )
 
+    def test_one_that_has_read_another_authority_is_replaced(self) -> None:
+        world = led(rented())
+        renewed = replace(world, authority=Known("-----BEGIN CERTIFICATE----- another", b.NOW))
+        assert [type(action) for action in published(renewed)] == [ApplyProxy]
+
+    @pytest.mark.parametrize("authority", [b.AWAY, Known("", b.NOW)], ids=["unknown", "gone"])
+    def test_none_is_made_before_its_authority_is_known(self, authority: Any) -> None:
+        of = with_proxy(b.world(b.rented_deployment("kubernetes", "aws"), authority=authority))
+        decision = decide(of, b.planned(of.deployment))
+        assert decision.publish == ()
+        assert of.authority_question in decision.asks
+        made = replace(of, authority=b.AUTHORITY)
+        assert [type(action) for action in published(made)] == [ApplyProxy]
+
     def test_one_that_is_complete_is_left_alone(self) -> None:
         assert published(led(rented())) == ()
 
@@ -136,6 +152,20 @@ class TestWhenThereIsOne:
         (own,) = [action for action in decision.publish if isinstance(action, ApplyProxy)]
         assert own.spec.api_key is not None
         assert own.spec.api_key.name == "r1-api-key"
+
+    def test_the_operators_key_is_added_while_machines_of_an_older_spec_ask_for_it(self) -> None:
+        spec = rented().deployment.spec
+        keyless = spec.model_copy(
+            update={
+                "endpoint": spec.endpoint.model_copy(update={"api_key_secret_ref": None}),
+                "resources": spec.resources.model_copy(update={"infra": ("kubernetes",)}),
+            }
+        )
+        world = replace(rented(), deployment=rented().deployment.model_copy(update={"spec": keyless}))
+        decision = decide(replace(world, revision=revision_of(keyless)), b.planner().plan(keyless))
+        (applied,) = [action for action in decision.publish if isinstance(action, ApplyProxy)]
+        assert applied.spec.encrypted
+        assert applied.spec.api_key is not None
 
     def test_the_number_of_pods_is_the_operators(self) -> None:
         world = rented()
@@ -196,6 +226,47 @@ class TestTheWayThere:
         assert (ready.status, ready.reason) == ("False", "PublishingEndpoint")
         assert "Deployment r1-proxy" in ready.message
 
+    def test_what_is_in_the_way_of_a_proxy_stands_in_the_status(self) -> None:
+        world = rented(probes={**b.answering(MACHINE, b.SERVICE)})
+        plan = b.planned(world.deployment)
+        decision = decide(world, plan)
+        failed = [(action, f"no {type(action).__name__}") for action in decision.publish]
+        status = compute_status(world, plan, with_failed_publish(decision, failed))
+        said = {one.type: one.message for one in status.conditions}
+        assert said["Ready"] == "waiting for a pod of Deployment r1-proxy: no ApplyProxy"
+        assert said["EndpointPublished"] == said["Ready"]
+
+
+class TestItStays:
+    """What the operator does not know yet, or what is on its way, is no reason to take a proxy away."""
+
+    def test_while_the_only_machine_is_launched_again_and_may_be_rented(self) -> None:
+        world = led(rented(probes={}, ledger={"infra": None, "address": None, "ready_since": None}))
+        (replica,) = world.replicas.values()
+        launching = replace(replica, skypilot=b.seen(b.request(replica.name)), last_seen=Seen(), endpoint=NOT_ASKED)
+        with_slice = replace(world, replicas={replica.name: launching})
+        without = replace(with_slice, endpoints=())
+        assert [action for action in published(with_slice) if action != UnpublishEndpoints("r1-tls.8000")] == []
+        assert published(without) == (PublishEndpoints("r1-proxy", FRONTS, ("http",)),)
+
+    def test_but_none_is_made_for_a_launch_that_may_stay_in_the_cluster(self) -> None:
+        world = rented(probes={}, ledger={"infra": None, "address": None, "ready_since": None}, services=frozenset())
+        (replica,) = world.replicas.values()
+        launching = replace(replica, skypilot=b.seen(b.request(replica.name)), last_seen=Seen(), endpoint=NOT_ASKED)
+        assert published(replace(world, replicas={replica.name: launching})) == ()
+
+    def test_after_a_restart_with_a_lost_status_before_skypilot_was_asked(self) -> None:
+        world = led(rented())
+        lost = replace(
+            world,
+            deployment=b.rented_deployment(),
+            replicas={},
+            skypilot=NOT_ASKED,
+            authority=NOT_ASKED,
+            probes={},
+        )
+        assert published(lost) == ()
+
 
 class TestTheWayBack:
     def engine(self) -> Address:
@@ -241,12 +312,20 @@ class TestProbes:
 
     @pytest.mark.parametrize("authority", [b.AWAY, Known("", b.NOW)], ids=["unknown", "gone"])
     def test_a_machine_that_nobody_can_tell_from_a_stranger_keeps_what_it_has(self, authority: Any) -> None:
-        world = replace(led(rented(authority=authority)), probes=b.answering(*FRONTS))
+        world = replace(led(rented()), authority=authority, probes=b.answering(*FRONTS))
         decision = decide(world, b.planned(world.deployment))
         assert MACHINE not in decision.targets
         assert (decision.publish, decision.actions) == ((), ())
-        asked = [question.kind for question in decision.asks if question.kind is QuestionKind.AUTHORITY]
-        assert bool(asked) is not isinstance(authority, Known)
+
+    @pytest.mark.parametrize("authority", [b.AWAY, Known("", b.NOW)], ids=["unknown", "gone"])
+    def test_who_signs_for_a_machine_is_asked_until_it_is_known(self, authority: Any) -> None:
+        world = led(rented())
+        settled = decide(world, b.planned(world.deployment))
+        assert settled.next_look_s is None
+        assert world.authority_question not in settled.asks
+        missing = decide(replace(world, authority=authority), b.planned(world.deployment))
+        assert world.authority_question in missing.asks
+        assert missing.next_look_s == 5.0
 
     def test_replicas_of_the_cluster_are_asked_in_plain(self) -> None:
         world = b.serving(b.deployment())

@@ -74,6 +74,17 @@ def test_a_request_that_failed_says_which_and_nothing_is_remembered() -> None:
     assert after(ClearRemains(R1, ()), ResultKind.FAILED).message == "why"
 
 
+def test_what_belongs_to_something_else_is_no_fault_of_skypilot() -> None:
+    finding = Finding(Phase.LAUNCHING, Reason.LAUNCHING, "words", LEDGER)
+    decision = Decision(replicas=(Replica(R1, True, View(b.NOW, b.facts(R1)), finding),))
+    words = "a Secret r1-ca exists and was not made for this deployment"
+    result = Result(R1, Launch(R1), ResultKind.FAILED, words, taken=True)
+    (found,) = with_results(decision, [result], PLAN, LATER).replicas
+    assert (found.finding.phase, found.finding.reason) == (Phase.PENDING, Reason.NAME_CONFLICT)
+    assert found.finding.message == words
+    assert found.finding.ledger == LEDGER
+
+
 def test_a_failure_that_waits_for_its_retry_stays_visible() -> None:
     finding = after(Launch(R1), ResultKind.FAILED, phase=Phase.FAILED)
     assert (finding.phase, finding.reason, finding.message) == (Phase.FAILED, Reason.LAUNCHING, "words")

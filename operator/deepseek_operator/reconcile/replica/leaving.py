@@ -55,11 +55,16 @@ def draining(view: View) -> bool:
         return True
     since = view.ledger.unpublished_since
     seconds = elapsed(view.now, since)
-    if seconds < max(DRAIN_MIN_S, view.lag_s):
+    if seconds < _drain_least_s(view):
         return True
     if view.running is None:
         return seconds < DRAIN_UNKNOWN_S
     return view.running > 0 and seconds < view.ledger.drain_seconds + view.lag_s
+
+
+def _drain_least_s(view: View) -> float:
+    """Return the seconds for which it stays whatever its engine says: somebody may not have heard yet."""
+    return max(DRAIN_MIN_S, view.lag_s)
 
 
 def _drain(view: View) -> Finding | None:
@@ -73,8 +78,9 @@ def _drain(view: View) -> Finding | None:
 def _drain_look_s(view: View) -> float:
     """Return the seconds until the replica may have drained. The probe wakes us when its requests have ended."""
     seconds = elapsed(view.now, view.ledger.unpublished_since)
-    limit_s = DRAIN_MIN_S if seconds < DRAIN_MIN_S else DRAIN_UNKNOWN_S
-    if view.published or (seconds >= DRAIN_MIN_S and view.running is not None):
+    least_s = _drain_least_s(view)
+    limit_s = least_s if seconds < least_s else DRAIN_UNKNOWN_S
+    if view.published or (seconds >= least_s and view.running is not None):
         return 1.0
     return max(limit_s - seconds, 0.05)
 

@@ -122,6 +122,11 @@ class View:
         return self.rented and (self.ledger.certificate_until is not None or self.ledger.launched_at is None)
 
     @property
+    def may_be_encrypted(self) -> bool:
+        """Whether its launch has not shown yet where it runs, and may rent a machine."""
+        return self.infra is None and self.ledger.certificate_until is not None
+
+    @property
     def renewing(self) -> bool:
         """Whether the certificate of its engine ends soon, so that another replica has to take its place."""
         until = self.ledger.certificate_until
