@@ -30,7 +30,7 @@ from deepseek_operator.reconcile.actions import (
 from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.endpoint import about_to_be_asked
 from deepseek_operator.reconcile.events import EventNote, notes
-from deepseek_operator.reconcile.results import Result, with_results
+from deepseek_operator.reconcile.results import Result, with_failed_publish, with_results
 from deepseek_operator.reconcile.status import compute_status, dump_status, news
 from deepseek_operator.runtime.act import Actor
 from deepseek_operator.runtime.recorder import Recorder
@@ -108,7 +108,9 @@ class Reconciler:
         for question in decision.asks:
             self.questions.ask(question)
 
-        errors: list[BaseException] = [*await self._publish(world, decision)]
+        failed = await self._publish(world, decision)
+        decision = with_failed_publish(decision, [(action, str(error)) for action, error in failed])
+        errors: list[BaseException] = [error for _, error in failed]
         if decision.finalizer is not None:
             await self.actor.finalizer(world, decision.finalizer)
         planned = plan if isinstance(plan, Planned) else None
@@ -140,12 +142,12 @@ class Reconciler:
             return Refused(reason=Reason.INVALID_SPEC, message=world.unreadable)
         return self.planner.plan(world.deployment.spec)
 
-    async def _publish(self, world: World, decision: Decision) -> list[KubeError]:
-        """Bring the Service up to date. Each action is tried, whatever became of the others, but one.
+    async def _publish(self, world: World, decision: Decision) -> list[tuple[Action, KubeError]]:
+        """Publish, and return what failed. Each action is tried, whatever became of the others, but one.
 
         Where a new way could not be published, the old one stays: it may be the only one that leads anywhere.
         """
-        errors: list[KubeError] = []
+        failed: list[tuple[Action, KubeError]] = []
         changed = unpublished = False
         for action in decision.publish:
             if unpublished and isinstance(action, UnpublishEndpoints):
@@ -153,11 +155,11 @@ class Reconciler:
             try:
                 changed |= await self.actor.publish(world, action)
             except KubeError as error:
-                errors.append(error)
+                failed.append((action, error))
                 unpublished |= isinstance(action, PublishEndpoints)
         if changed:
             self.wake(world.deployment.key)  # what was written is in the store; the next pass goes on from there
-        return errors
+        return failed
 
     async def _write_status(self, world: World, plan: Planned | Refused, decision: Decision) -> None:
         """Write the status if it differs from the stored one, and post Events only once it is stored."""
