@@ -12,7 +12,9 @@ from tests.simulation.schedule import Event, Schedule
 CREATED = Event(40, "create", "a")
 DELETED = Event(160, "delete", "a")
 LISTS = [("LIST", kind) for kind in ("deepseekdeployments", "pods", "services", "endpointslices")]
-"""Once when the operator starts, and once a quarter of an hour; never in a pass."""
+"""Once a quarter of an hour; never in a pass."""
+FIRST = [("LIST", "namespaces"), *LISTS]
+"""Once when the operator starts."""
 
 Calls = dict[tuple[str, str], int]
 
