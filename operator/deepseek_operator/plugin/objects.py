@@ -73,7 +73,7 @@ class Replica:
     restarts: int
     attempts: int
     retry_after: str | None
-    engine: Mapping[str, Any] = field(default_factory=dict)
+    engine: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What its engine reports of itself, as in the status."""
     nodes: tuple[Node, ...] = ()
 
