@@ -12,6 +12,7 @@ from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Known, Unknown
 from deepseek_operator.facts.engine import EngineReading, EngineTarget, Load, differs
 from deepseek_operator.facts.world import World
+from deepseek_operator.planning import Refused
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.engine import engine_status, too_optimistic
 from deepseek_operator.reconcile.events import EventNote, notes
@@ -52,10 +53,12 @@ class TestTheStatusOfAnEngine:
             (None, SILENT, None),
             (None, known(None), None),
             (None, known(), MEASURED),
+            (EngineStatus(kv_cache_tokens=PLANNED), known(), MEASURED),  # the plan came later
             (MEASURED, None, MEASURED),  # the operator has just started
             (MEASURED, SILENT, MEASURED),
             (MEASURED, known(load=Load(0.0, 0, 0, 0.0)), MEASURED),  # no traffic
             (MEASURED, known(load=Load(514.4, 8, 0, 0.3333)), BUSY),
+            (MEASURED, known(load=Load(510.0)), MEASURED.model_copy(update={"tokens_per_second": 510.0})),
             (BUSY, known(), BUSY),
             (BUSY, SILENT, BUSY),
             (BUSY, known(load=Load(600.0, 12, 0, 0.9)), BUSY),  # steady traffic
@@ -79,9 +82,11 @@ class TestTheStatusOfAnEngine:
         assert status_of(old, known(100)) == old
         assert status_of(old, known(200)) == EngineStatus(kv_cache_tokens=200, planned_kv_cache_tokens=PLANNED)
 
-    def test_has_no_plan_for_an_older_revision_or_for_other_gpus(self) -> None:
+    def test_has_no_plan_for_an_older_revision_a_refused_spec_or_other_gpus(self) -> None:
         unplanned = EngineStatus(kv_cache_tokens=PLANNED)
         assert status_of(None, known(), current=False) == unplanned
+        refused = Refused(Reason.DOES_NOT_FIT, "needs 654 GiB")
+        assert engine_status(None, known(), refused, "L4:1", current=True, serving=True) == unplanned
         several = b.deployment(
             model={"name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"}, resources={"accelerators": ["L4:1", "A10G:1"]}
         )
@@ -155,6 +160,17 @@ class TestAPlanThatWasTooOptimistic:
         other = third.model_copy(update={"plan_warned_revision": "0ddba11f", "instances": ()})
         _, found = self.pass_(OF.model_copy(update={"status": other}), 900)
         assert len(found) == 1
+
+
+def test_the_event_of_a_plan_names_a_replica_of_that_plan_with_less_room() -> None:
+    small, enough = EngineStatus(kv_cache_tokens=50, planned_kv_cache_tokens=100), MEASURED
+    instances = tuple(
+        Instance(name=name, revision=revision, engine=engine, reason=Reason.READY)
+        for name, revision, engine in (("older", "0ddba11f", small), ("fits", "now", enough), ("tight", "now", small))
+    )
+    before = DeepSeekDeploymentStatus(instances=instances)
+    (note,) = notes(before, before.model_copy(update={"plan_warned_revision": "now"}))
+    assert note.message.startswith("tight: the KV cache holds 50 tokens, 50% fewer than the 100")
 
 
 @pytest.mark.parametrize(
