@@ -137,8 +137,23 @@ class TestAPlanThatWasTooOptimistic:
         ("share", "warned"), [(1.1, False), (1.0, False), (0.96, False), (0.94, True), (0.5, True)]
     )
     def test_is_one_by_more_than_five_per_cent(self, share: float, warned: bool) -> None:
-        _, found = self.pass_(OF, int((PLANNED or 0) * share))
+        status, found = self.pass_(OF, int((PLANNED or 0) * share))
         assert bool(found) is warned
+        assert status.plan_warned_revision == (b.name(OF).revision if warned else None)
+
+    def test_is_none_any_more_where_only_an_older_replica_has_less_room(self) -> None:
+        old = b.older(OF)
+        world = b.serving(OF, old)
+        small = EngineStatus(kv_cache_tokens=50, planned_kv_cache_tokens=100)
+        instances = tuple(one.model_copy(update={"engine": small}) for one in world.deployment.status.instances)
+        status = world.deployment.status.model_copy(update={"instances": instances})
+        _, after = b.step(replace(world, deployment=world.deployment.model_copy(update={"status": status})), PLAN)
+        assert next(one for one in after.instances if one.name == str(old)).engine == small
+        assert after.plan_warned_revision is None
+
+    def test_stays_told_when_the_replica_is_gone(self) -> None:
+        told = OF.model_copy(update={"status": DeepSeekDeploymentStatus(plan_warned_revision="0ddba11f")})
+        assert b.step(b.world(told), PLAN)[1].plan_warned_revision == "0ddba11f"
 
     def test_is_told_in_figures(self) -> None:
         status, found = self.pass_(OF, 1000)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Phase
-from deepseek_operator.facts.base import Address, Known
+from deepseek_operator.facts.base import Address, Failure, Known, Probe
 from deepseek_operator.facts.kubernetes import Endpoints
 from deepseek_operator.facts.names import revision_of, server_name
 from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, Seen, World
@@ -21,6 +22,7 @@ from deepseek_operator.reconcile.actions import (
     UnpublishEndpoints,
 )
 from deepseek_operator.reconcile.decide import decide
+from deepseek_operator.reconcile.endpoint import Reachability, reachability
 from deepseek_operator.reconcile.results import with_failed_publish
 from deepseek_operator.reconcile.status import compute_status
 from tests.unit.reconcile import builders as b
@@ -236,6 +238,44 @@ class TestTheWayThere:
         assert said["Ready"] == "waiting for a pod of Deployment r1-proxy: no ApplyProxy"
         assert said["EndpointPublished"] == said["Ready"]
 
+    def test_a_pod_of_the_proxy_that_cannot_run_is_told(self) -> None:
+        pods = (b.proxy_pod(0), b.proxy_pod(1, trouble=Failure(Reason.IMAGE_PULL_FAILED, "no such image")))
+        told = reachability(rented(proxies=pods), serving=True, was_ready=False, proxied=True)
+        assert told == Reachability(False, "waiting for a pod of Deployment r1-proxy: no such image")
+        waiting = reachability(rented(proxies=pods[:1]), serving=True, was_ready=False, proxied=True)
+        assert waiting.detail == "waiting for a pod of Deployment r1-proxy"
+
+    @pytest.mark.parametrize("healthy", [True, False])
+    def test_behind_proxies_the_service_itself_says_whether_the_model_answers(self, healthy: bool) -> None:
+        world = led(rented(probes={b.SERVICE: Probe(healthy, b.NOW, "words")}))
+        told = reachability(world, serving=True, was_ready=not healthy, proxied=True)
+        assert told == Reachability(healthy, "words")
+
+
+class TestTheNextLookComesSoon:
+    def look(self, world: World) -> float | None:
+        return decide(world, b.planned(world.deployment)).next_look_s
+
+    def test_while_the_proxy_is_made_or_taken_away(self) -> None:
+        assert self.look(rented()) == 5
+        assert self.look(replace(b.serving(b.deployment()), proxies=(b.proxy_pod(),))) == 5
+
+    def test_while_no_proxy_is_ready_for_a_replica_that_is(self) -> None:
+        world = led(with_proxy(b.serving(b.deployment())))
+        made = replace(world, services=SERVICES, endpoints=(b.endpoints(Address(b.host(), b.PORT)),))
+        mute = {**made.probes, **b.silent(FRONTS[0]), **b.silent(FRONTS[1])}
+        assert self.look(made) is None
+        assert self.look(replace(made, probes=mute)) == 5
+
+    def test_but_not_for_proxies_without_a_replica(self) -> None:
+        none = led(with_proxy(b.world(b.deployment(replicas=0))))
+        idle = replace(none, services=SERVICES, endpoints=(), probes={})
+        assert decide(idle, b.planned(idle.deployment)).proxied
+        assert self.look(idle) is None
+
+    def test_nor_where_no_proxy_is_wanted(self) -> None:
+        assert self.look(b.serving(b.deployment())) is None
+
 
 class TestItStays:
     """What the operator does not know yet, or what is on its way, is no reason to take a proxy away."""
@@ -271,6 +311,14 @@ class TestItStays:
 class TestTheWayBack:
     def engine(self) -> Address:
         return Address(b.host(), b.PORT)
+
+    def test_members_stay_while_the_service_leads_to_proxies_that_nobody_sees(self) -> None:
+        asked = led(with_proxy(b.serving(b.deployment())), plain=(self.engine(),))
+        unseen = replace(with_proxy(asked, wanted=False), services=SERVICES, proxies=())
+        assert published(unseen) == (
+            PublishEndpoints("r1-8000", (self.engine(),), ("http",)),
+            UnpublishEndpoints("r1-proxy"),
+        )
 
     def test_the_service_leads_to_engines_before_the_proxy_goes(self) -> None:
         asked = led(with_proxy(b.serving(b.deployment())), plain=(self.engine(),))
