@@ -12,6 +12,7 @@ from deepseek_operator.facts.kubernetes import Endpoints
 from deepseek_operator.facts.names import revision_of, server_name
 from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, Seen, World
 from deepseek_operator.launch.proxy import PROXY_PATH, PROXY_PORT, ProxySettings, proxy_revision
+from deepseek_operator.planning import Refused
 from deepseek_operator.reconcile.actions import (
     Action,
     ApplyProxy,
@@ -137,8 +138,9 @@ class TestWhenThereIsOne:
             {"proxies": (b.proxy_pod(0, "other"), b.proxy_pod(1, "other"))},
             {"proxies": ()},
             {"services": frozenset({"r1", "r1-tls"})},
+            {"proxies": tuple(replace(one, deleting=True) for one in led(rented()).proxies)},
         ],
-        ids=["of another revision", "without pods", "without a Service"],
+        ids=["of another revision", "without pods", "without a Service", "with pods that go"],
     )
     def test_one_that_is_not_as_it_should_be_is_applied_again(self, change: dict[str, Any]) -> None:
         assert any(isinstance(action, ApplyProxy) for action in published(replace(led(rented()), **change)))
@@ -280,6 +282,11 @@ class TestTheNextLookComesSoon:
 class TestItStays:
     """What the operator does not know yet, or what is on its way, is no reason to take a proxy away."""
 
+    def test_as_it_is_while_the_spec_cannot_be_planned(self) -> None:
+        world = replace(led(rented()), proxies=led(rented()).proxies[:1])
+        refused = decide(world, Refused(Reason.DOES_NOT_FIT, "needs 654 GiB"))
+        assert refused.publish == (PublishEndpoints("r1-proxy", FRONTS[:1], ("http",)),)
+
     def test_while_the_only_machine_is_launched_again_and_may_be_rented(self) -> None:
         world = led(rented(probes={}, ledger={"infra": None, "address": None, "ready_since": None}))
         (replica,) = world.replicas.values()
@@ -331,6 +338,20 @@ class TestTheWayBack:
         after = replace(world, endpoints=(b.endpoints(self.engine()), left))
         assert published(after) == (RemoveProxy(),)  # its members stay for as long as it finishes requests
 
+    @pytest.mark.parametrize(
+        ("proxies", "services", "removed"),
+        [
+            ((b.proxy_pod(),), {"r1"}, True),
+            ((), {"r1", "r1-tls"}, True),
+            ((b.proxy_pod(deleting=True),), {"r1"}, False),
+            ((), {"r1"}, False),
+        ],
+        ids=["a pod", "a Service", "a pod that goes", "nothing"],
+    )
+    def test_what_is_left_of_it_is_removed(self, proxies: Any, services: set[str], removed: bool) -> None:
+        world = replace(b.serving(b.deployment()), proxies=proxies, services=frozenset(services))
+        assert (RemoveProxy() in published(world)) is removed
+
     def test_nothing_is_left_of_it(self) -> None:
         left = Endpoints("r1-plain.8000", (self.engine(),), ("http",), "r1-plain")
         world = replace(
@@ -344,6 +365,8 @@ class TestTheWayBack:
         body = world.deployment.metadata.model_copy(update={"deletion_timestamp": "2026-11-24T11:59:00Z"})
         gone = replace(world, deployment=world.deployment.model_copy(update={"metadata": body}))
         assert published(gone) == (UnpublishEndpoints("r1-proxy"), UnpublishEndpoints("r1-tls.8000"))
+        incomplete = replace(gone, services=frozenset({"r1"}), proxies=gone.proxies[:1])
+        assert published(incomplete) == published(gone)
 
 
 class TestProbes:
@@ -357,6 +380,18 @@ class TestProbes:
         world = led(rented())
         targets = decide(world, b.planned(world.deployment)).targets
         assert [targets[one].path for one in FRONTS] == [PROXY_PATH, PROXY_PATH]
+
+    def test_only_proxies_that_are_led_to_may_miss_an_answer(self) -> None:
+        world = led(rented())
+        targets = decide(world, b.planned(world.deployment)).targets
+        assert [targets[one].trusted for one in FRONTS] == [True, True]
+        targets = decide(replace(world, endpoints=world.endpoints[1:]), b.planned(world.deployment)).targets
+        assert [targets[one].trusted for one in FRONTS] == [False, False]
+
+    def test_pods_without_an_address_or_that_go_are_not_asked(self) -> None:
+        pods = (b.proxy_pod(0, ip=None), b.proxy_pod(1, deleting=True), b.proxy_pod(2))
+        targets = decide(rented(proxies=pods), b.planned(b.rented_deployment())).targets
+        assert [one.host for one in targets if one.port == PROXY_PORT] == ["10.88.1.3"]
 
     @pytest.mark.parametrize("authority", [b.AWAY, Known("", b.NOW)], ids=["unknown", "gone"])
     def test_a_machine_that_nobody_can_tell_from_a_stranger_keeps_what_it_has(self, authority: Any) -> None:
