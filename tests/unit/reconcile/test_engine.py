@@ -110,6 +110,8 @@ class TestTheStatusOfAnEngine:
         (Load(100.0), Load(74.0), True),
         (Load(0.0), Load(0.1), True),
         (Load(100.0, waiting=None), Load(100.0, waiting=0), False),
+        (Load(100.0, waiting=10), Load(100.0, waiting=10), False),
+        (Load(100.0, waiting=10), Load(100.0, waiting=0), True),
     ],
 )
 def test_two_loads_differ_by_a_quarter(before: Load | None, after: Load | None, news: bool) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Phase
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Failure, Known, Probe
 from deepseek_operator.facts.kubernetes import Endpoints
 from deepseek_operator.facts.names import revision_of, server_name
@@ -24,6 +25,7 @@ from deepseek_operator.reconcile.actions import (
 )
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.endpoint import Reachability, reachability
+from deepseek_operator.reconcile.proxy import front
 from deepseek_operator.reconcile.results import with_failed_publish
 from deepseek_operator.reconcile.status import compute_status
 from tests.unit.reconcile import builders as b
@@ -128,6 +130,23 @@ class TestWhenThereIsOne:
         assert of.authority_question in decision.asks
         made = replace(of, authority=b.AUTHORITY)
         assert [type(action) for action in published(made)] == [ApplyProxy]
+
+    @pytest.mark.parametrize(
+        ("says", "of", "planned", "tls", "asked"),
+        [
+            ("a machine, whatever the spec says now", b.deployment(), True, True, True),
+            ("a machine, while nothing can be planned", b.rented_deployment(), False, True, True),
+            ("a spec that may rent one", b.rented_deployment("kubernetes", "aws"), True, False, True),
+            ("a spec that cannot", b.deployment(), True, False, False),
+            ("nothing that is known", b.rented_deployment(), False, False, False),
+        ],
+    )
+    def test_its_authority_is_asked_for_where_a_machine_may_need_it(
+        self, says: str, of: DeepSeekDeployment, planned: bool, tls: bool, asked: bool
+    ) -> None:
+        world = with_proxy(b.world(of))
+        found = front(world, b.planned(of) if planned else None, ProxySettings(), frozenset(), tls=tls)
+        assert found.asks == ((world.authority_question,) if asked else ()), says
 
     def test_one_that_is_complete_is_left_alone(self) -> None:
         assert published(led(rented())) == ()
@@ -446,13 +465,13 @@ class TestCertificates:
         of = b.remembering(world.deployment, {old: world.deployment.status.instances[0].ledger, new: kept})
         seen = b.seen(b.row(new, cloud="AWS", region="us-east-1"))
         successor = b.facts(new, skypilot=seen, price=Known(None, b.NOW), endpoint=Known(there, b.NOW))
-        front, members = world.endpoints
+        to_proxies, members = world.endpoints
         world = replace(
             world,
             deployment=of,
             replicas={**world.replicas, new: successor},
             probes={**world.probes, **b.answering(there)},
-            endpoints=(front, replace(members, addresses=(MACHINE, there))),
+            endpoints=(to_proxies, replace(members, addresses=(MACHINE, there))),
         )
         decision = decide(world, b.planned(world.deployment))
         assert decision.publish == (PublishEndpoints("r1-tls.8000", (there,), ("http",), "r1-tls"),)
