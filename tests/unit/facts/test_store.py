@@ -92,6 +92,19 @@ def test_a_deletion_is_forgotten_unless_a_new_object_has_come(store: Store, woke
     assert woken.all() == [KEY, KEY]
 
 
+@pytest.mark.parametrize("uid", ["", b.UID])
+def test_after_a_deletion_the_name_is_free_for_any_version(store: Store, uid: str) -> None:
+    store.put_deployment(body(9))
+    store.drop_deployment(KEY, uid)
+    store.put_deployment(body(1))
+    assert world(store).deployment.metadata.uid == b.UID
+
+
+def test_a_pod_wakes_its_deployment(store: Store, woken: Woken) -> None:
+    store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
+    assert woken.all() == [KEY]
+
+
 def test_a_late_event_does_not_bring_back_what_was_released(store: Store) -> None:
     store.put_deployment(body(9))
     store.drop_released(world(store).deployment)
@@ -239,6 +252,12 @@ class TestListing:
         store.put_listing("pods", set(), "5")
         assert world(store).replicas[R1].pods == (b.pod(R1, head=False),)
         assert woken.all() == [KEY]
+
+    @pytest.mark.parametrize(("name", "still"), [("serving", True), ("other", False)])
+    def test_a_namespace_that_is_gone_is_not_being_deleted(self, store: Store, name: str, still: bool) -> None:
+        store.put_namespace("serving", terminating=True)
+        store.put_listing("namespaces", {("", name)}, "5")
+        assert world(store).namespace_terminating is still
 
     def test_a_deployment_that_is_gone_is_dropped(self, store: Store) -> None:
         store.put_listing("deployments", set(), "5")

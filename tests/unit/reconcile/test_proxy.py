@@ -110,7 +110,7 @@ class TestWhenThereIsOne:
             applied,
         )
         assert isinstance(applied, ApplyProxy)
-        assert not applied.spec.encrypted
+        assert (applied.spec.encrypted, applied.spec.authority, applied.spec.api_key) == (False, "", None)
 
     def test_a_machine_of_an_operator_without_tls_needs_none(self) -> None:
         assert published(rented(ledger={"certificate_until": None}))[0] == PublishEndpoints(

@@ -1,17 +1,21 @@
 """Whose addresses are whose, and how they are spoken to."""
 
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
 
 from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.spec import EngineName
 from deepseek_operator.api.status import Phase
-from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.base import Address, ProbeTarget
+from deepseek_operator.facts.engine import EngineTarget
 from deepseek_operator.facts.kubernetes import Endpoints
 from deepseek_operator.facts.world import Question, QuestionKind
+from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.replica.view import Finding, Replica, View
-from deepseek_operator.reconcile.targets import encrypted, speaks_tls
+from deepseek_operator.reconcile.targets import encrypted, engine_targets, probe_targets, speaks_tls
 from tests.unit.reconcile import builders as b
 
 DSD = b.rented_deployment()
@@ -57,6 +61,12 @@ FRONT = Endpoints("r1-proxy", (Address("10.88.1.1", 8080),), ("http",))
         ("a launch that may rent, without a proxy", NOWHERE_YET, {}, False),
         ("a launch that may rent, with a pod of a proxy", NOWHERE_YET, {"proxies": (b.proxy_pod(),)}, True),
         ("a launch that may rent, led to by a proxy", NOWHERE_YET, {"endpoints": (FRONT,)}, True),
+        (
+            "pods of a launch that might have rented",
+            {**NOWHERE_YET, "infra": "kubernetes"},
+            {"proxies": (b.proxy_pod(),)},
+            False,
+        ),
         ("a launch that cannot rent", {"infra": None}, {"proxies": (b.proxy_pod(),)}, False),
     ],
 )
@@ -74,3 +84,28 @@ def test_a_machine_is_asked_for_on_the_port_of_its_launch_and_else_on_that_of_th
     known = b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")))
     decision = decide(b.world(of, known), b.planned(of))
     assert Question(QuestionKind.ENDPOINT, str(R1), asked) in decision.asks
+
+
+@pytest.mark.parametrize(
+    ("engine", "known"), [("SGLang", EngineName.SGLANG), ("Auto", None), ("OfAnotherVersion", None), (None, None)]
+)
+def test_an_engine_is_read_where_its_name_is_known(engine: str | None, known: EngineName | None) -> None:
+    found = engine_targets((replica(PLAIN, engine=engine),), {PLAIN: ProbeTarget()})
+    assert found == ({PLAIN: EngineTarget(known)} if known is not None else {})
+
+
+@dataclass(frozen=True)
+class OfAnotherEngine(Planned):
+    """A plan of an engine that says elsewhere whether it can serve."""
+
+    @property
+    def health_path(self) -> str:
+        return "/ready"
+
+
+def test_the_service_of_engines_that_cannot_be_asked_is_asked_as_the_plan_says() -> None:
+    plan = b.planned(DSD)
+    other = OfAnotherEngine(**{one.name: getattr(plan, one.name) for one in fields(plan)})
+    for known, path in ((other, "/ready"), (None, "/health")):
+        found = probe_targets(b.world(DSD), (replica(MACHINE, **OVER_TLS),), known)
+        assert found == {b.SERVICE: ProbeTarget(path, keep_alive=False)}
