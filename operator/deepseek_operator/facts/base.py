@@ -66,8 +66,8 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> "Address | None":
         """Return the address written as ``host:port``, or None if ``text`` is not one."""
-        host, separator, port = text.rpartition(":")
-        if not separator or not host or not port.isdigit() or not 0 < int(port) < 65_536:
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65_536:
             return None
         return cls(host.removeprefix("[").removesuffix("]"), int(port))
 

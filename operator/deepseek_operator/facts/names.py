@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec, SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
@@ -37,10 +37,10 @@ _NAME: Final = re.compile(
     r"^(?P<stem>[a-z][-a-z0-9]*)-(?P<uid>[0-9a-f]{8})-(?P<revision>(?:[0-9a-f]{8}|[0-9a-f]{4}))-(?P<ordinal>[0-9]{1,3})$"
 )
 
-_NOT_IN_REVISION: Final = {
-    "replicas": ...,
-    "suspend": ...,
-    "update_strategy": ...,
+_NOT_IN_REVISION: Final[dict[str, Any]] = {
+    "replicas": True,
+    "suspend": True,
+    "update_strategy": True,
     "resources": {"max_hourly_cost", "retry_until_up", "provision_timeout_seconds"},
     "endpoint": {"type", "proxy"},
 }
@@ -85,8 +85,7 @@ def revision_of(spec: DeepSeekDeploymentSpec) -> str:
 
     Only what the user wrote counts: a new catalog or default image of a later operator replaces nobody's replicas.
     """
-    excluded: dict[str, object] = {key: True if value is ... else value for key, value in _NOT_IN_REVISION.items()}
-    written = spec.model_dump(mode="json", exclude=excluded, exclude_defaults=True)  # type: ignore[arg-type]
+    written = spec.model_dump(mode="json", exclude=_NOT_IN_REVISION, exclude_defaults=True)
     # An object of which only excluded fields were set is one that was not set; an empty list (no GPUs) is not.
     written = {key: value for key, value in written.items() if value != {}}
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:8]

@@ -23,8 +23,6 @@ class Probed(Generic[K]):
     def watch(self, key: K, addresses: Iterable[Address]) -> bool:
         """Let these addresses concern ``key``, and no others; return whether one of the new ones was probed already."""
         after, before = frozenset(addresses), self._targets.get(key, frozenset())
-        if after == before:
-            return False
         for address in before - after:
             watchers = self._watchers.get(address, set())
             watchers.discard(key)

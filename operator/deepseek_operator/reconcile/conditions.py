@@ -132,10 +132,10 @@ def _reconciling(report: Report) -> _Verdict:
         return ("True", Reason.TERMINATING, "replicas are being torn down") if busy else ("False", reason, message)
     if status == "False":
         return "True", reason, message
-    leaving = [replica for replica in report.replicas if not replica.ready or not replica.current]
-    if leaving:
+    others = sum(not replica.ready or not replica.current for replica in report.replicas)
+    if others:
         text = f"{report.updated} of {report.wanted} replicas run the current spec"
-        return "True", Reason.ROLLING_OUT, f"{text}; {len(leaving)} of an older one remain"
+        return "True", Reason.ROLLING_OUT, f"{text}; others that come or go: {others}"
     return "False", Reason.READY, "nothing is left to do"
 
 

@@ -125,7 +125,6 @@ def decide(
         for name, facts in world.replicas.items()
     }
     current = frozenset(name for name, view in views.items() if name.runs(revision) and not view.renewing)
-    views = {name: view if name in current else replace(view, plan=None) for name, view in views.items()}
     wanted = 0 if deployment.spec.suspend or deployment.deleting else deployment.spec.replicas
     complete = sum(view.serving and name in current for name, view in views.items()) >= wanted
     blocked, asks = why_blocked(world, plan, complete=complete)
@@ -213,7 +212,7 @@ def _rollout(
         unavailable=unavailable,
         existing=existing,
         may_add=may_add,
-        taken=frozenset(name.ordinal for name in views if name.runs(world.revision) and name not in current),
+        taken=frozenset(name.ordinal for name in views if name.runs(world.revision)),
     )
 
 

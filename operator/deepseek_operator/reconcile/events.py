@@ -58,11 +58,8 @@ def notes(before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus) -> 
         old_condition, new_condition = _find(before, kind), _find(after, kind)
         if new_condition is None or not _turned(old_condition, new_condition):
             continue
-        note = EventNote(_type(new_condition.reason), new_condition.reason, new_condition.message)
-        if kind is ConditionType.READY and new_condition.status == "False":
-            continue  # the Event of the replica has named the cause
-        if new_condition.status == "True":
-            found.append(note)
+        if new_condition.status == "True":  # what is not Ready has its cause named by the Event of a replica
+            found.append(EventNote(_type(new_condition.reason), new_condition.reason, new_condition.message))
     return tuple(dict.fromkeys(found))
 
 
@@ -79,8 +76,7 @@ def _worth_an_event(old: Instance | None, new: Instance) -> bool:
 
 
 def _of_instance(instance: Instance) -> EventNote:
-    kind = "Warning" if instance.phase is Phase.FAILED else _type(instance.reason)
-    return EventNote(kind, instance.reason, f"{instance.name}: {instance.message}")
+    return EventNote(_type(instance.reason), instance.reason, f"{instance.name}: {instance.message}")
 
 
 def _optimism(instance: Instance, engine: EngineStatus) -> EventNote:

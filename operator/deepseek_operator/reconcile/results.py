@@ -54,8 +54,6 @@ class Result:
 def with_results(decision: Decision, results: Iterable[Result], plan: Planned | None, now: datetime) -> Decision:
     """Return the decision with findings and ledgers as they are after the actions."""
     by_name = {result.name: result for result in results}
-    if not by_name:
-        return decision
     replicas = tuple(
         _after(replica, by_name[replica.name], plan, now) if replica.name in by_name else replica
         for replica in decision.replicas

@@ -102,7 +102,7 @@ def plan_rollout(
         Whether the current spec can be launched at all. If not, nothing is added or replaced, but what exceeds
         ``replicas`` is still taken away.
     taken
-        Ordinals of the current revision that replicas have which are to be replaced all the same.
+        Ordinals of the current revision that replicas have, those included that are to be replaced all the same.
     """
     found = sorted(existing, key=_preference)
     current = [one for one in found if one.current]

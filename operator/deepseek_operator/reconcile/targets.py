@@ -33,8 +33,6 @@ __all__ = [
 def endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Question, ...]:
     """Ask where rented machines answer and what they cost, once for each launch; without a record, if they are gone."""
     found = []
-    if lacks_authority(world, replicas):
-        found.append(world.authority_question)
     for replica in replicas:
         view = replica.view
         if not view.rented or view.requests or not isinstance(view.facts.skypilot, Known):

@@ -46,7 +46,7 @@ def _of_launch(outcome: Outcome, view: View, ledger: Ledger) -> tuple[PlaceTried
     if outcome.kind is not RequestKind.LAUNCH or outcome.failure is None:
         return ()
     where = _where_it_was(view, ledger)
-    if outcome.tried and view.cluster is not None:
+    if view.cluster is not None:
         # Its last place had machines, so that its log holds no error of the provider; but they did not come up.
         return (*(one for one in outcome.tried if one.place not in {last.place for last in where}), *where)
     return outcome.tried or where

@@ -11,8 +11,9 @@ from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.facts.answers import Answers
 from deepseek_operator.facts.base import Address, Failure, Known, Probe, Unknown
 from deepseek_operator.facts.clock import elapsed
+from deepseek_operator.facts.engine import EngineReading
 from deepseek_operator.facts.probed import Probed
-from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind
+from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, authority_question
 from tests.unit.reconcile import builders as b
 
 NAME = str(b.name(b.deployment()))
@@ -74,6 +75,14 @@ class TestAnswers:
         answers.put(Question(QuestionKind.SECRET, "serving/hf/token"), Unknown("time-out", b.NOW))
         assert answers.secrets("serving", b.NOW) == {SecretKeyRef(name="hf", key="token"): NOT_ASKED}
 
+    def test_about_an_authority_belong_to_its_deployment_and_go_with_it(self) -> None:
+        answers, question = Answers(), authority_question(b.deployment())
+        answers.put(question, b.AUTHORITY)
+        assert answers.authority(question) == b.AUTHORITY
+        assert answers.of(question.subject) == {}, "no cluster"
+        answers.drop_authority(question)
+        assert answers.authority(question) == NOT_ASKED
+
 
 class TestProbed:
     A, B = Address("10.0.0.1", 8000), Address("10.0.0.2", 8000)
@@ -111,6 +120,27 @@ class TestProbed:
         assert probed.put(self.A, None) == ()
         assert probed.put(self.A, None) == ()
         assert probed.of("x") == {}
+
+    def test_what_an_engine_reports_concerns_those_who_watch_it(self) -> None:
+        probed: Probed[str] = Probed()
+        probed.watch("x", [self.A, self.B])
+        reading = Known(EngineReading(4096), b.NOW)
+        assert probed.put_reading(self.A, reading) == ("x",)
+        assert (probed.readings_of("x"), probed.readings_of("y")) == ({self.A: reading}, {})
+
+    def test_an_engine_that_cannot_be_read_is_no_news(self) -> None:
+        probed: Probed[str] = Probed()
+        probed.watch("x", [self.A])
+        silence = Unknown("time-out", b.NOW)
+        assert probed.put_reading(self.A, silence) == ()
+        assert probed.readings_of("x") == {self.A: silence}
+
+    def test_an_engine_that_is_no_longer_read_reports_nothing(self) -> None:
+        probed: Probed[str] = Probed()
+        probed.watch("x", [self.A])
+        probed.put_reading(self.A, Known(EngineReading(4096), b.NOW))
+        assert probed.put_reading(self.A, None) == ()
+        assert probed.readings_of("x") == {}
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,12 @@ from tests.unit.reconcile import builders as b
 UID, OTHER = b.UID, "ffffffff-0000-0000-0000-000000000000"
 R1 = b.name(b.deployment())
 POD = b.pod(R1)
+PLACES = ("pods", "proxies", "services", "published", "endpoints")
 LAUNCHED = LaunchedService("left", str(R1), "left-on-cloud")
 SLICE = Endpoints("r1-8000", (Address("10.0.0.1", 8000),))
 KINDS: list[tuple[str, str, OwnedFact]] = [
     ("pods", "pods", POD),
+    ("pods", "proxies", b.proxy_pod()),
     ("services", "services", LAUNCHED),
     ("services", "published", b.service()),
     ("endpointslices", "endpoints", SLICE),
@@ -34,7 +36,7 @@ def owned() -> OwnedObjects:
 @pytest.mark.parametrize(("kind", "place", "fact"), KINDS)
 def test_each_kind_has_its_place_and_leaves_it(owned: OwnedObjects, kind: str, place: str, fact: OwnedFact) -> None:
     assert owned.put(kind, UID, body("x"), fact) == (UID,)
-    found = {name: getattr(owned.of(UID), name) for name in ("pods", "services", "published", "endpoints")}
+    found = {name: getattr(owned.of(UID), name) for name in PLACES}
     assert {name: kept for name, kept in found.items() if kept} == {place: {"x": fact}}
     assert owned.owners(kind, "x") == (UID,)
     assert owned.owners(kind, "y") == ()
@@ -97,7 +99,7 @@ class TestPodsOfTwoDeployments:
         owned.put("pods", UID, body("old", 1), self.pod("old"))
         assert owned.put("pods", OTHER, body("new", 2), self.pod("new", **fields)) == (OTHER,)
         owned.put("pods", UID, body("third", 3), self.pod("third", **fields))
-        assert set(owned.of(UID).pods) == {"old", "third"}
+        assert (set(owned.of(UID).pods), set(owned.of(OTHER).pods)) == ({"old", "third"}, {"new"})
 
     @pytest.mark.parametrize("fields", [{"phase": "Succeeded"}, {"deleting": True}, {"ip": "10.88.0.6"}])
     def test_do_not_share_an_address_that_the_old_one_has_lost(
@@ -112,6 +114,11 @@ class TestPodsOfTwoDeployments:
         owned.put("pods", UID, body("old", 5), self.pod("old"))
         owned.drop("pods", UID, "serving", "old")
         assert owned.put("pods", OTHER, body("new", 1), self.pod("new")) == (OTHER,)
+
+    def test_do_not_share_an_address_with_themselves(self, owned: OwnedObjects) -> None:
+        owned.put("pods", UID, body("old", 1), self.pod("old"))
+        assert owned.put("pods", UID, body("old", 2), self.pod("old")) == ()
+        assert set(owned.of(UID).pods) == {"old"}
 
     def test_of_the_same_name_are_two_pods(self, owned: OwnedObjects) -> None:
         owned.put("pods", UID, {"metadata": {**body("x", 1)["metadata"], "namespace": "a"}}, self.pod("x"))

@@ -10,6 +10,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import LABEL_UID
 from deepseek_operator.facts.base import Address, Failure, Known, Probe, Unknown
+from deepseek_operator.facts.engine import EngineReading
 from deepseek_operator.facts.kubernetes import LaunchedService
 from deepseek_operator.facts.skypilot import Outcome, RequestKind
 from deepseek_operator.facts.store import Key, Store, owner_uid
@@ -89,6 +90,19 @@ def test_a_deletion_is_forgotten_unless_a_new_object_has_come(store: Store, woke
     store.drop_deployment(KEY, new)
     assert store.world(KEY, b.NOW) is None
     assert woken.all() == [KEY, KEY]
+
+
+@pytest.mark.parametrize("uid", ["", b.UID])
+def test_after_a_deletion_the_name_is_free_for_any_version(store: Store, uid: str) -> None:
+    store.put_deployment(body(9))
+    store.drop_deployment(KEY, uid)
+    store.put_deployment(body(1))
+    assert world(store).deployment.metadata.uid == b.UID
+
+
+def test_a_pod_wakes_its_deployment(store: Store, woken: Woken) -> None:
+    store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
+    assert woken.all() == [KEY]
 
 
 def test_a_late_event_does_not_bring_back_what_was_released(store: Store) -> None:
@@ -207,6 +221,19 @@ class TestProbes:
         assert woken.all() == [KEY]
         assert world(store).probes == {AT: Probe(False, b.NOW)}
 
+    def test_a_probe_is_urgent_and_what_an_engine_reports_is_not(self) -> None:
+        woken: list[str] = []
+        store = Store(lambda _: woken.append("other"), wake_urgently=lambda _: woken.append("urgent"))
+        store.watch(KEY, [AT])
+        store.put_probe(AT, Known(Probe(True, b.NOW), b.NOW))
+        store.put_reading(AT, Known(EngineReading(4096), b.NOW))
+        assert woken == ["urgent", "other"]
+
+    def test_what_an_engine_reports_is_joined(self, store: Store) -> None:
+        store.watch(KEY, [AT])
+        store.put_reading(AT, Known(EngineReading(4096), b.NOW))
+        assert world(store).readings == {AT: Known(EngineReading(4096), b.NOW)}
+
     def test_an_address_that_is_no_longer_watched_is_unknown(self, store: Store, woken: Woken) -> None:
         store.watch(KEY, [AT])
         store.put_probe(AT, Known(Probe(True, b.NOW), b.NOW))
@@ -225,6 +252,12 @@ class TestListing:
         store.put_listing("pods", set(), "5")
         assert world(store).replicas[R1].pods == (b.pod(R1, head=False),)
         assert woken.all() == [KEY]
+
+    @pytest.mark.parametrize(("name", "still"), [("serving", True), ("other", False)])
+    def test_a_namespace_that_is_gone_is_not_being_deleted(self, store: Store, name: str, still: bool) -> None:
+        store.put_namespace("serving", terminating=True)
+        store.put_listing("namespaces", {("", name)}, "5")
+        assert world(store).namespace_terminating is still
 
     def test_a_deployment_that_is_gone_is_dropped(self, store: Store) -> None:
         store.put_listing("deployments", set(), "5")
@@ -282,6 +315,7 @@ def test_a_status_that_could_not_be_written_is_part_of_the_world(store: Store) -
     assert set(world(store).replicas) == {R1}
     assert world(store).deployment.status == remembered
     assert store.stored_status(KEY) == DSD.status
+    assert store.stored_status(("serving", "gone")) is None
     store.drop_unsaved(KEY)
     assert world(store).deployment.status == DSD.status
 
@@ -307,6 +341,18 @@ def test_what_a_user_changes_is_told_from_what_else_changes(changed: dict[str, A
 
 
 NEW_UID = "ffffffff-0000-0000-0000-000000000000"
+
+
+def test_an_object_that_has_changed_keeps_what_is_known_of_it(store: Store) -> None:
+    store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
+    store.put_service_conflict(KEY, conflict=True)
+    store.put_unsaved(DSD, b.remembering(DSD, {R1: b.ledger()}).status)
+    before = world(store)
+    store.put_deployment(body(9, replicas=2))
+    after = world(store)
+    assert after.deployment.spec.replicas == 2
+    assert (after.replicas, after.service_conflict) == (before.replicas, True)
+    assert after.deployment.status == before.deployment.status
 
 
 class TestAnObjectThatWasCreatedAgain:
@@ -445,6 +491,18 @@ def test_a_name_about_which_we_have_asked_belongs_to_the_world_at_once(store: St
     assert store.names(("serving", "gone")) == set()
 
 
+def test_a_name_that_skypilot_shows_is_one_of_its_deployment(store: Store) -> None:
+    snapshot(store, b.row(R1))
+    assert store.names(KEY) == {str(R1)}
+    assert store.names(("serving", "gone")) == set()
+
+
+def test_a_pod_that_names_a_replica_of_somebody_else_adds_none(store: Store) -> None:
+    for version, name in enumerate((f"x-{b.UID[:8]}-0badbeef-0", "my-cluster"), 1):
+        store.put_owned("pods", b.UID, pod_body(name, version), replace(b.pod(R1), name=name, cluster_name=name))
+    assert world(store).replicas == {}
+
+
 @pytest.mark.parametrize(
     ("infra", "woken_by_aws"), [([], True), (["aws/us-east-1"], True), (["gcp", "aws"], True), (["gcp"], False)]
 )
@@ -463,6 +521,18 @@ def test_an_answer_about_a_secret_wakes_its_namespace(store: Store, woken: Woken
     for namespace, expected in (("other", []), ("serving", [KEY])):
         store.put_answer(Question(QuestionKind.SECRET, f"{namespace}/hf/token"), Known("", b.NOW))
         assert woken.all() == expected
+
+
+@pytest.mark.parametrize(
+    ("subject", "woken_by_it"),
+    [(f"serving/r1/{b.UID}", True), (f"serving/r2/{b.UID}", False), ("serving/r1/ffffffff", False)],
+)
+def test_the_answer_about_an_authority_wakes_its_deployment(
+    store: Store, woken: Woken, subject: str, woken_by_it: bool
+) -> None:
+    store.put_answer(Question(QuestionKind.AUTHORITY, subject), b.AUTHORITY)
+    assert woken.all() == ([KEY] if woken_by_it else [])
+    assert world(store).authority == (b.AUTHORITY if woken_by_it else NOT_ASKED)
 
 
 def test_each_replica_is_joined_from_its_own_pods_and_services(store: Store) -> None:

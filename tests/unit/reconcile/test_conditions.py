@@ -14,6 +14,9 @@ from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned, Refused
+from deepseek_operator.reconcile.conditions import Report, conditions
+from deepseek_operator.reconcile.decide import Decision
+from deepseek_operator.reconcile.endpoint import Reachability
 from deepseek_operator.reconcile.events import EventNote, notes
 from tests.unit.reconcile import builders as b
 
@@ -117,7 +120,7 @@ CASES = [
         b.serving(b.deployment(), b.name(b.deployment()), b.name(b.deployment(), 1)),
         "Reconciling",
         ("True", "RollingOut"),
-        "1 of 1 replicas run the current spec; 1 of an older one remain",
+        "1 of 1 replicas run the current spec; others that come or go: 1",
     ),
     Case(
         "of two that do not serve, the one of the current spec speaks for all",
@@ -133,11 +136,11 @@ CASES = [
     Case("a launch is under way", LAUNCHING, "Reconciling", ("True", "Launching")),
     Case("everything serves", b.serving(b.deployment()), "Reconciling", ("False", "Ready"), "nothing is left to do"),
     Case(
-        "an older replica serves and is counted as ready, not as updated",
+        "an older replica serves and is counted as ready, not as updated; its successor comes",
         ONE_OLD,
         "Reconciling",
         ("True", "RollingOut"),
-        "1 of 2 replicas run the current spec",
+        "1 of 2 replicas run the current spec; others that come or go: 2",
     ),
     Case("a plan that fails stalls", b.serving(b.deployment()), "Stalled", ("True", "DoesNotFit"), "654 GiB", NO_PLAN),
     Case(
@@ -220,6 +223,25 @@ def test_a_plan_without_arithmetic_gives_its_verdict() -> None:
 
 def test_one_replica_is_neither_counted_nor_named() -> None:
     assert condition(after(LAUNCHING)) == ("False", "Launching", "SkyPilot is looking for nodes")
+
+
+def test_a_replica_that_is_missing_is_about_to_be_launched() -> None:
+    found = conditions(Report(b.world(b.deployment()), b.planned(b.deployment()), Decision(), Reachability(False)))
+    assert (found[0].reason, found[0].message) == ("Planning", "replicas are about to be launched")
+
+
+def test_what_the_limit_of_cost_holds_back_is_told_while_everything_that_is_wanted_serves() -> None:
+    of = b.rented_deployment("aws", resources={"maxHourlyCost": "1"})
+    old = b.older(of)
+    of = b.remembering(of, {old: b.ledger(infra="aws", address="54.0.0.1:8000", ready_since=b.ago(9))})
+    known = b.facts(old, skypilot=b.seen(b.row(old, cloud="AWS")), job=b.job(JobState.ACTIVE))
+    at = Address("54.0.0.1", 8000)
+    world = b.world(
+        of, known, secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED, endpoints=(b.endpoints(at),),
+        probes=b.answering(b.SERVICE, at),
+    )  # fmt: skip
+    assert condition(after(world))[:2] == ("True", "Ready")
+    assert condition(after(world), "Reconciling")[:2] == ("True", "MaxHourlyCostReached")
 
 
 def test_a_service_that_does_not_answer_says_how() -> None:
@@ -320,13 +342,13 @@ def instance(name: ClusterName, phase: Phase, reason: Reason, message: str = "wo
     )
 
 
-def status_of(*instances: Instance, **conditions: tuple[str, Reason]) -> DeepSeekDeploymentStatus:
+def status_of(*instances: Instance, **kinds: tuple[str, Reason]) -> DeepSeekDeploymentStatus:
     found = tuple(
         Condition(
             type=kind, status=status, reason=str(reason), message=f"{kind} words",
             observed_generation=1, last_transition_time="2026-11-24T12:00:00Z",
         )
-        for kind, (status, reason) in conditions.items()
+        for kind, (status, reason) in kinds.items()
     )  # fmt: skip
     return DeepSeekDeploymentStatus(instances=instances, conditions=found)
 
@@ -351,6 +373,7 @@ SILENT = status_of(
         (LAUNCH, FAILED, [("Warning", "NoCapacity")]),
         (FAILED, FAILED, []),
         (FAILED, FAILED_AGAIN, [("Warning", "NoCapacity")]),
+        (FAILED, status_of(instance(FIRST, Phase.STARTING, Reason.STARTING)), []),
         (LAUNCH, SERVES, [("Normal", "Ready")]),
         (FAILED, SERVES, [("Normal", "Ready"), ("Normal", "Ready")]),
         (SERVES, SILENT, [("Warning", "EngineUnresponsive")]),
@@ -358,6 +381,12 @@ SILENT = status_of(
         (EMPTY, status_of(Stalled=("True", Reason.DOES_NOT_FIT)), [("Warning", "DoesNotFit")]),
         (EMPTY, status_of(Stalled=("False", Reason.PLANNED)), []),
         (EMPTY, status_of(Ready=("False", Reason.PLANNING)), []),
+        (EMPTY, status_of(Ready=("True", Reason.READY), Stalled=("False", Reason.PLANNED)), [("Normal", "Ready")]),
+        (
+            EMPTY,
+            status_of(Ready=("False", Reason.DOES_NOT_FIT), Stalled=("True", Reason.DOES_NOT_FIT)),
+            [("Warning", "DoesNotFit")],
+        ),
         (
             status_of(Stalled=("True", Reason.DOES_NOT_FIT)),
             status_of(Stalled=("True", Reason.INVALID_SPEC)),

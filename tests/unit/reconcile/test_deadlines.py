@@ -129,6 +129,15 @@ def test_after_a_while_the_place_is_asked_again() -> None:
     assert excluded_now(kept, b.NOW - timedelta(hours=3)) == (), "a clock that was set back"
 
 
+def test_other_places_stay_left_out_for_as_long_as_they_are() -> None:
+    other, over = (
+        ExcludedPlace(place=place, until=b.NOW + timedelta(seconds=seconds))
+        for place, seconds in (("gcp", 60), ("aws/us-west-2", 0))
+    )
+    kept = exclude(coming(1, excluded=(other, over)), b.NOW).excluded
+    assert kept == (other, ExcludedPlace(place=PLACE, until=b.NOW + timedelta(seconds=EXCLUDED_S)))
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([f"aws/r{n}" for n in range(12)]), st.integers(-900, 900)), max_size=30))
 def test_what_is_left_out_is_bounded_and_ends(failures: list[tuple[str, int]]) -> None:

@@ -83,6 +83,14 @@ def test_a_launch_whose_pods_find_no_node_makes_room_only_when_another_one_waits
     assert decided(b.world(of, stuck), launches_waiting=True).actions == ((name, TearDown(name)),)
 
 
+@pytest.mark.parametrize(("of_now", "updated"), [(True, 1), (False, 0)])
+def test_a_replica_that_goes_is_of_the_revision_that_it_runs(of_now: bool, updated: int) -> None:
+    of = b.deployment(replicas=0)
+    _, status = b.step(b.serving(of, b.name(of) if of_now else b.older(of)))
+    assert [one.phase for one in status.instances] == [Phase.TERMINATING]
+    assert status.updated_replicas == updated
+
+
 def test_nothing_is_torn_down_before_the_finalizer_is_there() -> None:
     of = b.deployment(held=False, replicas=0)
     name = b.name(of)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Probe
 from deepseek_operator.facts.kubernetes import PublishedService
 from deepseek_operator.facts.world import World
@@ -22,6 +23,11 @@ A, B, C = Address("10.0.0.1", 8000), Address("10.0.0.2", 8000), Address("10.0.0.
 DSD = b.deployment()
 PLAN = b.planned(DSD)
 OTHER_PORT = b.deployment(endpoint={"port": 9000})
+RENTED = {
+    "model": {"name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"},
+    "engine": {"name": "VLLM"},
+    "resources": {"accelerators": ["L4:1"], "infra": ["aws"]},
+}
 
 
 def leading_to(*addresses: Address, of: Any = DSD) -> World:
@@ -162,6 +168,21 @@ class TestTheServiceItself:
         outside = endpoint_status(b.world(DSD, service=replace(b.service(), external_host="lb.example")), None)
         assert outside is not None
         assert outside.url == "http://lb.example:8000/v1"
+
+    @pytest.mark.parametrize(
+        ("of", "secret"),
+        [
+            (b.deployment(), None),
+            (b.deployment(endpoint={"apiKeySecretRef": {"name": "mine", "key": "token"}}), "mine"),
+            (b.rented_deployment(), "key"),
+            (b.deployment(**RENTED), "r1-api-key"),
+        ],
+        ids=["no key", "of the user", "of the user, rented", "of the operator"],
+    )
+    def test_it_names_the_secret_with_the_key(self, of: DeepSeekDeployment, secret: str | None) -> None:
+        shown = endpoint_status(b.world(of), b.planned(of))
+        assert shown is not None
+        assert shown.api_key_secret_name == secret
 
     def test_it_is_about_to_be_asked_until_its_first_probe(self) -> None:
         world = leading_to(A)

@@ -12,6 +12,7 @@ from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Known, Unknown
 from deepseek_operator.facts.engine import EngineReading, EngineTarget, Load, differs
 from deepseek_operator.facts.world import World
+from deepseek_operator.planning import Refused
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.engine import engine_status, too_optimistic
 from deepseek_operator.reconcile.events import EventNote, notes
@@ -52,10 +53,12 @@ class TestTheStatusOfAnEngine:
             (None, SILENT, None),
             (None, known(None), None),
             (None, known(), MEASURED),
+            (EngineStatus(kv_cache_tokens=PLANNED), known(), MEASURED),  # the plan came later
             (MEASURED, None, MEASURED),  # the operator has just started
             (MEASURED, SILENT, MEASURED),
             (MEASURED, known(load=Load(0.0, 0, 0, 0.0)), MEASURED),  # no traffic
             (MEASURED, known(load=Load(514.4, 8, 0, 0.3333)), BUSY),
+            (MEASURED, known(load=Load(510.0)), MEASURED.model_copy(update={"tokens_per_second": 510.0})),
             (BUSY, known(), BUSY),
             (BUSY, SILENT, BUSY),
             (BUSY, known(load=Load(600.0, 12, 0, 0.9)), BUSY),  # steady traffic
@@ -79,9 +82,11 @@ class TestTheStatusOfAnEngine:
         assert status_of(old, known(100)) == old
         assert status_of(old, known(200)) == EngineStatus(kv_cache_tokens=200, planned_kv_cache_tokens=PLANNED)
 
-    def test_has_no_plan_for_an_older_revision_or_for_other_gpus(self) -> None:
+    def test_has_no_plan_for_an_older_revision_a_refused_spec_or_other_gpus(self) -> None:
         unplanned = EngineStatus(kv_cache_tokens=PLANNED)
         assert status_of(None, known(), current=False) == unplanned
+        refused = Refused(Reason.DOES_NOT_FIT, "needs 654 GiB")
+        assert engine_status(None, known(), refused, "L4:1", current=True, serving=True) == unplanned
         several = b.deployment(
             model={"name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"}, resources={"accelerators": ["L4:1", "A10G:1"]}
         )
@@ -105,6 +110,8 @@ class TestTheStatusOfAnEngine:
         (Load(100.0), Load(74.0), True),
         (Load(0.0), Load(0.1), True),
         (Load(100.0, waiting=None), Load(100.0, waiting=0), False),
+        (Load(100.0, waiting=10), Load(100.0, waiting=10), False),
+        (Load(100.0, waiting=10), Load(100.0, waiting=0), True),
     ],
 )
 def test_two_loads_differ_by_a_quarter(before: Load | None, after: Load | None, news: bool) -> None:
@@ -132,8 +139,23 @@ class TestAPlanThatWasTooOptimistic:
         ("share", "warned"), [(1.1, False), (1.0, False), (0.96, False), (0.94, True), (0.5, True)]
     )
     def test_is_one_by_more_than_five_per_cent(self, share: float, warned: bool) -> None:
-        _, found = self.pass_(OF, int((PLANNED or 0) * share))
+        status, found = self.pass_(OF, int((PLANNED or 0) * share))
         assert bool(found) is warned
+        assert status.plan_warned_revision == (b.name(OF).revision if warned else None)
+
+    def test_is_none_any_more_where_only_an_older_replica_has_less_room(self) -> None:
+        old = b.older(OF)
+        world = b.serving(OF, old)
+        small = EngineStatus(kv_cache_tokens=50, planned_kv_cache_tokens=100)
+        instances = tuple(one.model_copy(update={"engine": small}) for one in world.deployment.status.instances)
+        status = world.deployment.status.model_copy(update={"instances": instances})
+        _, after = b.step(replace(world, deployment=world.deployment.model_copy(update={"status": status})), PLAN)
+        assert next(one for one in after.instances if one.name == str(old)).engine == small
+        assert after.plan_warned_revision is None
+
+    def test_stays_told_when_the_replica_is_gone(self) -> None:
+        told = OF.model_copy(update={"status": DeepSeekDeploymentStatus(plan_warned_revision="0ddba11f")})
+        assert b.step(b.world(told), PLAN)[1].plan_warned_revision == "0ddba11f"
 
     def test_is_told_in_figures(self) -> None:
         status, found = self.pass_(OF, 1000)
@@ -155,6 +177,17 @@ class TestAPlanThatWasTooOptimistic:
         other = third.model_copy(update={"plan_warned_revision": "0ddba11f", "instances": ()})
         _, found = self.pass_(OF.model_copy(update={"status": other}), 900)
         assert len(found) == 1
+
+
+def test_the_event_of_a_plan_names_a_replica_of_that_plan_with_less_room() -> None:
+    small, enough = EngineStatus(kv_cache_tokens=50, planned_kv_cache_tokens=100), MEASURED
+    instances = tuple(
+        Instance(name=name, revision=revision, engine=engine, reason=Reason.READY)
+        for name, revision, engine in (("older", "0ddba11f", small), ("fits", "now", enough), ("tight", "now", small))
+    )
+    before = DeepSeekDeploymentStatus(instances=instances)
+    (note,) = notes(before, before.model_copy(update={"plan_warned_revision": "now"}))
+    assert note.message.startswith("tight: the KV cache holds 50 tokens, 50% fewer than the 100")
 
 
 @pytest.mark.parametrize(

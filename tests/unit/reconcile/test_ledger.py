@@ -1,14 +1,16 @@
 """A replica's memory: when each stage began, and how failures are counted."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger
-from deepseek_operator.facts.base import Address, Failure
+from deepseek_operator.facts.base import Address, Failure, Known
 from deepseek_operator.facts.skypilot import JobState
+from deepseek_operator.facts.world import NOT_ASKED
 from deepseek_operator.reconcile.actions import Launch
 from deepseek_operator.reconcile.replica.ledger import advance, count
 from deepseek_operator.reconcile.replica.rules import want
@@ -79,6 +81,48 @@ def test_machines_are_rented_while(
     assert after(ledger, wanted=wanted, skypilot=known, health=health).renting is renting, says
 
 
+@pytest.mark.parametrize(
+    ("says", "known", "price", "expected"),
+    [
+        ("SkyPilot says it", b.seen(b.row(R1, cloud="AWS")), Known(Decimal("1.21"), b.NOW), "1.21"),
+        ("SkyPilot does not know it", b.seen(b.row(R1, cloud="AWS")), Known(None, b.NOW), "4.00"),
+        ("nobody has asked yet", b.seen(b.row(R1, cloud="AWS")), NOT_ASKED, "4.00"),
+        ("what is not rented any more has the price that it had", b.seen(), Known(Decimal("1.21"), b.NOW), "4.00"),
+    ],
+)
+def test_the_price_is_what_skypilot_said_last(says: str, known: Any, price: Any, expected: str) -> None:
+    view = View(b.NOW, b.facts(R1, skypilot=known, price=price), b.ledger(infra="aws", price="4.00"))
+    assert advance(view, wanted=True).price == expected, says
+
+
+LAUNCHING = b.request(R1)
+AWS = b.row(R1, "INIT", cloud="AWS", region="us-east-1")
+EAST = {"place": "aws/us-east-1", "place_since": b.ago(60)}
+THERE_NOW = ("aws/us-east-1", b.NOW)
+
+
+@pytest.mark.parametrize(
+    ("says", "seen", "before", "expected"),
+    [
+        ("SkyPilot brings them up", (AWS, LAUNCHING), {}, THERE_NOW),
+        ("a cloud without regions", (b.row(R1, cloud="AWS", region=""), LAUNCHING), {}, ("aws", b.NOW)),
+        ("as before", (AWS, LAUNCHING), EAST, ("aws/us-east-1", b.ago(60))),
+        ("another place", (AWS, LAUNCHING), {**EAST, "place": "aws/us-west-2"}, THERE_NOW),
+        ("a launch at the same place again", (AWS, LAUNCHING), {**EAST, "place_since": None}, THERE_NOW),
+        ("a clock that was set back", (AWS, LAUNCHING), {**EAST, "place_since": b.ago(-60)}, THERE_NOW),
+        ("nothing is launched", (AWS,), {}, (None, None)),
+        ("nothing is up yet", (LAUNCHING,), {}, (None, None)),
+        ("SkyPilot does not say where", (b.row(R1, cloud="", region="us-east-1"), LAUNCHING), {}, (None, None)),
+        ("pods", (b.row(R1, region="in-cluster"), LAUNCHING), {}, (None, None)),
+    ],
+)
+def test_where_machines_come_up_and_since_when(
+    says: str, seen: tuple[Any, ...], before: dict[str, Any], expected: tuple[str | None, Any]
+) -> None:
+    found = after(b.ledger(infra="aws", **before), skypilot=b.seen(*seen))
+    assert (found.place, found.place_since) == expected, says
+
+
 def test_pods_are_never_rented() -> None:
     for infra in ("kubernetes", None):
         assert not after(b.ledger(infra=infra, renting=True), skypilot=b.seen(), health=Health.ANSWERS).renting
@@ -145,6 +189,10 @@ class TestFailures:
         assert (found.actions == (LAUNCH,)) is (wait_s == 0)
         assert found.next_look_s == (wait_s or 5)
 
+    def test_that_are_new_do_not_take_over_the_wait_of_the_one_before(self) -> None:
+        before = b.ledger(counted="lost/0", attempts=1, retry_after=b.ago(5))
+        assert counted(before).ledger.retry_after == b.NOW + timedelta(seconds=20)
+
     def test_wait_where_at_once_is_not_asked_for(self) -> None:
         assert counted(b.ledger()).next_look_s == 10
 
@@ -170,6 +218,17 @@ class TestFailures:
         assert counted(b.ledger(attempts=2)).reason is Reason.INSTANCE_LOST
         assert counted(b.ledger(attempts=2), Reason.ENGINE_EXITED).reason is Reason.ENGINE_CRASH_LOOP
         assert counted(b.ledger(attempts=1), Reason.ENGINE_EXITED).reason is Reason.ENGINE_EXITED
+
+
+@pytest.mark.parametrize(
+    ("health", "words"), [(Health.ANSWERS, "answers at"), (Health.UNKNOWN, "this operator has not asked it yet")]
+)
+def test_an_engine_that_serves_is_said_to_answer_once_it_was_asked(health: Health, words: str) -> None:
+    known = b.facts(R1, skypilot=UP, job=b.job(JobState.ACTIVE))
+    at = Address(b.host(), b.PORT)
+    message = want(View(b.NOW, known, b.ledger(), address=at, health=health, published=True)).message
+    assert words in message
+    assert str(at) in message
 
 
 def test_an_engine_that_answers_is_looked_at_again_while_a_request_may_be_heard() -> None:

@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Phase
-from deepseek_operator.facts.base import Address, Known
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.facts.base import Address, Failure, Known, Probe
 from deepseek_operator.facts.kubernetes import Endpoints
 from deepseek_operator.facts.names import revision_of, server_name
 from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, Seen, World
 from deepseek_operator.launch.proxy import PROXY_PATH, PROXY_PORT, ProxySettings, proxy_revision
+from deepseek_operator.planning import Refused
 from deepseek_operator.reconcile.actions import (
     Action,
     ApplyProxy,
@@ -21,6 +24,8 @@ from deepseek_operator.reconcile.actions import (
     UnpublishEndpoints,
 )
 from deepseek_operator.reconcile.decide import decide
+from deepseek_operator.reconcile.endpoint import Reachability, reachability
+from deepseek_operator.reconcile.proxy import front
 from deepseek_operator.reconcile.results import with_failed_publish
 from deepseek_operator.reconcile.status import compute_status
 from tests.unit.reconcile import builders as b
@@ -105,7 +110,7 @@ class TestWhenThereIsOne:
             applied,
         )
         assert isinstance(applied, ApplyProxy)
-        assert not applied.spec.encrypted
+        assert (applied.spec.encrypted, applied.spec.authority, applied.spec.api_key) == (False, "", None)
 
     def test_a_machine_of_an_operator_without_tls_needs_none(self) -> None:
         assert published(rented(ledger={"certificate_until": None}))[0] == PublishEndpoints(
@@ -126,6 +131,23 @@ class TestWhenThereIsOne:
         made = replace(of, authority=b.AUTHORITY)
         assert [type(action) for action in published(made)] == [ApplyProxy]
 
+    @pytest.mark.parametrize(
+        ("says", "of", "planned", "tls", "asked"),
+        [
+            ("a machine, whatever the spec says now", b.deployment(), True, True, True),
+            ("a machine, while nothing can be planned", b.rented_deployment(), False, True, True),
+            ("a spec that may rent one", b.rented_deployment("kubernetes", "aws"), True, False, True),
+            ("a spec that cannot", b.deployment(), True, False, False),
+            ("nothing that is known", b.rented_deployment(), False, False, False),
+        ],
+    )
+    def test_its_authority_is_asked_for_where_a_machine_may_need_it(
+        self, says: str, of: DeepSeekDeployment, planned: bool, tls: bool, asked: bool
+    ) -> None:
+        world = with_proxy(b.world(of))
+        found = front(world, b.planned(of) if planned else None, ProxySettings(), frozenset(), tls=tls)
+        assert found.asks == ((world.authority_question,) if asked else ()), says
+
     def test_one_that_is_complete_is_left_alone(self) -> None:
         assert published(led(rented())) == ()
 
@@ -135,8 +157,9 @@ class TestWhenThereIsOne:
             {"proxies": (b.proxy_pod(0, "other"), b.proxy_pod(1, "other"))},
             {"proxies": ()},
             {"services": frozenset({"r1", "r1-tls"})},
+            {"proxies": tuple(replace(one, deleting=True) for one in led(rented()).proxies)},
         ],
-        ids=["of another revision", "without pods", "without a Service"],
+        ids=["of another revision", "without pods", "without a Service", "with pods that go"],
     )
     def test_one_that_is_not_as_it_should_be_is_applied_again(self, change: dict[str, Any]) -> None:
         assert any(isinstance(action, ApplyProxy) for action in published(replace(led(rented()), **change)))
@@ -236,9 +259,52 @@ class TestTheWayThere:
         assert said["Ready"] == "waiting for a pod of Deployment r1-proxy: no ApplyProxy"
         assert said["EndpointPublished"] == said["Ready"]
 
+    def test_a_pod_of_the_proxy_that_cannot_run_is_told(self) -> None:
+        pods = (b.proxy_pod(0), b.proxy_pod(1, trouble=Failure(Reason.IMAGE_PULL_FAILED, "no such image")))
+        told = reachability(rented(proxies=pods), serving=True, was_ready=False, proxied=True)
+        assert told == Reachability(False, "waiting for a pod of Deployment r1-proxy: no such image")
+        waiting = reachability(rented(proxies=pods[:1]), serving=True, was_ready=False, proxied=True)
+        assert waiting.detail == "waiting for a pod of Deployment r1-proxy"
+
+    @pytest.mark.parametrize("healthy", [True, False])
+    def test_behind_proxies_the_service_itself_says_whether_the_model_answers(self, healthy: bool) -> None:
+        world = led(rented(probes={b.SERVICE: Probe(healthy, b.NOW, "words")}))
+        told = reachability(world, serving=True, was_ready=not healthy, proxied=True)
+        assert told == Reachability(healthy, "words")
+
+
+class TestTheNextLookComesSoon:
+    def look(self, world: World) -> float | None:
+        return decide(world, b.planned(world.deployment)).next_look_s
+
+    def test_while_the_proxy_is_made_or_taken_away(self) -> None:
+        assert self.look(rented()) == 5
+        assert self.look(replace(b.serving(b.deployment()), proxies=(b.proxy_pod(),))) == 5
+
+    def test_while_no_proxy_is_ready_for_a_replica_that_is(self) -> None:
+        world = led(with_proxy(b.serving(b.deployment())))
+        made = replace(world, services=SERVICES, endpoints=(b.endpoints(Address(b.host(), b.PORT)),))
+        mute = {**made.probes, **b.silent(FRONTS[0]), **b.silent(FRONTS[1])}
+        assert self.look(made) is None
+        assert self.look(replace(made, probes=mute)) == 5
+
+    def test_but_not_for_proxies_without_a_replica(self) -> None:
+        none = led(with_proxy(b.world(b.deployment(replicas=0))))
+        idle = replace(none, services=SERVICES, endpoints=(), probes={})
+        assert decide(idle, b.planned(idle.deployment)).proxied
+        assert self.look(idle) is None
+
+    def test_nor_where_no_proxy_is_wanted(self) -> None:
+        assert self.look(b.serving(b.deployment())) is None
+
 
 class TestItStays:
     """What the operator does not know yet, or what is on its way, is no reason to take a proxy away."""
+
+    def test_as_it_is_while_the_spec_cannot_be_planned(self) -> None:
+        world = replace(led(rented()), proxies=led(rented()).proxies[:1])
+        refused = decide(world, Refused(Reason.DOES_NOT_FIT, "needs 654 GiB"))
+        assert refused.publish == (PublishEndpoints("r1-proxy", FRONTS[:1], ("http",)),)
 
     def test_while_the_only_machine_is_launched_again_and_may_be_rented(self) -> None:
         world = led(rented(probes={}, ledger={"infra": None, "address": None, "ready_since": None}))
@@ -272,6 +338,14 @@ class TestTheWayBack:
     def engine(self) -> Address:
         return Address(b.host(), b.PORT)
 
+    def test_members_stay_while_the_service_leads_to_proxies_that_nobody_sees(self) -> None:
+        asked = led(with_proxy(b.serving(b.deployment())), plain=(self.engine(),))
+        unseen = replace(with_proxy(asked, wanted=False), services=SERVICES, proxies=())
+        assert published(unseen) == (
+            PublishEndpoints("r1-8000", (self.engine(),), ("http",)),
+            UnpublishEndpoints("r1-proxy"),
+        )
+
     def test_the_service_leads_to_engines_before_the_proxy_goes(self) -> None:
         asked = led(with_proxy(b.serving(b.deployment())), plain=(self.engine(),))
         world = replace(with_proxy(asked, wanted=False), services=SERVICES)
@@ -282,6 +356,20 @@ class TestTheWayBack:
         left = Endpoints("r1-plain.8000", (self.engine(),), ("http",), "r1-plain")
         after = replace(world, endpoints=(b.endpoints(self.engine()), left))
         assert published(after) == (RemoveProxy(),)  # its members stay for as long as it finishes requests
+
+    @pytest.mark.parametrize(
+        ("proxies", "services", "removed"),
+        [
+            ((b.proxy_pod(),), {"r1"}, True),
+            ((), {"r1", "r1-tls"}, True),
+            ((b.proxy_pod(deleting=True),), {"r1"}, False),
+            ((), {"r1"}, False),
+        ],
+        ids=["a pod", "a Service", "a pod that goes", "nothing"],
+    )
+    def test_what_is_left_of_it_is_removed(self, proxies: Any, services: set[str], removed: bool) -> None:
+        world = replace(b.serving(b.deployment()), proxies=proxies, services=frozenset(services))
+        assert (RemoveProxy() in published(world)) is removed
 
     def test_nothing_is_left_of_it(self) -> None:
         left = Endpoints("r1-plain.8000", (self.engine(),), ("http",), "r1-plain")
@@ -296,6 +384,8 @@ class TestTheWayBack:
         body = world.deployment.metadata.model_copy(update={"deletion_timestamp": "2026-11-24T11:59:00Z"})
         gone = replace(world, deployment=world.deployment.model_copy(update={"metadata": body}))
         assert published(gone) == (UnpublishEndpoints("r1-proxy"), UnpublishEndpoints("r1-tls.8000"))
+        incomplete = replace(gone, services=frozenset({"r1"}), proxies=gone.proxies[:1])
+        assert published(incomplete) == published(gone)
 
 
 class TestProbes:
@@ -309,6 +399,18 @@ class TestProbes:
         world = led(rented())
         targets = decide(world, b.planned(world.deployment)).targets
         assert [targets[one].path for one in FRONTS] == [PROXY_PATH, PROXY_PATH]
+
+    def test_only_proxies_that_are_led_to_may_miss_an_answer(self) -> None:
+        world = led(rented())
+        targets = decide(world, b.planned(world.deployment)).targets
+        assert [targets[one].trusted for one in FRONTS] == [True, True]
+        targets = decide(replace(world, endpoints=world.endpoints[1:]), b.planned(world.deployment)).targets
+        assert [targets[one].trusted for one in FRONTS] == [False, False]
+
+    def test_pods_without_an_address_or_that_go_are_not_asked(self) -> None:
+        pods = (b.proxy_pod(0, ip=None), b.proxy_pod(1, deleting=True), b.proxy_pod(2))
+        targets = decide(rented(proxies=pods), b.planned(b.rented_deployment())).targets
+        assert [one.host for one in targets if one.port == PROXY_PORT] == ["10.88.1.3"]
 
     @pytest.mark.parametrize("authority", [b.AWAY, Known("", b.NOW)], ids=["unknown", "gone"])
     def test_a_machine_that_nobody_can_tell_from_a_stranger_keeps_what_it_has(self, authority: Any) -> None:
@@ -363,13 +465,13 @@ class TestCertificates:
         of = b.remembering(world.deployment, {old: world.deployment.status.instances[0].ledger, new: kept})
         seen = b.seen(b.row(new, cloud="AWS", region="us-east-1"))
         successor = b.facts(new, skypilot=seen, price=Known(None, b.NOW), endpoint=Known(there, b.NOW))
-        front, members = world.endpoints
+        to_proxies, members = world.endpoints
         world = replace(
             world,
             deployment=of,
             replicas={**world.replicas, new: successor},
             probes={**world.probes, **b.answering(there)},
-            endpoints=(front, replace(members, addresses=(MACHINE, there))),
+            endpoints=(to_proxies, replace(members, addresses=(MACHINE, there))),
         )
         decision = decide(world, b.planned(world.deployment))
         assert decision.publish == (PublishEndpoints("r1-tls.8000", (there,), ("http",), "r1-tls"),)

@@ -97,6 +97,12 @@ def test_a_day_and_a_clock_set_back_by_an_hour_in_it_read_as_a_day() -> None:
     assert (over.spent, over.hourly) == ("240.000000", "0.00")
 
 
+def test_a_new_rate_begins_where_the_count_ends_although_the_clock_was_set_back() -> None:
+    before = accrue(None, Decimal("10"), None, b.NOW)
+    after = accrue(before, Decimal("20"), None, b.NOW - timedelta(hours=1))
+    assert (after.hourly, after.spent, after.spent_at) == ("20.00", "0.000000", before.spent_at)
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [("0", "0.00"), ("0.8048", "0.8048"), ("0.805", "0.805"), ("9", "9.00"), ("12.3", "12.30")]
 )
@@ -188,6 +194,7 @@ OTHER = replace(b.planned(DSD).plan.candidates[0], hourly_cost=Decimal("1.5"))
 PLAN = replace(b.planned(DSD), plan=replace(b.planned(DSD).plan, hourly_cost=Decimal("7"), candidates=(OTHER,)))
 NO_PRICE = replace(PLAN, plan=replace(PLAN.plan, hourly_cost=None, candidates=()))
 BEFORE = Instance(name=str(R1), revision="r", hourly_cost="4.00")
+UNPRICED = replace(PLAN, plan=replace(PLAN.plan, candidates=(replace(OTHER, hourly_cost=None),)))
 SAME = b.seen(b.row(R1, cloud="AWS", accelerators=str(OTHER.accelerator)))
 ELSE = b.seen(b.row(R1, cloud="AWS", accelerators="H100:8"))
 
@@ -200,6 +207,7 @@ ELSE = b.seen(b.row(R1, cloud="AWS", accelerators="H100:8"))
         ("nowhere yet, and new", b.seen(), b.ledger(infra=None), PLAN, None, True, None),
         ("SkyPilot's price", SAME, b.ledger(price="3"), PLAN, BEFORE, True, "3.00"),
         ("the price of the same GPUs", SAME, b.ledger(), PLAN, BEFORE, True, "1.50"),
+        ("the price of the plan where the same GPUs have none", SAME, b.ledger(), UNPRICED, BEFORE, True, "7.00"),
         ("the price of the plan for others", ELSE, b.ledger(), PLAN, BEFORE, True, "7.00"),
         ("the price of the plan for what is not seen", b.seen(), b.ledger(infra="aws"), PLAN, BEFORE, True, "7.00"),
         ("no price", ELSE, b.ledger(), NO_PRICE, BEFORE, True, "4.00"),

@@ -88,6 +88,19 @@ class TestTheStatus:
         of = b.remembering(self.OF, {self.NAME: ledger})
         assert self.instance(b.world(of, b.up(self.NAME))).nodes == nodes
 
+    def test_shows_the_nodes_of_the_plan_where_nothing_was_launched_yet(self) -> None:
+        plan = b.planned(self.OF)
+        waiting = b.world(self.OF, b.facts(self.NAME, skypilot=b.AWAY), skypilot=b.AWAY)
+        assert self.instance(waiting, replace(plan, plan=replace(plan.plan, nodes=3))).nodes == 3
+        assert self.instance(waiting, Refused(Reason.DOES_NOT_FIT, "too big")).nodes == 1
+
+    def test_names_the_secret_of_the_key_that_the_plan_has(self) -> None:
+        of = b.rented_deployment()
+        spec = of.spec.model_copy(update={"endpoint": b.deployment().spec.endpoint})
+        _, status = b.step(b.world(of.model_copy(update={"spec": spec})))
+        assert status.endpoint is not None
+        assert status.endpoint.api_key_secret_name == "r1-api-key"
+
     def test_says_since_when_a_replica_is_what_it_is(self) -> None:
         world = b.serving(self.OF)
         first = self.instance(world)

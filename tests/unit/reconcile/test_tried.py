@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,8 @@ from deepseek_operator.facts.base import Fact, Failure, Known
 from deepseek_operator.facts.skypilot import Outcome, PlaceTried, RequestKind
 from deepseek_operator.facts.world import ReplicaFacts
 from deepseek_operator.reconcile.replica.coming import LAUNCH_GRACE_S
-from deepseek_operator.reconcile.tried import KEPT
+from deepseek_operator.reconcile.replica.view import View
+from deepseek_operator.reconcile.tried import KEPT, tried_places
 from tests.unit.reconcile import builders as b
 
 DSD = b.rented_deployment("aws", "gcp")
@@ -111,6 +113,46 @@ def test_an_engine_that_ended_was_no_place_without_machines() -> None:
         Outcome("req-5", RequestKind.EXEC, b.NOW, Failure(Reason.LAUNCH_FAILED, "words")), b.NOW
     )
     assert passes(b.facts(R1, outcome=ended)) == ()
+
+
+LEDGER = b.ledger(infra=None, counted="request/req-1", failure_reason="LaunchTimedOut")
+UP = {"skypilot": b.seen(b.row(R1, cloud="AWS", region="us-east-1"))}
+TWO, ONE = b.planned(DSD), b.planned(b.rented_deployment("gcp/us-central1"))
+ENDED = b.NOW + timedelta(minutes=1)
+
+
+def ended(kind: RequestKind = RequestKind.LAUNCH, failure: Failure | None = None) -> Known[Outcome | None]:
+    return Known(Outcome("req-1", kind, ENDED, failure), ENDED)
+
+
+@pytest.mark.parametrize(
+    ("says", "known", "ledger", "plan", "expected"),
+    [
+        ("its own places", {"outcome": failed(AWS, GCP)}, {"infra": "aws"}, TWO, ["aws/us-east-1", "gcp/us-central1"]),
+        ("a place once, with what came last", {**UP, "outcome": failed(AWS)}, {}, TWO, ["aws/us-east-1"]),
+        ("a cloud without regions", {"skypilot": b.seen(b.row(R1, cloud="AWS"))}, {}, TWO, ["aws"]),
+        ("where it was, as long as nobody knows how it ended", {**UP, "outcome": b.AWAY}, {}, TWO, ["aws/us-east-1"]),
+        ("not how another one ended", {**UP, "outcome": failed(GCP, number=2)}, {}, TWO, ["aws/us-east-1"]),
+        ("nothing of a launch that succeeded", {**UP, "outcome": ended()}, {}, TWO, []),
+        ("nothing of another request", {"outcome": ended(RequestKind.EXEC, Failure(Reason.QUEUED, ""))}, {}, ONE, []),
+        ("nothing of nodes that were lost", UP, {"counted": "lost/1"}, TWO, []),
+        ("the place of the ledger", {}, {"infra": "kubernetes"}, ONE, ["kubernetes"]),
+        ("the only place of the plan", {}, {}, ONE, ["gcp/us-central1"]),
+        ("nothing where several were possible", {}, {}, TWO, []),
+        ("nothing without a plan", {}, {}, None, []),
+    ],
+)
+def test_a_launch_lists(says: str, known: Any, ledger: dict[str, Any], plan: Any, expected: list[str]) -> None:
+    kept = LEDGER.model_copy(update=ledger)
+    found = tried_places(None, View(b.NOW, b.facts(R1, **known), kept, plan=plan), kept)
+    assert [one.place for one in found] == expected, says
+
+
+@pytest.mark.parametrize(("noted", "told"), [("LaunchTimedOut", "LaunchTimedOut"), ("OfAnother", "LaunchFailed")])
+def test_a_reason_of_another_version_is_a_launch_that_failed(noted: str, told: str) -> None:
+    kept = LEDGER.model_copy(update={"failure_reason": noted})
+    (found,) = tried_places(None, View(b.NOW, b.facts(R1, **UP, outcome=failed(AWS)), kept), kept)
+    assert (found.place, found.reason) == ("aws/us-east-1", told)
 
 
 TRIED = st.builds(

@@ -21,6 +21,8 @@ AWS = b.row(R1, cloud="AWS")
 RENTED = b.ledger(infra="aws", address="3.4.5.6:8000")
 GOING = RENTED.model_copy(update={"teardown_at": b.ago(5)})
 THERE = Address("3.4.5.6", 8000)
+LEFT = b.ledger(address="3.4.5.6:8000")
+LAUNCHED = Known(Outcome("r", RequestKind.LAUNCH, b.ago(5)), b.NOW)
 LISTED = {"skypilot": b.seen(AWS)}
 
 
@@ -50,10 +52,13 @@ def last_seen(*things: Any) -> dict[str, Any]:
         ("none of pods that are gone, whatever the ledger says", {"skypilot": b.seen(b.row(R1))}, RENTED, None),
         ("a machine where the status was lost", {**LISTED, "endpoint": Known(THERE, b.NOW)}, Ledger(), THERE),
         ("the ledger's place where a row has none", {"skypilot": b.seen(b.row(R1, cloud=""))}, RENTED, THERE),
+        ("none of a row without a place", {"skypilot": b.seen(b.row(R1, cloud=""))}, LEFT, None),
+        ("the machine while nobody knows how its last request ended", {"outcome": b.AWAY}, RENTED, THERE),
+        ("the machine after a launch that succeeded", {"outcome": LAUNCHED}, RENTED, THERE),
         ("no machine that we terminated", {"outcome": down()}, RENTED, None),
         ("the machine after a teardown that failed", {"outcome": b.failed_teardown()}, RENTED, THERE),
         ("the machine after a teardown that found nothing", {"outcome": down(found=False)}, RENTED, THERE),
-        ("the machine after a launch", {"outcome": b.failed_launch()}, RENTED, THERE),
+        ("the machine after a launch that failed", {"outcome": b.failed_launch()}, RENTED, THERE),
         ("no machine that is being terminated", {}, GOING, None),
         ("the one that is still listed", LISTED, GOING, THERE),
         ("no machine that was terminated by hand", {"terminated": Known(True, b.NOW)}, RENTED, None),
@@ -135,6 +140,19 @@ def test_what_serves(
 def test_where_it_runs(known: dict[str, Any], ledger: Ledger, infra: str | None, rented: bool) -> None:
     view = View(b.NOW, b.facts(R1, **known), ledger)
     assert (view.infra, view.rented) == (infra, rented)
+
+
+@pytest.mark.parametrize(
+    ("says", "ledger", "expected"),
+    [
+        ("it has a certificate", b.ledger(infra="aws", certificate_until=b.ago(-1)), True),
+        ("an older operator launched it", b.ledger(infra="aws"), False),
+        ("it is not remembered", Ledger(infra="aws"), True),
+        ("it runs in the cluster", b.ledger(certificate_until=b.ago(-1)), False),
+    ],
+)
+def test_what_answers_over_tls(says: str, ledger: Ledger, expected: bool) -> None:
+    assert View(b.NOW, b.facts(R1), ledger).encrypted is expected, says
 
 
 def test_requests_and_clusters_are_not_read_from_an_old_snapshot() -> None:

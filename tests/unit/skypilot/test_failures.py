@@ -77,6 +77,18 @@ def test_a_log_keeps_its_end() -> None:
     assert tail(text, lines=3) == "line 497\nline 498\nline 499"
 
 
+def test_words_are_bounded_and_say_that_they_were_cut() -> None:
+    assert clean("four\n  words,\tone line", limit=19) == "four words, one li…"
+    assert clean("four words", limit=10) == "four words"
+    assert tail("ab\n\n \ncd", limit=5) == "ab\ncd"
+    assert tail("abc\nde", limit=5) == "…c\nde"
+    assert tail("one\n\ntwo", lines=2) == "one\ntwo", "empty lines do not count"
+
+
+def test_the_end_of_a_log_is_told_without_what_skypilot_adds() -> None:
+    assert cause("(r1, pid=9) Killed\nERROR: Job 9 failed with return code list: [1]\n") == "Killed"
+
+
 def test_the_cause_is_the_first_error_and_not_the_last_line() -> None:
     log = (
         "(r1, pid=9) (Worker pid=7) ERROR 11-24 07:18:44 [multiproc_executor.py:953]     param = params_dict[name]\n"

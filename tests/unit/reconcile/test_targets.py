@@ -1,0 +1,111 @@
+"""Whose addresses are whose, and how they are spoken to."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pytest
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.spec import EngineName
+from deepseek_operator.api.status import Phase
+from deepseek_operator.facts.base import Address, ProbeTarget
+from deepseek_operator.facts.engine import EngineTarget
+from deepseek_operator.facts.kubernetes import Endpoints
+from deepseek_operator.facts.world import Question, QuestionKind
+from deepseek_operator.planning import Planned
+from deepseek_operator.reconcile.decide import decide
+from deepseek_operator.reconcile.replica.view import Finding, Replica, View
+from deepseek_operator.reconcile.targets import encrypted, engine_targets, probe_targets, speaks_tls
+from tests.unit.reconcile import builders as b
+
+DSD = b.rented_deployment()
+R1 = b.name(DSD)
+MACHINE, PLAIN, TLS = (Address(host, b.PORT) for host in ("54.0.0.1", "10.0.0.1", "10.0.0.2"))
+MEMBERS = (
+    Endpoints("r1-plain.8000", (PLAIN,), ("http",), "r1-plain"),
+    Endpoints("r1-tls.8000", (TLS,), ("http",), "r1-tls"),
+)
+OVER_TLS = {"infra": "aws", "certificate_until": b.ago(-1)}
+
+
+def replica(address: Address | None, **ledger: Any) -> Replica:
+    kept = b.ledger(**ledger)
+    return Replica(R1, True, View(b.NOW, b.facts(R1), kept, address), Finding(Phase.READY, Reason.READY, "", kept))
+
+
+@pytest.mark.parametrize(
+    ("says", "address", "ledger", "expected"),
+    [
+        ("a machine", MACHINE, OVER_TLS, {MACHINE, TLS}),
+        ("a machine that has no address yet", None, OVER_TLS, {TLS}),
+        ("a pod", MACHINE, {}, {TLS}),
+        ("what is known of an address counts, not where it stands", TLS, {}, set()),
+    ],
+)
+def test_what_answers_over_tls_and_what_belongs_to_nobody_known_and_stands_there(
+    says: str, address: Address | None, ledger: dict[str, Any], expected: set[Address]
+) -> None:
+    found = encrypted(b.world(DSD, endpoints=MEMBERS), (replica(address, **ledger),))
+    assert found == expected, says
+
+
+NOWHERE_YET = {"infra": None, "certificate_until": b.ago(-1)}
+FRONT = Endpoints("r1-proxy", (Address("10.88.1.1", 8080),), ("http",))
+
+
+@pytest.mark.parametrize(
+    ("says", "ledger", "known", "expected"),
+    [
+        ("a machine", OVER_TLS, {}, True),
+        ("a pod", {}, {"proxies": (b.proxy_pod(),)}, False),
+        ("a launch that may rent, without a proxy", NOWHERE_YET, {}, False),
+        ("a launch that may rent, with a pod of a proxy", NOWHERE_YET, {"proxies": (b.proxy_pod(),)}, True),
+        ("a launch that may rent, led to by a proxy", NOWHERE_YET, {"endpoints": (FRONT,)}, True),
+        (
+            "pods of a launch that might have rented",
+            {**NOWHERE_YET, "infra": "kubernetes"},
+            {"proxies": (b.proxy_pod(),)},
+            False,
+        ),
+        ("a launch that cannot rent", {"infra": None}, {"proxies": (b.proxy_pod(),)}, False),
+    ],
+)
+def test_tls_is_spoken_where_a_replica_answers_over_it_or_may(
+    says: str, ledger: dict[str, Any], known: dict[str, Any], expected: bool
+) -> None:
+    assert speaks_tls(b.world(DSD, **known), (replica(None, **ledger),)) is expected, says
+
+
+@pytest.mark.parametrize(("launched_on", "asked"), [(9000, 9000), (None, b.PORT)])
+def test_a_machine_is_asked_for_on_the_port_of_its_launch_and_else_on_that_of_the_plan(
+    launched_on: int | None, asked: int
+) -> None:
+    of = b.remembering(DSD, {R1: b.ledger(infra="aws", port=launched_on)})
+    known = b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")))
+    decision = decide(b.world(of, known), b.planned(of))
+    assert Question(QuestionKind.ENDPOINT, str(R1), asked) in decision.asks
+
+
+@pytest.mark.parametrize(
+    ("engine", "known"), [("SGLang", EngineName.SGLANG), ("Auto", None), ("OfAnotherVersion", None), (None, None)]
+)
+def test_an_engine_is_read_where_its_name_is_known(engine: str | None, known: EngineName | None) -> None:
+    found = engine_targets((replica(PLAIN, engine=engine),), {PLAIN: ProbeTarget()})
+    assert found == ({PLAIN: EngineTarget(known)} if known is not None else {})
+
+
+@dataclass(frozen=True)
+class OfAnotherEngine(Planned):
+    """A plan of an engine that says elsewhere whether it can serve."""
+
+    @property
+    def health_path(self) -> str:
+        return "/ready"
+
+
+def test_the_service_of_engines_that_cannot_be_asked_is_asked_as_the_plan_says() -> None:
+    plan = b.planned(DSD)
+    other = OfAnotherEngine(**{one.name: getattr(plan, one.name) for one in fields(plan)})
+    for known, path in ((other, "/ready"), (None, "/health")):
+        found = probe_targets(b.world(DSD), (replica(MACHINE, **OVER_TLS),), known)
+        assert found == {b.SERVICE: ProbeTarget(path, keep_alive=False)}
