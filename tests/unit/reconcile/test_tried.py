@@ -138,6 +138,7 @@ def ended(kind: RequestKind = RequestKind.LAUNCH, failure: Failure | None = None
         ("nothing of nodes that were lost", UP, {"counted": "lost/1"}, TWO, []),
         ("the place of the ledger", {}, {"infra": "kubernetes"}, ONE, ["kubernetes"]),
         ("the only place of the plan", {}, {}, ONE, ["gcp/us-central1"]),
+        ("the same where its failure names none", {"outcome": failed()}, {}, ONE, ["gcp/us-central1"]),
         ("nothing where several were possible", {}, {}, TWO, []),
         ("nothing without a plan", {}, {}, None, []),
     ],
