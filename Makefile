@@ -43,7 +43,7 @@ unit: install ## Tests without a cluster, two minutes
 	$(RUN) pytest tests/unit
 
 simulation: install ## The control loop on a virtual clock: scenarios, films, 5,000 random schedules
-	$(RUN) pytest tests/simulation --timeout=900
+	$(RUN) pytest tests/simulation --timeout=1800
 
 proxy: install ## A real HAProxy with the operator's configuration between clients and engines on loopback (1 min)
 	$(RUN) pytest tests/proxy
@@ -81,7 +81,7 @@ on-the-cluster: install
 	$(RUN) pytest tests/integration
 	$(RUN) pytest tests/contract --timeout=900
 	$(RUN) pytest tests/e2e --ignore=tests/e2e/test_traffic.py --timeout=900 --durations=0
-	$(RUN) pytest tests/install --timeout=900 --durations=0
+	$(RUN) pytest tests/install/test_upgrade.py tests/install/test_values.py --timeout=900 --durations=0
 
 demo: install ## One model from YAML to tokens, on this machine
 	@$(RUN) python -m tests.system.demo
