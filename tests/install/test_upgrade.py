@@ -99,3 +99,6 @@ def test_an_uninstall_is_refused_while_a_deployment_holds_nodes_and_passes_after
         release.run("uninstall", release.name, "--wait", "--timeout=180s")
     release.gone()
     assert release.kubectl.get("crd", CRD) is not None, "crds.keep"
+    volume = f"{release.name}-skypilot"
+    assert release.kubectl.get("pvc", volume) is not None, "skypilot.persistence.keep"
+    release.kubectl("delete", "pvc", volume)  # what comes next has another size
