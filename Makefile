@@ -1,6 +1,6 @@
 # Two commands need nothing but a fresh Debian machine with Python 3.11, Go and the package registries:
 #   make demo    a cluster, SkyPilot, the operator, one model, tokens
-#   make test    every test
+#   make test    all tests but the longest (CONTRIBUTING.md says which)
 include versions.env
 
 PYTHON ?= python3
@@ -72,7 +72,7 @@ traffic: cluster-up ## A steady client through a rolling update, a scale-down, a
 cloud: install ## SkyPilot's AWS path against a simulated EC2: refusals, then machines, which need the test cluster
 	$(RUN) pytest tests/cloud --timeout=1800 --durations=0 -s
 
-test: lint unit simulation proxy ## Every test, then everything taken down
+test: lint unit simulation proxy ## All tests but the longest, then everything taken down
 	@bash hack/with-cluster.sh $(MAKE) --no-print-directory on-the-cluster
 
 # One process each: the operators of the suites must not meet.

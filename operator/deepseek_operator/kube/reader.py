@@ -57,9 +57,7 @@ class KubeReader:
         namespace
             None for the whole cluster.
         """
-        query: dict[str, str | int] = {"limit": _PAGE}
-        if kind in SELECTORS:
-            query["labelSelector"] = SELECTORS[kind]
+        query: dict[str, str | int] = {"limit": _PAGE, **_selection(kind)}
         while True:
             page = await self._client.request("GET", _KINDS[kind].path(namespace), query=query)
             yield page.get("items") or [], str(page["metadata"].get("resourceVersion", ""))
@@ -82,9 +80,8 @@ class KubeReader:
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
             "timeoutSeconds": int(WATCH_S * random.uniform(0.9, 1.1)),
+            **_selection(kind),
         }
-        if kind in SELECTORS:
-            query["labelSelector"] = SELECTORS[kind]
         async for event in self._client.stream(_KINDS[kind].path(namespace), query):
             if event["type"] == "ERROR":
                 raise error_of(int(event["object"].get("code") or 500), json.dumps(event["object"]))
@@ -127,3 +124,8 @@ class KubeReader:
         if reference.key not in data:
             raise KubeNotFoundError(f"Secret {reference.name} has no key {reference.key} any more")
         return base64.b64decode(data[reference.key]).decode()
+
+
+def _selection(kind: str) -> dict[str, str]:
+    """Return the part of a query that leaves out objects of a kind that were not made for a deployment."""
+    return {"labelSelector": SELECTORS[kind]} if kind in SELECTORS else {}

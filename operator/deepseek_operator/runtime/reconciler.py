@@ -143,20 +143,21 @@ class Reconciler:
         return self.planner.plan(world.deployment.spec)
 
     async def _publish(self, world: World, decision: Decision) -> list[tuple[Action, KubeError]]:
-        """Publish, and return what failed. Each action is tried, whatever became of the others, but one.
+        """Carry out the actions on the Service, and return those that failed, each with its error.
 
-        Where a new way could not be published, the old one stays: it may be the only one that leads anywhere.
+        A failed action stops no other one, with one exception: where a slice could not be published, none is taken
+        away, because the old slice may be the only one that leads anywhere.
         """
         failed: list[tuple[Action, KubeError]] = []
-        changed = unpublished = False
+        changed = publishing_failed = False
         for action in decision.publish:
-            if unpublished and isinstance(action, UnpublishEndpoints):
+            if publishing_failed and isinstance(action, UnpublishEndpoints):
                 continue
             try:
                 changed |= await self.actor.publish(world, action)
             except KubeError as error:
                 failed.append((action, error))
-                unpublished |= isinstance(action, PublishEndpoints)
+                publishing_failed |= isinstance(action, PublishEndpoints)
         if changed:
             self.wake(world.deployment.key)  # what was written is in the store; the next pass goes on from there
         return failed
