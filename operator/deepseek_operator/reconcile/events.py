@@ -58,7 +58,9 @@ def notes(before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus) -> 
         old_condition, new_condition = _find(before, kind), _find(after, kind)
         if new_condition is None or not _turned(old_condition, new_condition):
             continue
-        if new_condition.status == "True":  # what is not Ready has its cause named by the Event of a replica
+        # What is not Ready has its cause named by the Event of a replica, but for what stands in front of all of them.
+        of_proxy = kind is ConditionType.READY and new_condition.reason == Reason.PROXY_REFUSED
+        if new_condition.status == "True" or of_proxy:
             found.append(EventNote(_type(new_condition.reason), new_condition.reason, new_condition.message))
     return tuple(dict.fromkeys(found))
 
