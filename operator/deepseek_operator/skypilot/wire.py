@@ -50,7 +50,7 @@ def _cluster_row(row: Mapping[str, Any]) -> SkyPilotCluster:
         nodes=int(row.get("nodes") or 1),
         hash=str(row.get("cluster_hash") or ""),
         user=str(row.get("user_hash") or ""),
-        spot="[Spot]" in str(row.get("resources_str") or "") or bool(row.get("use_spot")),
+        spot="[spot]" in str(row.get("resources_str") or "").lower(),
     )
 
 
