@@ -29,7 +29,7 @@ from deepseek_operator.reconcile.endpoint import publish
 from deepseek_operator.reconcile.proxy import front, proxy_targets
 from deepseek_operator.reconcile.replica.ledger import advance
 from deepseek_operator.reconcile.replica.rules import leave, want
-from deepseek_operator.reconcile.replica.view import Replica, View, look
+from deepseek_operator.reconcile.replica.view import Health, Replica, View, look
 from deepseek_operator.reconcile.rollout import Existing, Rollout, limits, plan_rollout
 from deepseek_operator.reconcile.targets import (
     draining_addresses,
@@ -120,19 +120,25 @@ def decide(
     planned = plan if isinstance(plan, Planned) else None
     revision = world.revision
     ledgers = {instance.name: instance.ledger for instance in deployment.status.instances}
+    costs = {instance.name: dollars(instance.hourly_cost) for instance in deployment.status.instances}
     views = {
-        name: look(world, facts, ledgers.get(str(name), Ledger()), planned, current=name.runs(revision))
+        name: look(
+            world,
+            facts,
+            ledgers.get(str(name), Ledger()),
+            planned,
+            current=name.runs(revision),
+            shown_cost=costs.get(str(name)),
+            launches_waiting=launches_waiting,
+        )
         for name, facts in world.replicas.items()
     }
     current = frozenset(name for name, view in views.items() if name.runs(revision) and not view.renewing)
     wanted = 0 if deployment.spec.suspend or deployment.deleting else deployment.spec.replicas
     complete = sum(view.serving and name in current for name, view in views.items()) >= wanted
     blocked, asks = why_blocked(world, plan, complete=complete)
-    costs = {instance.name: dollars(instance.hourly_cost) for instance in deployment.status.instances}
-    views = {
-        name: replace(view, blocked=blocked, launches_waiting=launches_waiting, shown_cost=costs.get(str(name)))
-        for name, view in views.items()
-    }
+    if blocked is not None:
+        views = {name: replace(view, blocked=blocked) for name, view in views.items()}
     budget = Budget.of(planned, deployment.spec.resources.max_hourly_cost, views.values())
     rollout = _rollout(world, views, current, budget, may_add=planned is not None)
     replicas = _find(world, views, rollout, current, planned, blocked, launches_waiting, budget)
@@ -218,10 +224,10 @@ def _rollout(
 
 def _recovering(view: View) -> bool:
     """Return whether a replica that served stopped answering so recently that it may come back by itself."""
-    ledger = advance(view, wanted=True)
-    if view.address is None or ledger.silent_since is None:
+    if view.address is None or (view.serving and view.health is Health.ANSWERS):
         return False
-    return elapsed(view.now, ledger.silent_since) < RECOVERY_S
+    silent_since = advance(view, wanted=True).silent_since
+    return silent_since is not None and elapsed(view.now, silent_since) < RECOVERY_S
 
 
 def _find(
@@ -238,15 +244,13 @@ def _find(
     for name in rollout.keep:
         view = views[name]
         if name in rollout.launchable:
-            view, budget = budget.launch(view)
-        else:
-            view = replace(view, may_launch=False)
+            view, budget = budget.launch(replace(view, may_launch=True))
         replicas.append(Replica(name, True, view, want(view)))
     for ordinal in rollout.add:
         name = cluster_name(world.deployment, world.revision, ordinal)
         facts = ReplicaFacts(name, skypilot=_absent(world))
-        view = look(world, facts, Ledger(), plan, current=True)
-        view, budget = budget.launch(replace(view, blocked=blocked, launches_waiting=launches_waiting))
+        view = look(world, facts, Ledger(), plan, current=True, launches_waiting=launches_waiting)
+        view, budget = budget.launch(replace(view, blocked=blocked, may_launch=True))
         replicas.append(Replica(name, True, view, want(view)))
     for name in rollout.serve:
         # An older revision is used while it serves and never repaired: its successor is on the way.

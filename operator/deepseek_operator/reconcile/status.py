@@ -58,7 +58,7 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
     )
     report = Report(world, plan, decision, reachable)
     instances = tuple(_instance(world, plan, replica) for replica in decision.replicas)
-    planned = plan.to_status() if isinstance(plan, Planned) else plan.plan
+    planned = plan.status if isinstance(plan, Planned) else plan.plan
     warned = next((one.revision for one in instances if one.revision == world.revision and too_optimistic(one)), None)
     return DeepSeekDeploymentStatus(
         observed_generation=deployment.metadata.generation,

@@ -222,8 +222,17 @@ def _given_back(facts: ReplicaFacts, ledger: Ledger) -> bool:
     return ledger.teardown_at is not None or (isinstance(facts.terminated, Known) and facts.terminated.value)
 
 
-def look(world: World, facts: ReplicaFacts, ledger: Ledger, plan: Planned | None, *, current: bool) -> View:
-    """Return the part of the world that concerns one replica.
+def look(
+    world: World,
+    facts: ReplicaFacts,
+    ledger: Ledger,
+    plan: Planned | None,
+    *,
+    current: bool,
+    shown_cost: Decimal | None = None,
+    launches_waiting: bool = False,
+) -> View:
+    """Return the part of the world that concerns one replica, before the rollout has said whether it may launch.
 
     Parameters
     ----------
@@ -248,6 +257,9 @@ def look(world: World, facts: ReplicaFacts, ledger: Ledger, plan: Planned | None
         deleting=world.deployment.deleting,
         abandoned=str(facts.name) in world.deployment.metadata.annotations.get(ANNOTATION_ABANDON, "").split(","),
         plan=plan if current else None,
+        may_launch=False,
+        shown_cost=shown_cost,
+        launches_waiting=launches_waiting,
         lag_s=PROXY_LAG_S if world.fronts else 0.0,
     )
 
