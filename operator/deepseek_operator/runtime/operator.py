@@ -24,7 +24,7 @@ from deepseek_operator.kube.lease import LeaderElection
 from deepseek_operator.kube.reader import KubeReader
 from deepseek_operator.kube.write import KubeWriter
 from deepseek_operator.planning import Planner
-from deepseek_operator.runtime import metrics, tracing
+from deepseek_operator.runtime import metrics, series, tracing
 from deepseek_operator.runtime.audit import AuditLoop
 from deepseek_operator.runtime.loop import ControlLoop, Outside
 from deepseek_operator.runtime.readiness import Readiness
@@ -64,7 +64,7 @@ class Operator:
             reader=KubeReader(self._kube),
             writer=KubeWriter(self._kube, settings.instance),
             prober=partial(Prober, count=metrics.count_probe),
-            engines=partial(EngineReader, live=metrics.ENGINES.put),
+            engines=partial(EngineReader, live=series.ENGINES.put),
             clock=_now,
         )
         self._loop = ControlLoop(

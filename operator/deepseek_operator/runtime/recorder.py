@@ -17,7 +17,7 @@ from deepseek_operator.api.status import DeepSeekDeploymentStatus, EngineStatus,
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.store import Key
-from deepseek_operator.runtime import metrics
+from deepseek_operator.runtime import metrics, series
 from deepseek_operator.runtime.tracing import EndedLaunch, Stage, Tracer
 
 __all__ = ["Recorder"]
@@ -41,7 +41,7 @@ class Recorder:
         Where the series of the deployments come from.
     """
 
-    deployments: metrics.DeploymentCollector = field(default_factory=lambda: metrics.DEPLOYMENTS)
+    deployments: series.DeploymentCollector = field(default_factory=lambda: series.DEPLOYMENTS)
     tracer: Tracer = field(default_factory=Tracer)
     _ended: dict[Key, dict[str, datetime | None]] = field(default_factory=dict)
     """Launches whose result has been counted: replica and time of the launch. An engine that is started again on the
@@ -52,7 +52,7 @@ class Recorder:
     def saw(self, deployment: DeepSeekDeployment, status: DeepSeekDeploymentStatus) -> None:
         """Export what is so now. Called in each pass, whether or not the status is written."""
         spec, cost = deployment.spec, status.cost
-        facts = metrics.DeploymentFacts(
+        facts = series.DeploymentFacts(
             model=spec.model.name,
             desired=0 if spec.suspend else spec.replicas,
             replicas=status.replicas,
@@ -135,12 +135,12 @@ class Recorder:
         self.tracer.launch_ended(EndedLaunch(key, new.name, infra, queued or launched, ended, result, stages, tried))
 
 
-def _series(status: DeepSeekDeploymentStatus) -> Iterator[metrics.ReplicaSeries]:
+def _series(status: DeepSeekDeploymentStatus) -> Iterator[series.ReplicaSeries]:
     for instance in status.instances:
         address = Address.parse(instance.address or "")
         if instance.phase is Phase.READY and address is not None:
             engine = instance.engine or EngineStatus()
-            yield metrics.ReplicaSeries(
+            yield series.ReplicaSeries(
                 instance.name,
                 address,
                 instance.accelerators or CPU,

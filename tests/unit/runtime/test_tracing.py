@@ -24,8 +24,8 @@ from deepseek_operator.kube.errors import KubeDeniedError
 from deepseek_operator.reconcile.actions import Action
 from deepseek_operator.reconcile.results import Result, ResultKind
 from deepseek_operator.runtime import tracing
-from deepseek_operator.runtime.metrics import DeploymentCollector, LiveFigures
 from deepseek_operator.runtime.recorder import Recorder
+from deepseek_operator.runtime.series import DeploymentCollector, LiveFigures
 from deepseek_operator.skypilot.client import SkyPilotClient
 from tests.fakes.skypilot import FakeSkyPilot
 from tests.fakes.traces import TraceReceiver
