@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml uv.lock versions.env
 		echo "Debian keeps venv in a package of its own; installing it" && rm -rf $(VENV) && \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv && $(PYTHON) -m venv $(VENV); }
 	@test -x $(UV) || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(UV) sync --frozen --quiet --inexact
+	@$(UV) sync --frozen --quiet --inexact --all-extras
 	@touch $@
 
 install: $(VENV)/.installed ## Python environment in .venv

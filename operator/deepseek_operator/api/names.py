@@ -9,7 +9,6 @@ __all__ = [
     "GROUP",
     "KIND",
     "LABEL_NAME",
-    "LABEL_REVISION",
     "LABEL_UID",
     "PLURAL",
     "SINGULAR",
@@ -33,5 +32,3 @@ LABEL_NAME: Final = f"{GROUP}/name"
 """On everything made for a deployment: its name."""
 LABEL_UID: Final = f"{GROUP}/uid"
 """On everything made for a deployment: its UID, which a re-created object of the same name does not share."""
-LABEL_REVISION: Final = f"{GROUP}/revision"
-"""On everything made for one revision of a deployment."""

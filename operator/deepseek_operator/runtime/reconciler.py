@@ -1,7 +1,7 @@
 """The pass: join, decide, act, status, Events. One at a time per deployment, and nothing is read from the network."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -35,6 +35,7 @@ from deepseek_operator.reconcile.status import compute_status, dump_status, news
 from deepseek_operator.runtime.act import Actor
 from deepseek_operator.runtime.recorder import Recorder
 from deepseek_operator.runtime.slots import LaunchSlots
+from deepseek_operator.runtime.tracing import Note, Tracer
 
 __all__ = ["Reconciler"]
 
@@ -61,6 +62,8 @@ class Reconciler:
         Tells the reader which engines of a deployment to read.
     recorder
         Turns statuses into metrics and log lines.
+    tracer
+        Makes spans of passes and actions.
     unsettled
         Keys that wait for something; SkyPilot is asked often while there are any.
     """
@@ -79,6 +82,7 @@ class Reconciler:
     resync_period_s: float = 600.0
     proxy: ProxySettings = field(default_factory=ProxySettings)
     recorder: Recorder = field(default_factory=Recorder)
+    tracer: Tracer = field(default_factory=Tracer)
     unsettled: set[Key] = field(default_factory=set)
     _waiting: dict[Key, datetime] = field(default_factory=dict)
     """Since when a status has not been written although it differs, because another one follows in a moment."""
@@ -96,12 +100,18 @@ class Reconciler:
 
     async def _pass(self, key: Key) -> bool:
         """Run one pass; return whether it has added the finalizer, without which nothing is launched."""
+        with self.tracer.span_of_pass(key) as note:
+            return await self._noted_pass(key, note)
+
+    async def _noted_pass(self, key: Key, note: Note) -> bool:
         world = self.store.world(key, self.clock())
         if world is None:
             self.forget(key)
+            note("outcome", "gone")
             return False
         plan = self._plan(world)
         decision = decide(world, plan, launches_waiting=self.slots.others_wait(key), proxy=self.proxy)
+        note("actions", [type(action).__name__ for action in _actions(decision)])
         self.store.watch(key, decision.targets)
         self.watch(key, dict(decision.targets))
         self.read(key, dict(decision.engines))
@@ -112,7 +122,8 @@ class Reconciler:
         decision = with_failed_publish(decision, [(action, str(error)) for action, error in failed])
         errors: list[BaseException] = [error for _, error in failed]
         if decision.finalizer is not None:
-            await self.actor.finalizer(world, decision.finalizer)
+            with self.tracer.span_of_action(type(decision.finalizer).__name__, "", ""):
+                await self.actor.finalizer(world, decision.finalizer)
         planned = plan if isinstance(plan, Planned) else None
         self.slots.keep(key, {str(name) for name, action in decision.actions if isinstance(action, Launch | RunAgain)})
         why = {replica.name: str(replica.finding.reason) for replica in decision.replicas}
@@ -125,17 +136,24 @@ class Reconciler:
         errors += [one for one in ended if isinstance(one, BaseException)]
         if decision.released:
             await self._announce_abandoned(world, decision)
+            note("outcome", "released")
             return False
         await self._write_status(world, plan, decision)
         self._schedule(key, decision)
+        note("outcome", "error" if errors else "ok")
         if errors:
             raise errors[0]
         return isinstance(decision.finalizer, AddFinalizer)
 
     async def _act(self, world: World, plan: Planned | None, name: ClusterName, action: Action, reason: str) -> Result:
         """Carry out one action; every line that is logged meanwhile names the replica and why."""
-        with structlog.contextvars.bound_contextvars(replica=str(name), reason=reason):
-            return await self.actor.act(world, plan, name, action)
+        with (
+            structlog.contextvars.bound_contextvars(replica=str(name), reason=reason),
+            self.tracer.span_of_action(type(action).__name__, str(name), reason) as note,
+        ):
+            result = await self.actor.act(world, plan, name, action)
+            note("result", str(result.kind))
+            return result
 
     def _plan(self, world: World) -> Planned | Refused:
         if world.unreadable:
@@ -154,7 +172,8 @@ class Reconciler:
             if publishing_failed and isinstance(action, UnpublishEndpoints):
                 continue
             try:
-                changed |= await self.actor.publish(world, action)
+                with self.tracer.span_of_action(type(action).__name__, "", ""):
+                    changed |= await self.actor.publish(world, action)
             except KubeError as error:
                 failed.append((action, error))
                 publishing_failed |= isinstance(action, PublishEndpoints)
@@ -239,3 +258,12 @@ class Reconciler:
         self.slots.forget(key)
         self.watch(key, {})
         self.read(key, {})
+
+
+def _actions(decision: Decision) -> Iterator[Action]:
+    """Yield the actions of a decision in the order in which they are carried out."""
+    yield from decision.publish
+    if decision.finalizer is not None:
+        yield decision.finalizer
+    for _, action in decision.actions:
+        yield action

@@ -16,9 +16,9 @@ from deepseek_operator.kube.errors import KubeDeniedError
 from deepseek_operator.reconcile.actions import Action, ApplyService, PublishEndpoints, UnpublishEndpoints
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.results import Result, ResultKind
-from deepseek_operator.runtime.metrics import DeploymentCollector, LiveFigures
 from deepseek_operator.runtime.reconciler import Reconciler
 from deepseek_operator.runtime.recorder import Recorder
+from deepseek_operator.runtime.series import DeploymentCollector, LiveFigures
 from deepseek_operator.runtime.slots import LaunchSlots
 from tests.unit.reconcile import builders as b
 

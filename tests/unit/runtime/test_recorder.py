@@ -20,8 +20,8 @@ from deepseek_operator.api.status import (
     Verdict,
 )
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.runtime.metrics import DeploymentCollector, LiveFigures
 from deepseek_operator.runtime.recorder import Recorder
+from deepseek_operator.runtime.series import DeploymentCollector, LiveFigures
 from tests.unit.reconcile import builders as b
 
 KEY = ("serving", "r1")
