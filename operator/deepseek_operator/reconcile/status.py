@@ -3,11 +3,12 @@
 from dataclasses import replace
 from typing import Any, Final
 
-from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, PlanStatus
 from deepseek_operator.api.v1alpha1 import LABEL_UID
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned, Refused
+from deepseek_operator.reconcile.approval import hash_of
 from deepseek_operator.reconcile.conditions import Report, conditions
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.endpoint import endpoint_status, reachability
@@ -58,7 +59,7 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
     )
     report = Report(world, plan, decision, reachable)
     instances = tuple(_instance(world, plan, replica) for replica in decision.replicas)
-    planned = plan.to_status() if isinstance(plan, Planned) else plan.plan
+    planned = plan.plan if isinstance(plan, Refused) else _with_hash(plan)
     warned = next((one.revision for one in instances if one.revision == world.revision and too_optimistic(one)), None)
     return DeepSeekDeploymentStatus(
         observed_generation=deployment.metadata.generation,
@@ -73,6 +74,10 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
         plan_warned_revision=warned or deployment.status.plan_warned_revision,
         conditions=conditions(report),
     )
+
+
+def _with_hash(plan: Planned) -> PlanStatus:
+    return plan.to_status().model_copy(update={"hash": str(hash_of(plan))})
 
 
 def _instance(world: World, plan: Planned | Refused, replica: Replica) -> Instance:

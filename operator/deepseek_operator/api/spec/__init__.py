@@ -4,6 +4,8 @@ Only ``model.name`` is needed; everything left out is planned. Every description
 prints. Lists and strings are bounded because the API server refuses CEL rules whose estimated cost is unbounded.
 """
 
+from enum import StrEnum
+
 from deepseek_operator.api.base import SpecModel, field
 from deepseek_operator.api.pod_template import PodTemplate
 from deepseek_operator.api.spec.endpoint import Endpoint, ServiceType, UpdateStrategy
@@ -21,6 +23,7 @@ from deepseek_operator.api.spec.resources import ACCELERATOR_PATTERN, CapacityTy
 __all__ = [
     "ACCELERATOR_PATTERN",
     "RESERVED_VARIABLES",
+    "Approval",
     "CapacityType",
     "DeepSeekDeploymentSpec",
     "Endpoint",
@@ -40,6 +43,13 @@ __all__ = [
 ]
 
 
+class Approval(StrEnum):
+    """Whether somebody has to approve a plan before anything of it is launched."""
+
+    NOT_REQUIRED = "NotRequired"
+    REQUIRED = "Required"
+
+
 class DeepSeekDeploymentSpec(SpecModel):
     """What is wanted."""
 
@@ -53,6 +63,11 @@ class DeepSeekDeploymentSpec(SpecModel):
     replicas: int = field("Number of replicas.", default=1, ge=0, le=100)
     update_strategy: UpdateStrategy = field("How a change of the spec rolls out.", default=UpdateStrategy())
     endpoint: Endpoint = field("The address at which the model answers.", default=Endpoint())
+    approval: Approval = field(
+        "NotRequired or Required. Required: nothing of a plan is launched until the annotation "
+        "deepseek-operator.io/approved-plan holds its status.plan.hash. What runs goes on meanwhile.",
+        default=Approval.NOT_REQUIRED,
+    )
     suspend: bool = field(
         "true: everything rented is given back and the object stays. false again: it comes back.", default=False
     )
