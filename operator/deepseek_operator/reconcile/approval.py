@@ -198,8 +198,6 @@ def _price(plan: Planned, wanted: PlanHash) -> str:
     each = plan.hourly_cost
     if each is None:
         return f"at a price that is not known{limit}"
-    if not each:
-        return f"free where the cluster has room{limit}"
     total = each * wanted.replicas
     return f"{_dollars(each)} $/h each at today's catalog prices, {_dollars(total)} $/h together{limit}"
 
