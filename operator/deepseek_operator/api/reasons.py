@@ -50,6 +50,7 @@ class Reason(StrEnum):
     CREDENTIALS_INVALID = "CredentialsInvalid"
     NOT_AUTHORIZED = "NotAuthorized"
     NOT_OFFERED = "NotOffered"
+    AWAITING_APPROVAL = "AwaitingApproval"
     MAX_HOURLY_COST_REACHED = "MaxHourlyCostReached"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     POD_REJECTED = "PodRejected"
@@ -142,6 +143,11 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
         "The provider does not offer this kind of machine there, or not to this account.",
         "Put another region into resources.infra or another GPU into resources.accelerators. The operator retries "
         "after a minute, then less often, at least every 30 minutes.",
+    ),
+    Reason.AWAITING_APPROVAL: (
+        "spec.approval is Required and nobody has approved the plan; nothing of it is launched, and what runs goes on.",
+        "Look at the plan and its price in the message, then run the command that it ends with, or kubectl deepseek "
+        "approve NAME.",
     ),
     Reason.MAX_HOURLY_COST_REACHED: (
         "One more replica would cost more than spec.resources.maxHourlyCost leaves; what runs is left alone.",

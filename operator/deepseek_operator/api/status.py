@@ -111,6 +111,12 @@ class PerformanceStatus(StatusModel):
 class PlanStatus(StatusModel):
     """What the planner made of the spec. Memory is per GPU, in GiB; costs are for one replica."""
 
+    hash: str | None = field(
+        "What the annotation deepseek-operator.io/approved-plan has to hold where spec.approval is Required: a digest "
+        "of what decides the cost of a replica, the number of replicas, and how many more during an update.",
+        default=None,
+        max_length=32,
+    )
     engine: str = field("VLLM or SGLang.", max_length=32)
     image: str | None = field("Container image of the engine.", default=None, max_length=500)
     accelerators: tuple[str, ...] = field(

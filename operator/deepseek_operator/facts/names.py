@@ -40,6 +40,7 @@ _NAME: Final = re.compile(
 _NOT_IN_REVISION: Final[dict[str, Any]] = {
     "replicas": True,
     "suspend": True,
+    "approval": True,
     "update_strategy": True,
     "resources": {"max_hourly_cost", "retry_until_up", "provision_timeout_seconds"},
     "endpoint": {"type", "proxy"},

@@ -13,6 +13,7 @@ The function is pure: the same world and plan give the same decision.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger, Phase
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, FINALIZER
 from deepseek_operator.facts.base import Address, Fact, Failure, Known, ProbeTarget
@@ -23,6 +24,7 @@ from deepseek_operator.facts.world import Question, ReplicaFacts, Seen, World
 from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Action, AddFinalizer, RemoveFinalizer
+from deepseek_operator.reconcile.approval import Gate
 from deepseek_operator.reconcile.blocked import why_blocked
 from deepseek_operator.reconcile.budget import Budget, dollars
 from deepseek_operator.reconcile.endpoint import publish
@@ -140,8 +142,11 @@ def decide(
     if blocked is not None:
         views = {name: replace(view, blocked=blocked) for name, view in views.items()}
     budget = Budget.of(planned, deployment.spec.resources.max_hourly_cost, views.values())
-    rollout = _rollout(world, views, current, budget, may_add=planned is not None)
-    replicas = _find(world, views, rollout, current, planned, blocked, launches_waiting, budget)
+    gate = Gate.of(deployment, plan, sum(view.exists for view in views.values()))
+    # Old replicas must not make room for new ones that wait.
+    waits = gate.closed and len(current) < len(views)
+    rollout = _rollout(world, views, current, budget, may_add=planned is not None and not waits)
+    replicas = _find(world, views, rollout, current, planned, blocked, launches_waiting, budget, gate)
     replicas = tuple(_shown(replica, deployment.status) for replica in replicas)
     if deployment.deleting and (release := _release(world, replicas)) is not None:
         return release
@@ -153,6 +158,7 @@ def decide(
     in_front = front(world, planned, proxy, over_tls, tls=tls)
     actions = [(replica.name, action) for replica in replicas for action in replica.finding.actions]
     looks = [replica.finding.next_look_s for replica in replicas if replica.finding.next_look_s is not None]
+    held_back = gate.closed and not complete and (blocked is None or blocked.reason is Reason.PLANNING)
     if wanted and (blocked is not None or not isinstance(world.skypilot, Known)):
         looks.append(BLOCKED_LOOK_S)
     if lacks_authority(world, replicas):
@@ -163,7 +169,7 @@ def decide(
     of_replicas = (question for replica in replicas for question in replica.finding.asks)
     return Decision(
         replicas=replicas,
-        blocked=blocked,
+        blocked=gate.waiting if held_back else blocked,
         publish=(
             *publish(world, planned, serving, draining=draining_addresses(replicas), proxy=in_front),
             *in_front.actions,
@@ -239,18 +245,21 @@ def _find(
     blocked: Failure | None,
     launches_waiting: bool,
     budget: Budget,
+    gate: Gate,
 ) -> tuple[Replica, ...]:
     replicas = []
     for name in rollout.keep:
         view = views[name]
         if name in rollout.launchable:
-            view, budget = budget.launch(replace(view, may_launch=True))
+            view, gate, budget = _ready_to_launch(replace(view, may_launch=True), gate, budget)
+        elif gate.closed:
+            view, gate = gate.launch(view)
         replicas.append(Replica(name, True, view, want(view)))
     for ordinal in rollout.add:
         name = cluster_name(world.deployment, world.revision, ordinal)
         facts = ReplicaFacts(name, skypilot=_absent(world))
         view = look(world, facts, Ledger(), plan, current=True, launches_waiting=launches_waiting)
-        view, budget = budget.launch(replace(view, blocked=blocked, may_launch=True))
+        view, gate, budget = _ready_to_launch(replace(view, blocked=blocked, may_launch=True), gate, budget)
         replicas.append(Replica(name, True, view, want(view)))
     for name in rollout.serve:
         # An older revision is used while it serves and never repaired: its successor is on the way.
@@ -261,6 +270,15 @@ def _find(
         if found is not None:
             replicas.append(Replica(name, name in current, views[name], found))
     return tuple(replicas)
+
+
+def _ready_to_launch(view: View, gate: Gate, budget: Budget) -> tuple[View, Gate, Budget]:
+    """Return a view of a replica that is about to be launched, held back by whatever holds it; and what is left."""
+    view, gate = gate.launch(view)
+    if view.blocked is not None and view.blocked.reason is Reason.AWAITING_APPROVAL:
+        return view, gate, budget  # what waits for an approval takes no money from what does not
+    view, budget = budget.launch(view)
+    return view, gate, budget
 
 
 def _shown(replica: Replica, status: DeepSeekDeploymentStatus) -> Replica:

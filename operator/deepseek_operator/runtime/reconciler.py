@@ -27,6 +27,7 @@ from deepseek_operator.reconcile.actions import (
     RunAgain,
     UnpublishEndpoints,
 )
+from deepseek_operator.reconcile.approval import choose_plan
 from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.endpoint import about_to_be_asked
 from deepseek_operator.reconcile.events import EventNote, notes
@@ -158,7 +159,7 @@ class Reconciler:
     def _plan(self, world: World) -> Planned | Refused:
         if world.unreadable:
             return Refused(reason=Reason.INVALID_SPEC, message=world.unreadable)
-        return self.planner.plan(world.deployment.spec)
+        return choose_plan(world.deployment, self.planner.plan)
 
     async def _publish(self, world: World, decision: Decision) -> list[tuple[Action, KubeError]]:
         """Carry out the actions on the Service, and return those that failed, each with its error.

@@ -130,7 +130,9 @@ def _nothing_there(view: View) -> Finding | None:
     if ledger.launched_at is not None and not isinstance(view.facts.outcome, Known):
         return _ask(view, QuestionKind.OUTCOME, "asking SkyPilot how the last request ended")
     if view.blocked is not None:
-        return _stage(view, Phase.PENDING, view.blocked.reason, view.blocked.message)
+        finding = _stage(view, Phase.PENDING, view.blocked.reason, view.blocked.message)
+        # An approval is an event, and may take days.
+        return replace(finding, next_look_s=None) if view.blocked.reason is Reason.AWAITING_APPROVAL else finding
     launch = Launch(view.name, view.cost_limit, excluded_now(ledger, view.now))
     gone = _why_gone(view)
     if gone is None:
