@@ -74,6 +74,7 @@ class Reason(StrEnum):
     NO_READY_REPLICAS = "NoReadyReplicas"
     ENDPOINT_PUBLISHED = "EndpointPublished"
     ENDPOINT_UNREACHABLE = "EndpointUnreachable"
+    PROXY_REFUSED = "ProxyRefused"
 
 
 ADVICE: Final[dict[Reason, tuple[str, str]]] = {
@@ -216,6 +217,10 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     Reason.ENDPOINT_UNREACHABLE: (
         "Replicas answer, but not yet through the Service.",
         "Wait some seconds; if it stays so, check kube-proxy and network policies.",
+    ),
+    Reason.PROXY_REFUSED: (
+        "The namespace does not admit the pods of the proxy that stands in front of rented machines.",
+        "Change what the message names: a quota, a LimitRange, an admission policy. The pods then come by themselves.",
     ),
 }
 """Per reason: what it means, and what to do."""

@@ -106,7 +106,7 @@ def _ready(report: Report) -> _Verdict:
     if ready >= wanted and report.endpoint.answers:
         return "True", Reason.READY, f"{ready} of {wanted} replicas answer" if wanted > 1 else "the model answers"
     if ready >= wanted:
-        return "False", Reason.PUBLISHING_ENDPOINT, report.endpoint.detail
+        return "False", report.endpoint.reason or Reason.PUBLISHING_ENDPOINT, report.endpoint.detail
     worst = _worst(report)
     count = f"{ready} of {wanted} replicas answer; " if wanted > 1 else ""
     if worst is not None:
@@ -177,7 +177,7 @@ def _endpoint(report: Report) -> _Verdict:
     if not report.ready:
         return "False", Reason.NO_READY_REPLICAS, "no replica answers"
     if not report.endpoint.answers:
-        return "False", Reason.ENDPOINT_UNREACHABLE, report.endpoint.detail
+        return "False", report.endpoint.reason or Reason.ENDPOINT_UNREACHABLE, report.endpoint.detail
     return "True", Reason.ENDPOINT_PUBLISHED, "the Service leads to the replicas that answer"
 
 

@@ -73,8 +73,8 @@ class Decision:
         Names that may still exist although the object is released, because its user said so.
     proxied
         The Service leads to the replicas by a proxy, or will.
-    proxy_error
-        Why the proxy could not be made in this pass; empty while none is known.
+    proxy_failure
+        Why the proxy is not there; None while nothing is known to be in the way.
     next_look_s
         Seconds; None when only an event can change anything.
     """
@@ -89,7 +89,7 @@ class Decision:
     engines: Mapping[Address, EngineTarget] = field(default_factory=dict)
     abandoned: tuple[ClusterName, ...] = ()
     proxied: bool = False
-    proxy_error: str = ""
+    proxy_failure: Failure | None = None
     next_look_s: float | None = None
 
     @property

@@ -56,7 +56,7 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
         serving=ready > 0,
         was_ready=before.get("Ready") == "True",
         proxied=decision.proxied,
-        proxy_error=decision.proxy_error,
+        proxy_failure=decision.proxy_failure,
     )
     report = Report(world, plan, decision, reachable)
     instances = tuple(_instance(world, plan, replica) for replica in decision.replicas)

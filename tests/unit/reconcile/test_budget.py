@@ -20,7 +20,7 @@ from deepseek_operator.reconcile.budget import Budget
 from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.events import notes
 from deepseek_operator.reconcile.replica.view import View
-from deepseek_operator.runtime.act import limited
+from deepseek_operator.runtime.tasks import limited
 from tests.unit.reconcile import builders as b
 
 PRICE = Decimal("0.8048")
