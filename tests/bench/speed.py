@@ -26,7 +26,6 @@ FITTED = (
     "eager_layer",
     "step",
     "sampled",
-    "request",
     "prompt",
     "link",
 )

@@ -29,16 +29,16 @@ class Factors:
         Scheduler and sampler of one step.
     sampled
         Bytes that sampling moves per logit.
-    request
-        Front end, per request and step: HTTP, detokenising. Not there where the engine is called in its own process.
     prompt
-        Front end, per prompt.
+        Front end, once for each request: HTTP, template, tokeniser. Not there where the engine is called in its own
+        process. What it does for each token runs beside the engine and does not hold it up (docs/planning.md).
     link
         Start of an all-reduce over NVLink, for each doubling of the ranks and once more.
     bus
         The same over PCIe (not measured: NCCL's usual figure).
     fabric
-        Start of an all-reduce between machines over InfiniBand or EFA (not measured).
+        Start of an all-reduce between machines over InfiniBand: what is left of the 23.1 ms per token that SGLang
+        needed for R1 on two H100:8 (published, docs/planning.md). EFA is taken to be as fast.
     ethernet
         The same over TCP: what is left of the 87 ms per token that SkyPilot's guide shows for R1 on two H100:8.
     link_bandwidth
@@ -47,21 +47,20 @@ class Factors:
 
     bandwidth: float = 0.86
     experts: float = 0.45
-    tuned_experts: float = 0.86
-    overlap: float = 0.95
+    tuned_experts: float = 0.83
+    overlap: float = 1.0
     prefill: float = 0.62
     prefill_experts: float = 0.23
     layer: float = 30.0
-    expert_layer: float = 46.0
+    expert_layer: float = 45.0
     quantized_layer: float = 100.0
     eager_layer: float = 860.0
-    step: float = 510.0
-    sampled: float = 100.0
-    request: float = 48.0
+    step: float = 550.0
+    sampled: float = 43.0
     prompt: float = 6500.0
-    link: float = 2.7
+    link: float = 2.5
     bus: float = 15.0
-    fabric: float = 30.0
+    fabric: float = 114.0
     ethernet: float = 600.0
     link_bandwidth: float = 0.6
 

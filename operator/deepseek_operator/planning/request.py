@@ -16,8 +16,10 @@ from deepseek_operator.catalog import Accelerator, Catalog, ModelInfo, parse_acc
 from deepseek_operator.engines import ENGINES, Arguments, Engine, get_engine
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.forms import check_forms
+from deepseek_operator.planning.layout import Layout
 from deepseek_operator.planning.memory import weights_gib
 from deepseek_operator.planning.overrides import Overrides, read_overrides
+from deepseek_operator.planning.parallelism import layouts
 from deepseek_operator.planning.question import Question
 
 __all__ = ["EngineRequest", "Request", "read_request"]
@@ -97,6 +99,17 @@ class Request:
         if self.model is None:
             return 0.0
         return min(weights_gib(self.model, item.overrides) for item in self.engines.values())
+
+    def layouts(self, item: EngineRequest, gpus: int, nodes: int, *, fast: bool) -> tuple[Layout, ...]:
+        """Return the layouts worth trying, best first. They depend on the number of GPUs and not on their type."""
+        key = (item.engine.name, gpus, nodes, fast)
+        if key not in self._layouts:
+            self._layouts[key] = layouts(self.model, gpus, nodes, item.engine.name, item.overrides, fast=fast)
+        return self._layouts[key]
+
+    @cached_property
+    def _layouts(self) -> dict[tuple[EngineName, int, int, bool], tuple[Layout, ...]]:
+        return {}
 
     def engine_order(self, nodes: int) -> tuple[EngineRequest, ...]:
         """Return the engines to try on this many nodes, the preferred one first."""

@@ -52,8 +52,6 @@ class Traffic:
         Requests that decode at the same time.
     context
         Tokens of each in the KV cache.
-    served
-        Requests come over HTTP. Where not, the engine is called in its own process.
     routed
         Exponent on the requests: 1 where every token chooses its experts by itself. Dummy weights send the tokens of a
         step to few experts; only a comparison with such runs sets it lower.
@@ -61,7 +59,6 @@ class Traffic:
 
     requests: int = 1
     context: int = 2048
-    served: bool = True
     routed: float = 1.0
 
 
@@ -103,8 +100,7 @@ def step_seconds(
     else:
         busy += layers * _layer(model, factors)
     talking = _communication(model, gpu, layout, here, network_gbs, factors) if connected else 0.0
-    front = MICRO * factors.request * traffic.requests if traffic.served else 0.0
-    return (busy + talking + front + MICRO * factors.step) / gpu.efficiency.decode
+    return (busy + talking + MICRO * factors.step) / gpu.efficiency.decode
 
 
 def prefill_tokens_per_second(
