@@ -56,8 +56,8 @@ class Approvals:
         uid, status = body["metadata"]["uid"], body["status"]
         planned = any(one["type"] == "Planned" and one["status"] == "True" for one in status["conditions"])
         terms = self._specs.get((uid, status["observedGeneration"]))
-        if planned and terms is not None:
-            self._shown[uid, status["plan"]["hash"]] = terms
+        if planned and terms is not None and (shown := status["plan"].get("hash")):
+            self._shown[uid, shown] = terms
 
     def give(self, uid: str, text: str, now: float) -> None:
         """Note that somebody has approved the plan that a status showed under this hash."""
