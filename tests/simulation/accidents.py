@@ -230,14 +230,17 @@ class Accidents:
         self._world.add_post_fault("answer-lost", 0.0)
 
     def _on_api_away(self, event: Event) -> None:
+        began = self._world.loop.time()
         self._world.kubernetes.away = True
-        self._world.api_back_at = self._world.loop.time() + event.value
-        self._world.loop.call_at(self._world.api_back_at, self._api_returns)
+        self._world.api_back_at = began + event.value
+        self._world.loop.call_at(self._world.api_back_at, self._api_returns, began)
         if self._world.process is not None:
             self._world.process.break_watches(KubeUnavailableError("the connection was closed"))
 
-    def _api_returns(self) -> None:
+    def _api_returns(self, since: float) -> None:
         self._world.kubernetes.away = self._world.loop.time() < self._world.api_back_at - 0.001
+        if not self._world.kubernetes.away:
+            self._world.promises.api_back(since)
 
     def _on_slices_refused(self, event: Event) -> None:
         self._world.kubernetes.refused.add("endpointslices")

@@ -1,7 +1,7 @@
 """The promises P1 to P8 as checks of what is really there, made at every request and every second."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -104,6 +104,11 @@ class Promises:
         cap = spec["resources"].get("maxHourlyCost")
         terms, limit = self.approvals.wish(body), Decimal(cap) if cap is not None else None
         wishes.append(_Wish(self.now(), replicas, surge, unavailable, terms, limit))
+
+    def api_back(self, since: float) -> None:
+        """Note that the API server answers again: what was wished while it was away is told from now on, in order."""
+        for uid, wishes in self._wishes.items():
+            self._wishes[uid] = [replace(one, since=self.now()) if one.since >= since else one for one in wishes]
 
     def _recent(self, uid: str) -> list[_Wish]:
         wishes = self._wishes.get(uid, [])
