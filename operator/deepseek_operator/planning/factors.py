@@ -17,8 +17,6 @@ class Factors:
         Share of the memory bandwidth that reading weights reaches.
     experts, tuned_experts
         The same for experts, whose kernel (Triton) has tuned settings for a few shapes only.
-    overlap
-        Share of the arithmetic of a decode step that is not hidden behind reading.
     prefill, prefill_experts
         Share of the GPU's BF16 rate in prefill: dense models, and mixtures of experts in whatever number format.
     layer, expert_layer, quantized_layer
@@ -48,7 +46,6 @@ class Factors:
     bandwidth: float = 0.86
     experts: float = 0.45
     tuned_experts: float = 0.83
-    overlap: float = 1.0
     prefill: float = 0.62
     prefill_experts: float = 0.23
     layer: float = 30.0

@@ -91,7 +91,7 @@ def step_seconds(
     cache = here * traffic.context * kv_bytes_per_token(model, layout, overrides) * stages
     read += cache / (bandwidth * factors.bandwidth)
     arithmetic = here * _flops(model, layout, traffic.context, head=True)
-    compute = factors.overlap * arithmetic / (_rate(model, gpu) * TFLOP)
+    compute = arithmetic / (_rate(model, gpu) * TFLOP)
     sampling = here * factors.sampled * model.shape.vocab_size / (bandwidth * factors.bandwidth)
     busy = read + compute + sampling
     layers = model.shape.layers * MICRO
