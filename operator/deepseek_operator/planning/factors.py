@@ -30,6 +30,9 @@ class Factors:
     prompt
         Front end, once for each request: HTTP, template, tokeniser. Not there where the engine is called in its own
         process. What it does for each token runs beside the engine and does not hold it up (docs/planning.md).
+    launch
+        A mixture's layer in the prefill of one prompt, whose kernels the CPU starts one by one: no prompt is faster.
+        What SGLang needed for R1 on eight B200 (published, docs/planning.md). Dense models start from CUDA graphs.
     link
         Start of an all-reduce over NVLink, for each doubling of the ranks and once more.
     bus
@@ -55,6 +58,7 @@ class Factors:
     step: float = 550.0
     sampled: float = 43.0
     prompt: float = 6500.0
+    launch: float = 2100.0
     link: float = 2.5
     bus: float = 15.0
     fabric: float = 114.0

@@ -135,6 +135,8 @@ def time_to_first_token_seconds(
 ) -> float:
     """Return the time from a prompt's arrival at an idle engine to its first token: prefill, then one step."""
     busy = _prefill_seconds(model, gpu, layout, prompt, network_gbs, True, factors)
+    if model.shape.moe:
+        busy = max(busy, MICRO * factors.launch * model.shape.layers)
     traffic = Traffic(requests=1, context=prompt)
     step = step_seconds(model, gpu, layout, traffic, overrides, network_gbs=network_gbs, factors=factors)
     return busy / gpu.efficiency.prefill + step + MICRO * factors.prompt
