@@ -17,7 +17,6 @@ FITTED = (
     "bandwidth",
     "experts",
     "tuned_experts",
-    "overlap",
     "prefill",
     "prefill_experts",
     "layer",
@@ -29,7 +28,7 @@ FITTED = (
     "prompt",
     "link",
 )
-_AT_MOST = {"bandwidth": 0.95, "experts": 0.95, "tuned_experts": 0.95, "overlap": 1.0, "prefill": 0.95}
+_AT_MOST = {"bandwidth": 0.95, "experts": 0.95, "tuned_experts": 0.95, "prefill": 0.95}
 
 
 def loss(factors: Factors, *, held_out: bool = False) -> float:

@@ -17,8 +17,6 @@ class Factors:
         Share of the memory bandwidth that reading weights reaches.
     experts, tuned_experts
         The same for experts, whose kernel (Triton) has tuned settings for a few shapes only.
-    overlap
-        Share of the arithmetic of a decode step that is not hidden behind reading.
     prefill, prefill_experts
         Share of the GPU's BF16 rate in prefill: dense models, and mixtures of experts in whatever number format.
     layer, expert_layer, quantized_layer
@@ -32,6 +30,9 @@ class Factors:
     prompt
         Front end, once for each request: HTTP, template, tokeniser. Not there where the engine is called in its own
         process. What it does for each token runs beside the engine and does not hold it up (docs/planning.md).
+    launch
+        A mixture's layer in the prefill of one prompt, whose kernels the CPU starts one by one: no prompt is faster.
+        What SGLang needed for R1 on eight B200 (published, docs/planning.md). Dense models start from CUDA graphs.
     link
         Start of an all-reduce over NVLink, for each doubling of the ranks and once more.
     bus
@@ -48,7 +49,6 @@ class Factors:
     bandwidth: float = 0.86
     experts: float = 0.45
     tuned_experts: float = 0.83
-    overlap: float = 1.0
     prefill: float = 0.62
     prefill_experts: float = 0.23
     layer: float = 30.0
@@ -58,6 +58,7 @@ class Factors:
     step: float = 550.0
     sampled: float = 43.0
     prompt: float = 6500.0
+    launch: float = 2100.0
     link: float = 2.5
     bus: float = 15.0
     fabric: float = 114.0

@@ -9,7 +9,7 @@ from deepseek_operator.catalog import Catalog
 from deepseek_operator.planning.candidates import MOST_NODES, evaluate, evaluate_all
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.performance import Performance, unmet
-from deepseek_operator.planning.ranking import good_enough, rank_of, size_of
+from deepseek_operator.planning.ranking import good_enough, rank_of, recommended, size_of
 from deepseek_operator.planning.request import Request
 from deepseek_operator.planning.result import Candidate, dollars
 
@@ -110,7 +110,7 @@ def with_cheapest(request: Request, catalog: Catalog, candidate: Candidate) -> C
         return candidate
     changes = _smaller_changes(request, catalog, candidate) if request.accelerators else []
     free = replace(request, accelerators=None, spec=_with_nodes(request.spec, None))
-    fitting = [c for c in evaluate_all(free, catalog) if good_enough(c, free)]
+    fitting = recommended([c for c in evaluate_all(free, catalog) if good_enough(c, free)], free)
     sentences = [candidate.reason, *(["; ".join(changes)] if changes else [])]
     if not fitting:
         return replace(candidate, reason=f"{'. '.join(sentences)}. Nothing in the catalog fits.")

@@ -139,10 +139,19 @@ def _reason(request: Request, first: Candidate, context: int | None) -> str:
     own = first.fit.max_model_len if first.fit else None
     if first.fits and context is not None and own is not None and context < own:
         parts.append(f"Context {context:,}, so that it holds on each of the accelerators.")
-    if first.fits and first.price is not None and not request.only_kubernetes:
-        day = f"price of {first.price.as_of}" if first.price.as_of else "undated price"
-        parts.append(f"Cheapest known: {first.price.instance_type} on {first.price.cloud}, {day}.")
+    if first.fits and not request.only_kubernetes:
+        parts.append(_price(request, first))
     return " ".join(parts)
+
+
+def _price(request: Request, first: Candidate) -> str:
+    if first.price is not None:
+        day = f"price of {first.price.as_of}" if first.price.as_of else "undated price"
+        return f"Cheapest known: {first.price.instance_type} on {first.price.cloud}, {day}."
+    kind = "No spot price" if request.spot else "No price"
+    where = f" on {' or '.join(request.clouds)}" if request.clouds else ""
+    why = f": {first.gpu.not_rented}" if first.gpu.not_rented else ""
+    return f"{kind} of {first.accelerator}{where} is known{why}."
 
 
 def _memory_gb(weights: float | None, nodes: int) -> int | None:

@@ -91,7 +91,7 @@ def step_seconds(
     cache = here * traffic.context * kv_bytes_per_token(model, layout, overrides) * stages
     read += cache / (bandwidth * factors.bandwidth)
     arithmetic = here * _flops(model, layout, traffic.context, head=True)
-    compute = factors.overlap * arithmetic / (_rate(model, gpu) * TFLOP)
+    compute = arithmetic / (_rate(model, gpu) * TFLOP)
     sampling = here * factors.sampled * model.shape.vocab_size / (bandwidth * factors.bandwidth)
     busy = read + compute + sampling
     layers = model.shape.layers * MICRO
@@ -135,6 +135,8 @@ def time_to_first_token_seconds(
 ) -> float:
     """Return the time from a prompt's arrival at an idle engine to its first token: prefill, then one step."""
     busy = _prefill_seconds(model, gpu, layout, prompt, network_gbs, True, factors)
+    if model.shape.moe:
+        busy = max(busy, MICRO * factors.launch * model.shape.layers)
     traffic = Traffic(requests=1, context=prompt)
     step = step_seconds(model, gpu, layout, traffic, overrides, network_gbs=network_gbs, factors=factors)
     return busy / gpu.efficiency.prefill + step + MICRO * factors.prompt
