@@ -42,7 +42,7 @@ _NOT_IN_REVISION: Final[dict[str, Any]] = {
     "suspend": True,
     "approval": True,
     "update_strategy": True,
-    "resources": {"max_hourly_cost", "retry_until_up", "provision_timeout_seconds"},
+    "resources": {"capacity", "max_hourly_cost", "retry_until_up", "provision_timeout_seconds"},
     "endpoint": {"type", "proxy"},
 }
 """Fields that change nothing about a running replica: changing them must not replace it."""

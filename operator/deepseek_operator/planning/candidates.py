@@ -1,6 +1,7 @@
 """Which machines are looked at, what each costs, and what the verdict on each is."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 from deepseek_operator.api.status import Verdict
@@ -120,7 +121,7 @@ def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: 
         if best.fits or _hopeless(request, accelerator, gpu, nodes):
             break
     assert best is not None
-    return best
+    return replace(best, on_demand_cost=_on_demand_cost(request, catalog, best)) if request.base else best
 
 
 def _hopeless(request: Request, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> bool:
@@ -212,3 +213,11 @@ def _cost(request: Request, price: PriceInfo | None, nodes: int) -> Decimal | No
         return Decimal(0)
     amount = None if price is None else price.spot if request.spot else price.on_demand
     return None if amount is None else amount * nodes
+
+
+def _on_demand_cost(request: Request, catalog: Catalog, candidate: Candidate) -> Decimal | None:
+    """Return US dollars an hour of one replica on demand, where others are spot machines."""
+    if not request.spot or request.only_kubernetes:
+        return candidate.hourly_cost
+    price = catalog.cheapest(candidate.accelerator, spot=False, clouds=request.clouds or None)
+    return None if price is None or price.on_demand is None else price.on_demand * candidate.nodes

@@ -22,7 +22,7 @@ from deepseek_operator.planning.ranking import (
 from deepseek_operator.planning.refusals import refuse_cap, refuse_objective, with_cheapest
 from deepseek_operator.planning.request import Request, read_request
 from deepseek_operator.planning.result import Candidate, Plan, dollars
-from deepseek_operator.planning.serve import make_plan
+from deepseek_operator.planning.serve import make_plan, prices_of
 
 __all__ = ["plan"]
 
@@ -48,7 +48,7 @@ def plan(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Plan:
         return plan_cpu(request)
     choose = _choose if request.accelerators is None else _choose_among_users
     choice = choose(request, catalog)
-    return make_plan(request, choice.chosen, choice.others, _instance_cap(request, choice.chosen[0].nodes))
+    return make_plan(request, choice.chosen, choice.others, _instance_cap(request, choice.chosen[0]))
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,11 @@ def _affordable(request: Request, fitting: list[Candidate]) -> list[Candidate]:
     """
     if request.cap is None or request.kubernetes:
         return fitting
-    share = request.cap / max(1, request.spec.replicas)
-    priced = [candidate for candidate in fitting if candidate.hourly_cost is not None]
-    if not priced:
+    at_least_one = replace(request, spec=request.spec.model_copy(update={"replicas": max(1, request.spec.replicas)}))
+    priced = [(candidate, prices_of(at_least_one, candidate).total) for candidate in fitting]
+    if all(total is None for _, total in priced):
         return fitting  # SkyPilot holds each machine to its share
-    return [candidate for candidate in priced if candidate.hourly_cost is not None and candidate.hourly_cost <= share]
+    return [candidate for candidate, total in priced if total is not None and total <= request.cap]
 
 
 def _fewest_of_each(candidates: list[Candidate]) -> list[Candidate]:
@@ -168,10 +168,11 @@ def _near_in_price(candidate: Candidate, best: Candidate, request: Request) -> b
     return candidate.hourly_cost is not None and candidate.hourly_cost <= _DEAREST_CHOSEN * best.hourly_cost
 
 
-def _instance_cap(request: Request, nodes: int) -> Decimal | None:
+def _instance_cap(request: Request, candidate: Candidate) -> Decimal | None:
     if request.cap is None:
         return None
-    share = request.cap / (max(1, request.spec.replicas) * nodes)
+    all_on_demand = request.base == request.spec.replicas > 0
+    share = prices_of(request, candidate).share(request.cap, on_demand=all_on_demand) / candidate.nodes
     return share.quantize(Decimal("0.0001"), rounding=ROUND_DOWN)
 
 

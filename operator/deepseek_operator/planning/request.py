@@ -15,7 +15,7 @@ from deepseek_operator.api.spec import (
 from deepseek_operator.catalog import Accelerator, Catalog, ModelInfo, parse_accelerator
 from deepseek_operator.engines import ENGINES, Arguments, Engine, get_engine
 from deepseek_operator.planning.errors import PlanInputError
-from deepseek_operator.planning.forms import check_forms
+from deepseek_operator.planning.forms import check_capacity, check_forms
 from deepseek_operator.planning.layout import Layout
 from deepseek_operator.planning.memory import weights_gib
 from deepseek_operator.planning.overrides import Overrides, read_overrides
@@ -75,6 +75,11 @@ class Request:
                 objective.max_time_to_first_token_seconds,
             )
         )
+
+    @property
+    def base(self) -> int:
+        """How many replicas are on demand whatever the others are."""
+        return min(self.spec.resources.capacity.on_demand_base, self.spec.replicas)
 
     @property
     def spot(self) -> bool:
@@ -162,6 +167,7 @@ def read_request(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Request:
     _check_objective(spec, model, cpu=accelerators == ())
     places = [Place.parse(text) for text in resources.infra]
     _check_runtime(spec, places, cpu=accelerators == ())
+    check_capacity(spec.resources, places)
     clouds = tuple(dict.fromkeys(place.cloud for place in places if not place.is_kubernetes))
     return Request(
         spec=spec,

@@ -7,7 +7,6 @@ question and the answer has another hash, and waits.
 import argparse
 import sys
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from deepseek_operator.api.names import ANNOTATION_APPROVED_PLAN
@@ -33,11 +32,11 @@ def describe_plan(body: Mapping[str, Any]) -> dict[str, str]:
         "machines": f"{count}, {replicas + surge} during an update" if surge else count,
         "places": ", then ".join(resources.get("infra") or ()) or "the operator's default",
         "paid as": str(resources.get("capacityType") or "OnDemand"),
-        "price": _price(plan.get("hourlyCost"), replicas, resources.get("maxHourlyCost")),
+        "price": _price(plan, resources.get("maxHourlyCost")),
         "plan": str(plan["hash"]),
     }
-    if (base := (resources.get("capacity") or {}).get("onDemandBase")) is not None:
-        shown["paid as"] += f", the first {base} OnDemand"
+    if base := (resources.get("capacity") or {}).get("onDemandBase"):
+        shown["paid as"] += f", {base} of them OnDemand"
     return shown
 
 
@@ -47,17 +46,15 @@ def _counts(text: str) -> tuple[int, int]:
     return (int(replicas) if replicas.isdigit() else 0), (int(surge) if surge.isdigit() else 0)
 
 
-def _price(each: str | None, replicas: int, cap: Any) -> str:
+def _price(plan: Mapping[str, Any], cap: Any) -> str:
     limit = f"at most {cap} $/h (maxHourlyCost)" if cap is not None else "without maxHourlyCost"
-    try:
-        amount = Decimal(each) if each is not None else None
-    except InvalidOperation:
-        amount = None
-    if amount is None:
+    each, total = plan.get("hourlyCost"), plan.get("totalHourlyCost")
+    if each is None:
         return f"not known; {limit}"
-    if not amount:
+    if each == "0.00":
         return "0.00 $/h, on nodes of the cluster"
-    return f"{amount:.2f} $/h each, {amount * replicas:.2f} $/h together at catalog prices; {limit}"
+    together = f", {total} $/h together" if total is not None else ""
+    return f"{each} $/h each{together} at catalog prices; {limit}"
 
 
 def _why_not(body: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from deepseek_operator.api.spec import Approval, CapacityType, DeepSeekDeploymen
 from deepseek_operator.api.v1alpha1 import ANNOTATION_APPROVED_PLAN, DeepSeekDeployment
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.planning import Planned, Refused
+from deepseek_operator.planning.money import Prices
 from deepseek_operator.reconcile.replica.view import View
 from deepseek_operator.reconcile.rollout import limits
 
@@ -82,6 +83,7 @@ def _terms(plan: Planned) -> dict[str, Any]:
         "nodes": chosen.nodes,
         "places": [str(place) for place in plan.places],
         "capacityType": None if resources.capacity_type is CapacityType.ON_DEMAND else resources.capacity_type.value,
+        "onDemandBase": resources.capacity.on_demand_base or None,
         "maxHourlyCost": resources.max_hourly_cost,
         "cpus": resources.cpus or chosen.cpus,
         "memory": resources.memory or chosen.memory_gb,
@@ -198,9 +200,15 @@ def _price(plan: Planned, wanted: PlanHash) -> str:
     each = plan.hourly_cost
     if each is None:
         return f"at a price that is not known{limit}"
-    total = each * wanted.replicas
-    return f"{_dollars(each)} $/h each at today's catalog prices, {_dollars(total)} $/h together{limit}"
+    prices = plan.plan.prices
+    others = f", {prices.base} of them on demand for {_dollars(prices.on_demand)}" if _mixed(prices) else ""
+    together = f", {_dollars(prices.total)} $/h together" if prices.total is not None else ""
+    return f"{_dollars(each)} $/h each at today's catalog prices{others}{together}{limit}"
 
 
-def _dollars(amount: Decimal) -> str:
-    return f"{amount:.2f}"
+def _mixed(prices: Prices) -> bool:
+    return prices.base > 0 and prices.on_demand != prices.each
+
+
+def _dollars(amount: Decimal | None) -> str:
+    return f"{amount:.2f}" if amount is not None else "an unknown price"

@@ -27,6 +27,7 @@ from deepseek_operator.reconcile.actions import Action, AddFinalizer, RemoveFina
 from deepseek_operator.reconcile.approval import Gate
 from deepseek_operator.reconcile.blocked import why_blocked
 from deepseek_operator.reconcile.budget import Budget, dollars
+from deepseek_operator.reconcile.capacity import Base, on_demand
 from deepseek_operator.reconcile.endpoint import publish
 from deepseek_operator.reconcile.proxy import front, proxy_targets
 from deepseek_operator.reconcile.replica.ledger import advance
@@ -145,7 +146,7 @@ def decide(
     gate = Gate.of(deployment, plan, sum(view.exists for view in views.values()))
     # Old replicas must not make room for new ones that wait.
     waits = gate.closed and len(current) < len(views)
-    rollout = _rollout(world, views, current, budget, may_add=planned is not None and not waits)
+    rollout = _rollout(world, views, current, budget, planned, may_add=planned is not None and not waits)
     replicas = _find(world, views, rollout, current, planned, blocked, launches_waiting, budget, gate)
     replicas = tuple(_shown(replica, deployment.status) for replica in replicas)
     if deployment.deleting and (release := _release(world, replicas)) is not None:
@@ -194,7 +195,13 @@ def _release(world: World, replicas: tuple[Replica, ...]) -> Decision | None:
 
 
 def _rollout(
-    world: World, views: Mapping[ClusterName, View], current: frozenset[ClusterName], budget: Budget, *, may_add: bool
+    world: World,
+    views: Mapping[ClusterName, View],
+    current: frozenset[ClusterName],
+    budget: Budget,
+    planned: Planned | None,
+    *,
+    may_add: bool,
 ) -> Rollout:
     spec = world.deployment.spec
     if world.deployment.deleting or spec.suspend:
@@ -202,7 +209,8 @@ def _rollout(
     if world.unreadable:
         return Rollout(serve=tuple(views))  # what the spec wants is not known, so nothing is taken away
     surge, unavailable = limits(spec.update_strategy, spec.replicas)
-    if unavailable and not budget.room_for_one:
+    base = Base.of(planned, (view for name, view in views.items() if name in current))
+    if unavailable and not budget.room_for_one(on_demand=base.missing > 0):
         surge = 0  # a replica beside the old ones is beyond maxHourlyCost, and the user lets one of these go first
     foreign = strays(world, views.values())
     existing = [
@@ -215,6 +223,7 @@ def _rollout(
             present=view.exists,
             leaving=view.ledger.leaving_since is not None,
             hourly_cost=view.shown_cost,
+            on_demand=on_demand(view),
         )
         for name, view in views.items()
     ]
@@ -225,6 +234,7 @@ def _rollout(
         existing=existing,
         may_add=may_add,
         taken=frozenset(name.ordinal for name in views if name.runs(world.revision)),
+        base=spec.resources.capacity.on_demand_base,
     )
 
 
@@ -248,9 +258,11 @@ def _find(
     gate: Gate,
 ) -> tuple[Replica, ...]:
     replicas = []
+    base = Base.of(plan, (views[name] for name in rollout.keep))
     for name in rollout.keep:
         view = views[name]
         if name in rollout.launchable:
+            view, base = base.launch(view)
             view, gate, budget = _ready_to_launch(replace(view, may_launch=True), gate, budget)
         elif gate.closed:
             view, gate = gate.launch(view)
@@ -259,7 +271,8 @@ def _find(
         name = cluster_name(world.deployment, world.revision, ordinal)
         facts = ReplicaFacts(name, skypilot=_absent(world))
         view = look(world, facts, Ledger(), plan, current=True, launches_waiting=launches_waiting)
-        view, gate, budget = _ready_to_launch(replace(view, blocked=blocked, may_launch=True), gate, budget)
+        view, base = base.launch(replace(view, blocked=blocked, may_launch=True))
+        view, gate, budget = _ready_to_launch(view, gate, budget)
         replicas.append(Replica(name, True, view, want(view)))
     for name in rollout.serve:
         # An older revision is used while it serves and never repaired: its successor is on the way.

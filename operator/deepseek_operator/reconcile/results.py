@@ -104,7 +104,8 @@ def _ledger_after(ledger: Ledger, action: Action, plan: Planned | None, now: dat
         ledger = launched(ledger, plan, now, again=isinstance(action, RunAgain))
         if isinstance(action, Launch):
             limit = action.cost_limit
-            ledger = update(ledger, cost_limit=str(limit) if limit is not None else None)
+            limited = str(limit) if limit is not None else None
+            ledger = update(ledger, cost_limit=limited, on_demand=action.on_demand)
         return ledger
     # A teardown, by SkyPilot or by label: from now on, its absence is no surprise.
     return update(ledger, teardown_at=whole_second(now))

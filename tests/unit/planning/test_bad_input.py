@@ -27,6 +27,20 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
         "MI300X:8",
         "set engine.image to a ROCm",
     ),
+    (
+        "r1-8b",
+        {"replicas": 2, "resources": {"infra": ["aws"], "capacity": {"onDemandBase": 1}}},
+        "resources.capacity.onDemandBase",
+        "1",
+        "set capacityType to Spot or SpotThenOnDemand, or remove it",
+    ),
+    (
+        "r1-8b",
+        {"resources": {"infra": ["lambda"], "capacityType": "Spot"}},
+        "resources.capacityType",
+        "Spot",
+        "lambda has no spot machines that SkyPilot rents; use OnDemand or SpotThenOnDemand, or another cloud",
+    ),
     ("r1-8b", {"resources": {"accelerators": ["L4:x"]}}, "resources.accelerators", "L4:x", "NAME or NAME:COUNT"),
     ("r1-8b", {"resources": {"infra": ["AWS east"]}}, "resources.infra", "AWS east", "aws/us-east-1"),
     (

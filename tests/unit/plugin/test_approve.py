@@ -33,7 +33,7 @@ def waiting(planned: Condition | None = None, **spec: Any) -> dict[str, Any]:
         conditions=(said,),
         **{"approval": "Required", "resources": resources, **spec},
     )
-    plan = b.planned(b.rented_deployment("aws")).status.model_copy(update={"hash": HASH})
+    plan = b.planned(b.rented_deployment("aws", replicas=2)).status.model_copy(update={"hash": HASH})
     body["status"]["plan"] = plan.model_dump(mode="json", by_alias=True, exclude_none=True)
     body["metadata"]["generation"] = body["status"]["observedGeneration"] = 4
     return body
@@ -51,7 +51,7 @@ def test_plan_and_price_are_shown_before_the_question(
         "machines  2 replicas of 1 node with L4:1, 3 during an update",
         "places    aws/us-east-1, then gcp",
         "paid as   SpotThenOnDemand",
-        "price     0.80 $/h each, 1.60 $/h together at catalog prices; at most 3 $/h (maxHourlyCost)",
+        "price     0.80 $/h each, 1.61 $/h together at catalog prices; at most 3 $/h (maxHourlyCost)",
         f"plan      {HASH}",
         "approved",
     ]

@@ -18,12 +18,13 @@ from deepseek_operator.api.spec.engine import (
     EnvVarSource,
 )
 from deepseek_operator.api.spec.model import Model, Objective, Ranking, SecretKeyRef
-from deepseek_operator.api.spec.resources import ACCELERATOR_PATTERN, CapacityType, Interconnect, Resources
+from deepseek_operator.api.spec.resources import ACCELERATOR_PATTERN, Capacity, CapacityType, Interconnect, Resources
 
 __all__ = [
     "ACCELERATOR_PATTERN",
     "RESERVED_VARIABLES",
     "Approval",
+    "Capacity",
     "CapacityType",
     "DeepSeekDeploymentSpec",
     "Endpoint",

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, WithJsonSchema
 
 from deepseek_operator.api.base import IntOrString, SpecModel, field, list_of, rules
 
-__all__ = ["ACCELERATOR_PATTERN", "CapacityType", "Interconnect", "Resources"]
+__all__ = ["ACCELERATOR_PATTERN", "Capacity", "CapacityType", "Interconnect", "Resources"]
 
 ACCELERATOR_PATTERN = r"^[A-Za-z][A-Za-z0-9.-]*(:[1-9][0-9]{0,2})?$"
 
@@ -41,6 +41,18 @@ class CapacityType(StrEnum):
     SPOT_THEN_ON_DEMAND = "SpotThenOnDemand"
 
 
+class Capacity(SpecModel):
+    """Which replicas are on demand whatever ``capacityType`` says."""
+
+    on_demand_base: int = field(
+        "So many replicas are on on-demand machines, the others as capacityType says. A change replaces no replica: it "
+        "holds from the next launch on.",
+        default=0,
+        ge=0,
+        le=100,
+    )
+
+
 class Interconnect(StrEnum):
     """Network between the nodes of a replica."""
 
@@ -56,7 +68,13 @@ class Resources(SpecModel):
             (
                 "!has(self.accelerators) || size(self.accelerators) > 0 || has(self.cpus)",
                 "cpus must be set when accelerators is an empty list (a CPU engine)",
-            )
+            ),
+            (
+                "!has(self.capacity) || !has(self.capacity.onDemandBase) || self.capacity.onDemandBase == 0 "
+                "|| (has(self.capacityType) && self.capacityType != 'OnDemand')",
+                "capacity.onDemandBase must be unset with capacityType OnDemand, where all replicas are on demand; set "
+                "capacityType to Spot or SpotThenOnDemand, or remove it",
+            ),
         )
     )
 
@@ -114,6 +132,7 @@ class Resources(SpecModel):
         "OnDemand, Spot, or SpotThenOnDemand: spot machines where there are any, on-demand ones where not.",
         default=CapacityType.ON_DEMAND,
     )
+    capacity: Capacity = field("Which replicas are on demand whatever capacityType says.", default=Capacity())
     max_hourly_cost: Annotated[
         IntOrString | None,
         WithJsonSchema(

@@ -55,6 +55,8 @@ class View:
         The rollout has room for it.
     cost_limit
         US dollars an hour that its launch may cost; None: no limit.
+    on_demand_only
+        Its launch is to rent on-demand machines, whatever the others are.
     shown_cost
         What the status says that it costs, in US dollars an hour.
     launches_waiting
@@ -77,6 +79,7 @@ class View:
     blocked: Failure | None = None
     may_launch: bool = True
     cost_limit: Decimal | None = None
+    on_demand_only: bool = False
     shown_cost: Decimal | None = None
     launches_waiting: bool = False
     lag_s: float = 0.0
