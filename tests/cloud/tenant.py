@@ -74,6 +74,10 @@ class Tenant:
         (one,) = status.get("instances") or [{}]
         return dict(one)
 
+    def events(self, name: str = "rented") -> set[str]:
+        """Return the Reasons of all Events of a deployment."""
+        return {one["reason"] for one in self.kubectl.get("events") if one["involvedObject"]["name"] == name}
+
     def until_ready(self, name: str = "rented") -> dict[str, Any]:
         """Wait until the deployment is ready; return the object."""
         eventually(

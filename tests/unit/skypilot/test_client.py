@@ -129,6 +129,16 @@ async def test_rows_are_read_with_skypilots_own_words(server: Server, client: Sk
     assert (row.accelerators, row.nodes, row.on_kubernetes) == ("L4:1", 2, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "spot"), [("1x[spot](gpus=L4:1, g6.xlarge, ...)", True), ("1x(gpus=L4:1, g6.xlarge, ...)", False)]
+)
+async def test_spot_machines_are_told_by_the_words_of_a_row(
+    server: Server, client: SkyPilotClient, words: str, spot: bool
+) -> None:
+    server.answers("/status", [{"name": NAME, "status": "UP", "cloud": "AWS", "resources_str": words}])
+    assert (await client.clusters())[NAME].spot is spot
+
+
 async def test_only_what_moves_a_cluster_counts_as_in_flight(server: Server, client: SkyPilotClient) -> None:
     server.requests = [
         {"request_id": "b", "name": "sky.down", "status": "RUNNING", "cluster_name": NAME, "created_at": 20.0},
