@@ -78,6 +78,7 @@ def products() -> dict[str, Product]:
         Product("coredns", "coredns", ".", {"coredns": "coredns"}, {}),
         Product("helm", "helm", "tool", {"helm": "helm"}, helm),
         Product("helm3", "helm3", "tool", {"helm": "helm3"}, helm3),
+        Product("network-policies", "netpol", ".", {"netpol": "network-policies"}, {}),
     ]
     return {product.name: product for product in every}
 
@@ -85,6 +86,7 @@ def products() -> dict[str, Product]:
 LOCAL = ("pause", "kubernetes", "etcd", "coredns", "helm")
 CLIENTS = ("kubectl", "helm")
 HELM3 = ("helm3",)
+NETWORK_POLICIES = ("network-policies",)
 
 
 def build(names: Sequence[str]) -> Path:
