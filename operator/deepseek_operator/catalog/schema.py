@@ -306,7 +306,13 @@ class PriceInfo(Row):
     spot: Usd | None = None
     as_of: date | None
     """Day on which the price was seen; null where only memory or an undated copy vouches for it."""
+    spot_dated: bool = True
+    """Whether that is the day of the spot price as well; where not, nobody knows that one's."""
     source: str
+
+    def seen(self, *, spot: bool) -> date | None:
+        """Return the day on which the price was seen."""
+        return None if spot and not self.spot_dated else self.as_of
 
     @model_validator(mode="after")
     def _priced(self) -> Self:

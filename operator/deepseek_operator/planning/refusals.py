@@ -30,6 +30,8 @@ def refuse_cap(request: Request, fitting: list[Candidate]) -> None:
     total, cheapest = min(totals, key=lambda pair: (pair[0], str(pair[1].accelerator)))
     assert cheapest.price is not None
     plural = "s" if replicas > 1 else ""
+    seen = cheapest.price.seen(spot=request.spot)
+    dated = f" of {seen}" if seen else ", undated"
     times = f"{replicas} replica{plural} of {cheapest.nodes}\N{MULTIPLICATION SIGN}{cheapest.accelerator}"
     if wanted.base and wanted.spot:
         times += f" ({wanted.base} on demand)"
@@ -37,12 +39,8 @@ def refuse_cap(request: Request, fitting: list[Candidate]) -> None:
         "resources.maxHourlyCost",
         request.spec.resources.max_hourly_cost,
         f"is below the cheapest that fits: {times} on {cheapest.price.cloud} for {dollars(total)} $/h "
-        f"(catalog price{_dated(cheapest)}); raise it to that or more, or add kubernetes to resources.infra",
+        f"(catalog price{dated}); raise it to that or more, or add kubernetes to resources.infra",
     )
-
-
-def _dated(candidate: Candidate) -> str:
-    return f" of {candidate.price.as_of}" if candidate.price and candidate.price.as_of else ", undated"
 
 
 def refuse_objective(request: Request, affordable: list[Candidate]) -> None:

@@ -157,7 +157,8 @@ def _reason(request: Request, first: Candidate, context: int | None) -> str:
 
 def _price(request: Request, first: Candidate) -> str:
     if first.price is not None:
-        day = f"price of {first.price.as_of}" if first.price.as_of else "undated price"
+        seen = first.price.seen(spot=request.spot)
+        day = f"price of {seen}" if seen else "undated price"
         return f"Cheapest known: {first.price.instance_type} on {first.price.cloud}, {day}."
     kind = "No spot price" if request.spot else "No price"
     where = f" on {' or '.join(request.clouds)}" if request.clouds else ""

@@ -61,6 +61,13 @@ def test_spot_prices_rank_spot_plans() -> None:
     assert plan.hourly_cost == Decimal("6.84")
 
 
+def test_a_spot_price_is_not_given_the_day_of_the_on_demand_price() -> None:
+    spot = plan_for("r1", resources={"infra": ["aws"], "capacityType": "Spot"})
+    assert "Cheapest known: p5en.48xlarge on aws, undated price." in spot.reason
+    on_demand = plan_for("r1", resources={"infra": ["aws"]})
+    assert "Cheapest known: p5en.48xlarge on aws, price of 2026-08-01." in on_demand.reason
+
+
 def test_a_fallback_to_on_demand_counts_as_on_demand() -> None:
     plan = plan_for("r1", resources={"infra": ["aws"], "capacityType": "SpotThenOnDemand"})
     assert plan.hourly_cost == Decimal("63.296")
