@@ -20,6 +20,7 @@ from deepseek_operator.catalog import PriceInfo
 from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.skypilot import Job, JobState, Outcome, RequestKind, SkyPilotCluster, SkyPilotRequest
 from deepseek_operator.facts.text import clean
+from deepseek_operator.planning.offers import Offer
 from deepseek_operator.skypilot import wire
 from deepseek_operator.skypilot.errors import (
     SkyPilotError,
@@ -28,7 +29,7 @@ from deepseek_operator.skypilot.errors import (
     SkyPilotUnavailableError,
 )
 from deepseek_operator.skypilot.failures import classify, no_access
-from deepseek_operator.skypilot.prices import hourly_price, read_prices
+from deepseek_operator.skypilot.prices import hourly_price, read_offers, read_prices
 from deepseek_operator.skypilot.tried import places_tried
 
 __all__ = ["API_VERSION", "SERVER_VERSION", "SkyPilotClient", "Snapshot"]
@@ -192,9 +193,7 @@ class SkyPilotClient:
         What the server has found before is believed first. Only where it has not found credentials, it looks again:
         that takes seconds and asks the provider.
         """
-        path = "/enabled_clouds"
-        known = wire.return_value(await self._get(self._id_of(path, await self._send("GET", path))))
-        if cloud in (str(name).lower() for name in known or ()):
+        if cloud in await self.enabled_clouds():
             return None
         request_id = await self._start("/check", {"clouds": [cloud], "verbose": False})
         try:
@@ -210,6 +209,17 @@ class SkyPilotClient:
             return None
         return no_access(cloud, "", await self._request_log(request_id))
 
+    async def enabled_clouds(self) -> tuple[str, ...]:
+        """Return the clouds for which the server has found credentials before, by their lower-case names."""
+        path = "/enabled_clouds"
+        known = wire.return_value(await self._get(self._id_of(path, await self._send("GET", path))))
+        return tuple(str(name).lower() for name in known or ())
+
+    async def offers(self, clouds: list[str], day: date) -> tuple[Offer, ...]:
+        """Return every machine with GPUs of these clouds in every region, by SkyPilot's own catalogs of ``day``."""
+        body = {"gpus_only": True, "clouds": clouds, "all_regions": True, "require_price": True}
+        return read_offers(await self._call("/list_accelerators", body), day)
+
     async def prices(self, clouds: list[str], day: date) -> tuple[PriceInfo, ...]:
         """Return what machines with GPUs cost on these clouds, by SkyPilot's own catalogs of ``day``."""
         body = {"gpus_only": True, "clouds": clouds, "all_regions": False, "require_price": True}
@@ -217,8 +227,7 @@ class SkyPilotClient:
 
     async def machine_prices(self, cloud: str) -> dict[tuple[str, str, bool], Decimal]:
         """Return US dollars an hour of machines with GPUs, by type, region, and whether it is a spot machine."""
-        body = {"gpus_only": True, "clouds": [cloud], "all_regions": True, "require_price": True}
-        rows = read_prices(await self._call("/list_accelerators", body), date.min)
+        rows = [offer.price for offer in await self.offers([cloud], date.min)]
         found = [(row, False, row.on_demand) for row in rows] + [(row, True, row.spot) for row in rows]
         return {(r.instance_type, r.region or "", spot): price for r, spot, price in found if price is not None}
 
