@@ -84,6 +84,11 @@ class Alternative(StatusModel):
     hourly_cost: str | None = field(
         "US dollars an hour for one replica, at catalog prices.", default=None, max_length=32
     )
+    price_origin: str | None = field(
+        "Whose price that is: SkyPilot's catalog, asked within hours, or the operator's own, of the day it names.",
+        default=None,
+        max_length=64,
+    )
     max_model_len: int | None = field("Longest context that fits.", default=None, ge=0)
     reason: str = field("Why it was or was not chosen.", default="", max_length=1024)
 
@@ -140,6 +145,11 @@ class PlanStatus(StatusModel):
     )
     hourly_cost: str | None = field(
         "US dollars an hour for one replica of the first candidate, at catalog prices.", default=None, max_length=32
+    )
+    price_origin: str | None = field(
+        "Whose prices these are: SkyPilot's catalog, asked within hours, or the operator's own, of the day it names.",
+        default=None,
+        max_length=64,
     )
     total_hourly_cost: str | None = field(
         "US dollars an hour of all replicas of the first candidate, at catalog prices: capacity.onDemandBase of them "

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 from deepseek_operator.api.spec import EngineName
 
 __all__ = [
+    "LIVE_PRICE",
     "Accelerator",
     "Dtype",
     "EngineSupport",
@@ -295,6 +296,10 @@ class MachineInfo(Row):
     source: str
 
 
+LIVE_PRICE: Final = "SkyPilot's catalog, asked through its API"
+"""Source of a price that a SkyPilot server has just told."""
+
+
 class PriceInfo(Row):
     """Price of one machine type in the cheapest region known, US dollars an hour."""
 
@@ -313,6 +318,13 @@ class PriceInfo(Row):
     def seen(self, *, spot: bool) -> date | None:
         """Return the day on which the price was seen."""
         return None if spot and not self.spot_dated else self.as_of
+
+    @property
+    def origin(self) -> str:
+        """Whose price it is, in a few words that do not change while the price does not."""
+        if self.source == LIVE_PRICE:
+            return "SkyPilot's catalog"
+        return f"operator's catalog, {self.as_of or 'undated'}"
 
     @model_validator(mode="after")
     def _priced(self) -> Self:

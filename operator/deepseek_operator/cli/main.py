@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import deepseek_operator
-from deepseek_operator.cli import audit, calibrate, catalog, check, crds, plan, run, verify
+from deepseek_operator.cli import audit, calibrate, catalog, check, crds, live, plan, run, verify
 
 __all__ = ["app"]
 
@@ -26,11 +26,13 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Serve DeepSeek models on any infrastructure: one Kubernetes object, planned and launched through SkyPilot."""
+    context.obj = live.ask  # for plan --skypilot
 
 
 @app.command()

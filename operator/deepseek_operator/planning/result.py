@@ -74,6 +74,7 @@ class Candidate:
             nodes=self.nodes,
             verdict=self.verdict,
             hourly_cost=dollars(self.hourly_cost),
+            price_origin=self.price.origin if self.price is not None and self.hourly_cost else None,
             max_model_len=self.max_model_len,
             reason=self.reason[:1024],
         )
@@ -179,6 +180,7 @@ class Plan:
             overhead_gib=round(memory.overhead, 2) if memory else None,
             kv_cache_gib=max(0.0, round(memory.kv_cache, 2)) if memory else None,
             hourly_cost=dollars(self.hourly_cost),
+            price_origin=self.price.origin if self.price is not None else None,
             total_hourly_cost=dollars(self.prices.total),
             performance=self.performance.to_status() if self.performance else None,
             verdict=self.verdict,

@@ -16,10 +16,11 @@ import yaml
 from deepseek_operator.catalog import PriceInfo
 from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.skypilot import Job, JobState, Outcome, RequestKind, SkyPilotCluster, SkyPilotRequest
+from deepseek_operator.planning.offers import Offer
 from deepseek_operator.skypilot import wire
 from deepseek_operator.skypilot.errors import SkyPilotError, SkyPilotRequestFailedError, SkyPilotUnavailableError
 from deepseek_operator.skypilot.failures import classify, no_access
-from deepseek_operator.skypilot.prices import hourly_price, read_prices
+from deepseek_operator.skypilot.prices import hourly_price, read_offers, read_prices
 from deepseek_operator.skypilot.transport import Observe, Transport
 from deepseek_operator.skypilot.tried import places_tried
 
@@ -176,8 +177,7 @@ class SkyPilotClient:
         What the server has found before is believed first. Only where it has not found credentials, it looks again:
         that takes seconds and asks the provider.
         """
-        known = await self.transport.call("/enabled_clouds")
-        if cloud in (str(name).lower() for name in known or ()):
+        if cloud in await self.enabled_clouds():
             return None
         request_id = await self.transport.start("/check", {"clouds": [cloud], "verbose": False})
         try:
@@ -193,6 +193,16 @@ class SkyPilotClient:
             return None
         return no_access(cloud, "", await self.transport.request_log(request_id))
 
+    async def enabled_clouds(self) -> tuple[str, ...]:
+        """Return the clouds for which the server has found credentials before, by their lower-case names."""
+        known = await self.transport.call("/enabled_clouds")
+        return tuple(str(name).lower() for name in known or ())
+
+    async def offers(self, clouds: list[str], day: date) -> tuple[Offer, ...]:
+        """Return every machine with GPUs of these clouds in every region, by SkyPilot's own catalogs of ``day``."""
+        body = {"gpus_only": True, "clouds": clouds, "all_regions": True, "require_price": True}
+        return read_offers(await self.transport.call("/list_accelerators", body), day)
+
     async def prices(self, clouds: list[str], day: date) -> tuple[PriceInfo, ...]:
         """Return what machines with GPUs cost on these clouds, by SkyPilot's own catalogs of ``day``."""
         body = {"gpus_only": True, "clouds": clouds, "all_regions": False, "require_price": True}
@@ -200,8 +210,7 @@ class SkyPilotClient:
 
     async def machine_prices(self, cloud: str) -> dict[tuple[str, str, bool], Decimal]:
         """Return US dollars an hour of machines with GPUs, by type, region, and whether it is a spot machine."""
-        body = {"gpus_only": True, "clouds": [cloud], "all_regions": True, "require_price": True}
-        rows = read_prices(await self.transport.call("/list_accelerators", body), date.min)
+        rows = [offer.price for offer in await self.offers([cloud], date.min)]
         found = [(row, False, row.on_demand) for row in rows] + [(row, True, row.spot) for row in rows]
         return {(r.instance_type, r.region or "", spot): price for r, spot, price in found if price is not None}
 
