@@ -19,6 +19,19 @@ try:
 except urllib.error.HTTPError as error:
     print(json.dumps([error.code, None]))
 """
+_STREAM: Final = """
+import json, sys, time, urllib.request
+url, body, headers = json.loads(sys.argv[1])
+pieces, whole = 0, False
+try:
+    with urllib.request.urlopen(urllib.request.Request(url, body.encode(), headers), timeout=120) as answer:
+        for line in answer:
+            pieces += line.startswith(b"data: ")
+            whole = whole or b"[DONE]" in line
+except Exception:
+    pass
+print(json.dumps([pieces, whole, time.time()]))
+"""
 
 
 class Client:
@@ -43,14 +56,22 @@ class Client:
 
     def post(self, url: str, body: dict[str, Any], *, key: str | None = None) -> tuple[int, Any]:
         """Send a POST; return status and answer."""
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        words = json.dumps([url, json.dumps(body), headers])
-        status, answer = json.loads(self._kubectl("exec", _NAME, "--", "python3", "-c", _ASK, words))
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        status, answer = json.loads(self._run(_ASK, url, body, headers))
         return status, answer
+
+    def stream(self, url: str, body: dict[str, Any]) -> tuple[int, bool, float]:
+        """Read a stream to its end; return its pieces, whether it was whole, and when it ended (seconds since 1970)."""
+        pieces, whole, at = json.loads(self._run(_STREAM, url, body | {"stream": True}, {}))
+        return pieces, whole, at
 
     def remove(self) -> None:
         """Delete the pod."""
         self._kubectl("delete", "pod", _NAME, "--grace-period=0", "--force")
+
+    def _run(self, script: str, url: str, body: dict[str, Any], headers: dict[str, str]) -> str:
+        words = json.dumps([url, json.dumps(body), {"Content-Type": "application/json"} | headers])
+        return self._kubectl("exec", _NAME, "--", "python3", "-c", script, words, timeout=180)
 
     def _runs(self) -> bool:
         pod = self._kubectl.get("pod", _NAME)

@@ -138,4 +138,6 @@ def _remove_namespaces(kubectl: Kubectl) -> None:
         for body in within.get("dsd"):
             patch = '{"metadata": {"finalizers": null}}'
             within("patch", "dsd", body["metadata"]["name"], "--type=merge", "--patch", patch)
+        # Kubernetes looks again after half of the longest grace period of its pods: that of proxies is an hour.
+        within("delete", "deployments,pods", "--all", "--grace-period=0", "--force")
         kubectl("delete", "namespace", name, "--timeout=90s", timeout=120)

@@ -6,6 +6,7 @@ The tests share one deployment, and go through its life in their order. Its name
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.cloud.tenant import Tenant, question
 from tests.cluster.images import reference_of
 from tests.cluster.local.cluster import LocalCluster
 from tests.system.kubectl import CommandError
-from tests.system.wait import eventually
+from tests.system.wait import eventually, steadily
 
 pytestmark = pytest.mark.cluster
 
@@ -146,15 +147,34 @@ def test_proxies_that_a_quota_refuses_are_told_and_come_when_it_is_gone(rented: 
 def test_a_machine_that_is_taken_back_is_noticed_by_the_probe_and_replaced(rented: Tenant, client: Client) -> None:
     machine = machine_of(rented)
     assert machine["lifecycle"] == "spot"
-    began = time.monotonic()
-    rented.cloud.control("reclaim", {"wanted": {"id": machine["id"]}})
-    eventually(lambda: rented.condition().get("status") == "False", within=120, what="the loss is seen", every=0.1)
-    print(f"\nfigure: reclaim to Ready=False: {time.monotonic() - began:.1f} s (the machine ends 1 s after it)")
-    eventually(lambda: "Preempted" in rented.events(), within=120, what="an Event says why", every=0.2)
-    print(f"figure: reclaim to the Event Preempted: {time.monotonic() - began:.1f} s")
+    endless = question("word " * 1000) | {"pause_s": 0.2}
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(client.stream, f"{rented.url()}/chat/completions", endless)
+        steadily(lambda: not stream.done(), for_seconds=5, what="the stream runs")
+        taken = _taken_back(rented, machine)
+        pieces, whole, ended = stream.result(120)
+    assert pieces > 5
+    assert not whole
+    print(f"figure: a stream from it ends {ended - taken:.1f} s after the reclaim, with an error")
+    assert ended - taken < STREAM_ENDS_S
     rented.until_ready()
-    print(f"figure: reclaim to Ready again: {time.monotonic() - began:.1f} s")
+    print(f"figure: reclaim to Ready again: {time.time() - taken:.1f} s")
     successor = machine_of(rented)
     assert successor["id"] != machine["id"]
     assert addresses(rented, "rented-tls") == {(successor["public"], 8000)}
     assert client.post(f"{rented.url()}/chat/completions", question("Again?"))[0] == 200
+
+
+STREAM_ENDS_S = 40.0
+"""25 s after the last piece, by the proxy's keep-alive; without that it would be an hour."""
+
+
+def _taken_back(rented: Tenant, machine: dict[str, Any]) -> float:
+    """Take the machine back, see that it is noticed; return when it was taken (seconds since 1970)."""
+    began = time.time()
+    rented.cloud.control("reclaim", {"wanted": {"id": machine["id"]}})
+    eventually(lambda: rented.condition().get("status") == "False", within=120, what="the loss is seen", every=0.1)
+    print(f"\nfigure: reclaim to Ready=False: {time.time() - began:.1f} s (the machine ends 1 s after it)")
+    eventually(lambda: "Preempted" in rented.events(), within=120, what="an Event says why", every=0.2)
+    print(f"figure: reclaim to the Event Preempted: {time.time() - began:.1f} s")
+    return began

@@ -7,6 +7,7 @@ clusters (RFC 2544), and of a slot that this machine does not route: documentati
 are machines that reach their package registry at one.
 """
 
+import asyncio
 import json
 import os
 import shutil
@@ -22,6 +23,9 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
 
+from deepseek_operator.facts.base import Failure
+from deepseek_operator.skypilot.client import SkyPilotClient
+from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
 from tests.cloud import home
 from tests.cloud.parts import ensure_programs, image_store, machine_tree, simulator_python, skypilot_python
 from tests.cloud.simulator.machine import BRIDGE
@@ -143,6 +147,15 @@ class World:
         command = [str(python), "-m", "sky.server.server", "--deploy", "--host=0.0.0.0", f"--port={_SKYPILOT_PORT}"]
         self._start("skypilot", command, environment, cwd=self.home)
         self._answers("skypilot", f"{self.skypilot}/api/health")
+        if self.kubernetes is not None:
+            # Found once, it is remembered. As long as one cloud is known, SkyPilot does not look for others by itself.
+            assert asyncio.run(self._access("kubernetes")) is None
+
+    async def _access(self, cloud: str) -> Failure | None:
+        async with SkyPilotClient(self.skypilot, user_id=self.user_id) as client:
+            while True:
+                with suppress(SkyPilotUnavailableError):
+                    return await client.cloud_access(cloud)
 
     def kill_skypilot(self) -> None:
         """Kill the server and all its workers, as a node's crash would."""
