@@ -11,6 +11,7 @@ from tests.cluster import images
 from tests.cluster.api import ClusterError
 from tests.cluster.local.containerd import chain, writable_folder, write_layout_archive
 from tests.cluster.storage import StoredImage, read_image
+from tests.cluster.versions import ROOT
 
 LOW, HIGH = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
@@ -107,7 +108,7 @@ def test_inputs_of_an_image_are_its_own(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_only_the_targets_that_copy_kubectl_wait_for_it() -> None:
-    stages = re.split(r"(?m)^FROM ", (images.ROOT / "Dockerfile").read_text())[1:]
+    stages = re.split(r"(?m)^FROM ", (ROOT / "Dockerfile").read_text())[1:]
     names = {stage.split()[2]: stage for stage in stages if stage.split()[1] == "AS"}
     copying = {name for name, stage in names.items() if "--from=kubectl" in stage}
     above = {stage.split()[0] for stage in stages}
