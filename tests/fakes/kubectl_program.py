@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from typing import Any
 
 HOME = os.environ.get("FAKE_KUBECTL", "")
 KINDS = {
@@ -38,13 +39,19 @@ VALUED = {
 SWITCHES = ("--overwrite", "--all-namespaces", "--stdin", "--ignore-not-found", "--minify")
 
 
+State = dict[str, Any]
+"""What a test has put into ``state.json``."""
+
+
 class Refused(Exception):
     """What kubectl writes before it ends with status 1."""
 
 
-def parse(words):
+def parse(words: list[str]) -> tuple[list[str], dict[str, Any], list[str]]:
     """Return positional words, flags, and what stands behind ``--``."""
-    places, flags, rest = [], {}, []
+    places: list[str] = []
+    flags: dict[str, Any] = {}
+    rest: list[str] = []
     while words:
         word = words.pop(0)
         name, equals, value = word.partition("=")
@@ -61,7 +68,7 @@ def parse(words):
     return places, flags, rest
 
 
-def selected(labels, selector):
+def selected(labels: dict[str, str], selector: str | None) -> bool:
     """Return whether labels match ``a``, ``a=b`` or several with commas."""
     for term in filter(None, (selector or "").split(",")):
         key, equals, value = term.partition("=")
@@ -70,14 +77,14 @@ def selected(labels, selector):
     return True
 
 
-def field(body, path):
+def field(body: Any, path: str) -> Any:
     """Return the value at a path of a field selector."""
     for key in path.split("."):
         body = (body or {}).get(key)
     return body
 
 
-def get(state, places, flags):
+def get(state: State, places: list[str], flags: dict[str, Any]) -> None:
     """Print objects as ``kubectl get -o json`` does."""
     if "raw" in flags:
         if flags["raw"] not in state["raw"]:
@@ -118,7 +125,7 @@ def get(state, places, flags):
         raise Refused(f'Error from server (NotFound): {plural} "{name}" not found')
 
 
-def execute(state, places, flags, rest):
+def execute(state: State, places: list[str], flags: dict[str, Any], rest: list[str]) -> None:
     """Become the command, in the home directory of the pod."""
     pod = places[0]
     home = f"{HOME}/pods/{pod}"
@@ -132,7 +139,7 @@ def execute(state, places, flags, rest):
     os.execvpe(rest[0], rest, {"HOME": home, "PATH": f"{home}/bin:{os.environ['PATH']}"})
 
 
-def forward(state, places, flags):
+def forward(state: State, places: list[str], flags: dict[str, Any]) -> None:
     """Say where a port of a pod is to be reached, which is where a test's own server listens, until killed."""
     target, port = places[0], places[1].lstrip(":")
     if target.startswith("svc/") or target.startswith("service/"):
@@ -145,7 +152,7 @@ def forward(state, places, flags):
     signal.pause()
 
 
-def annotate(state, places, flags):
+def annotate(state: State, places: list[str], flags: dict[str, Any]) -> None:
     """Put an annotation on an object, in the file as well."""
     plural, name, note = places
     namespace = flags.get("namespace", "default")
@@ -166,7 +173,7 @@ def annotate(state, places, flags):
     raise Refused(f'Error from server (NotFound): {plural} "{name}" not found')
 
 
-def can_i(state, places, flags):
+def can_i(state: State, places: list[str], flags: dict[str, Any]) -> None:
     """Print yes or no."""
     allowed = " ".join(places) not in state["denied"]
     print("Warning: the fake warns as kubectl does", file=sys.stderr)
@@ -174,7 +181,7 @@ def can_i(state, places, flags):
     sys.exit(0 if allowed else 1)
 
 
-def main():
+def main() -> None:
     """Note the call and answer it."""
     words = sys.argv[1:]
     with open(f"{HOME}/calls.jsonl", "a", encoding="utf-8") as calls:

@@ -37,7 +37,7 @@ def beginning(*words: str) -> list[Command]:
     return [command for command in COMMANDS if command.text.startswith(words)]
 
 
-def named(found: list[Command]) -> Any:
+def named(found: list[Command]) -> pytest.MarkDecorator:
     assert found, "no such command is left in the documentation"
     return pytest.mark.parametrize("command", found, ids=str)
 

@@ -90,7 +90,7 @@ def test_spot_comes_before_on_demand_in_each_place_and_what_has_no_spot_price_sa
 
 def test_ones_own_cluster_costs_nothing_and_is_taken_where_it_is_named_first() -> None:
     here, there = considered("kubernetes", "aws")
-    assert (here.chosen, here.hourly_cost) == (True, 0)
+    assert (here.chosen, here.hourly_cost) == (True, Decimal(0))
     assert there.why_not == "comes after kubernetes L4:1, in your order; 0.80 $/h more"
 
 

@@ -66,7 +66,7 @@ def test_the_hash_that_was_shown_is_approved_although_the_plan_has_changed_since
     class Slow(Terminal):
         """Somebody who looks for so long that the plan changes meanwhile."""
 
-        def readline(self, *_: Any) -> str:
+        def readline(self, *_: Any) -> str:  # type: ignore[override] # io.StringIO has two bases that differ
             changed = waiting()
             changed["status"]["plan"]["hash"] = "0123456789ab-9+9"
             kubectl.put(changed)
@@ -83,7 +83,7 @@ def test_another_object_of_the_same_name_is_not_approved(
     kubectl.put(waiting())
 
     class Slow(Terminal):
-        def readline(self, *_: Any) -> str:
+        def readline(self, *_: Any) -> str:  # type: ignore[override] # io.StringIO has two bases that differ
             other = waiting()
             other["metadata"]["uid"] = "ffffffff-4e5f-6789-abcd-ef0123456789"
             kubectl.put(other)

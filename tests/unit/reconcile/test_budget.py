@@ -214,7 +214,7 @@ def test_a_replica_takes_of_the_budget(
 
 
 def test_without_a_plan_and_without_a_cap_the_limit_of_missing_replicas_needs_no_budget() -> None:
-    strategy = {"updateStrategy": {"maxSurge": 0, "maxUnavailable": 1}}
+    strategy: dict[str, Any] = {"updateStrategy": {"maxSurge": 0, "maxUnavailable": 1}}
     of = capped("4", **strategy)
     assert decide(b.world(of), Refused(Reason.DOES_NOT_FIT, "needs 654 GiB")).actions == ()
     assert launches(passes(capped(None, **strategy))[0]) == [None, None]

@@ -14,7 +14,7 @@ from deepseek_operator.launch import Identity, build_task
 from deepseek_operator.reconcile.actions import Launch
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.rollout import Existing, plan_rollout
-from deepseek_operator.runtime.act import limited
+from deepseek_operator.runtime.tasks import limited
 from tests.unit.reconcile import builders as b
 
 AWS = {"cloud": "AWS", "region": "us-east-1"}
@@ -82,8 +82,8 @@ def test_a_launch_of_the_base_that_is_under_way_counts() -> None:
 
 def test_a_launch_of_which_nobody_knows_yet_what_it_will_find_does_not_count() -> None:
     of = mixed(1)
-    starting = (b.name(of, 0), b.row(b.name(of, 0), "INIT", **AWS), {})
-    assert launches(passes(of, starting)) == {1: True, 2: False}
+    starting = b.row(b.name(of, 0), "INIT", **AWS)
+    assert launches(passes(of, (b.name(of, 0), starting, {}))) == {1: True, 2: False}
 
 
 def test_a_replica_that_found_no_spot_machine_counts_as_one_on_demand() -> None:
