@@ -107,11 +107,12 @@ ENTRYPOINT ["tini", "--", "skypilot-server"]
 
 # ------------------------------------------------------------------------------------------------------------ engine-cpu
 FROM ${BASE_IMAGE} AS engine-runtime
-# What SkyPilot's pod script looks for before it decides to install anything, and what torch compiles with.
+# What SkyPilot's script for pods looks for before it decides to install anything, what its script for containers on rented
+# machines installs (python3-pip), and what torch compiles with.
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         ca-certificates curl fuse g++ gcc libc6-dev libnuma1 netcat-openbsd openssh-server patch pciutils procps \
-        python3 python3-dev python3-venv rsync socat sudo wget \
+        python3 python3-dev python3-pip python3-venv rsync socat sudo wget \
     && rm -rf /var/lib/apt/lists/*
 ARG UV_VERSION
 RUN python3 -m venv /opt/uv \
@@ -122,11 +123,12 @@ ENV UV_SYSTEM_CERTS=1 UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 ARG SKYPILOT_VERSION
 ARG RAY_VERSION
 ARG PYDANTIC_CORE_VERSION
+# SkyPilot wants the extras of all clouds that its server has enabled.
 RUN --mount=type=cache,target=/root/.cache/uv \
     /root/.local/bin/uv venv --quiet --seed --python /usr/bin/python3 /root/skypilot-runtime \
     && /root/.local/bin/uv pip install --quiet --python /root/skypilot-runtime \
         'setuptools<70' 'click<8.2' "ray[default]==${RAY_VERSION}" "pydantic-core==${PYDANTIC_CORE_VERSION}" \
-        "skypilot[kubernetes,remote]==${SKYPILOT_VERSION}"
+        "skypilot[aws,kubernetes,remote]==${SKYPILOT_VERSION}"
 
 FROM engine-runtime AS engine-stub
 COPY --chmod=0755 images/engine-stub/vllm /usr/local/bin/vllm

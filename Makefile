@@ -92,8 +92,8 @@ run: install ## The operator on this machine, against KUBECONFIG and a SkyPilot 
 bench-launch: cluster-up ## apply to Ready, against the same task launched by hand
 	$(RUN) python -m tests.bench.launch
 
-bench-scale: cluster-up ## What 1,000 deployments cost, beside goals and KubeRay (N=1000, RUNS=1; 15 min a run)
-	$(RUN) python -m tests.bench.scale -n $(or $(N),1000) --runs $(or $(RUNS),1)
+bench-scale: cluster-up ## What 1,000 deployments cost, beside goals and KubeRay (N=1000, RUNS=1, KUBERAY=DIR; 15 min a run)
+	$(RUN) python -m tests.bench.scale -n $(or $(N),1000) --runs $(or $(RUNS),1) $(if $(KUBERAY),--kuberay $(KUBERAY))
 
 bench-probes: install ## What a probe costs, beside aiohttp, and what silent addresses do to it
 	$(RUN) python -m tests.bench.probes

@@ -9,9 +9,10 @@ import pytest
 
 from deepseek_operator.skypilot.client import SkyPilotClient
 from tests.cloud.join import join
-from tests.cloud.tenant import API_KEY, Tenant
+from tests.cloud.tenant import API_KEY, HF_TOKEN, Tenant
 from tests.cloud.world import World, world
-from tests.cluster import Cluster, select
+from tests.cluster import select
+from tests.cluster.images import reference_of
 from tests.cluster.local.cluster import LocalCluster
 from tests.cluster.providers import DEFAULT_NAME
 from tests.cluster.versions import ROOT
@@ -23,6 +24,9 @@ from tests.system.wait import eventually
 RELEASE: Final = "dsd-cloud"
 SYSTEM: Final = "dsd-cloud-system"
 TENANT: Final = "dsd-cloud-tenant"
+"""Admits only pods of the profile ``restricted``, as a careful company's namespaces do."""
+MIXED: Final = "dsd-cloud-mixed"
+"""Admits the pods of engines as well, which SkyPilot makes and which run as root."""
 CRD: Final = "deepseekdeployments.deepseek-operator.io"
 
 
@@ -51,8 +55,11 @@ async def skypilot(cloud: World) -> AsyncIterator[SkyPilotClient]:
 
 
 @pytest.fixture(scope="session")
-def cluster(shared_world: World) -> Cluster:
-    """A test cluster that reaches the machines; left running: whoever started it may want to look."""
+def cluster(shared_world: World) -> LocalCluster:
+    """A test cluster that reaches the machines and has the images; left running: its owner may want to look.
+
+    From now on SkyPilot launches there, too.
+    """
     chosen = select(os.environ.get("DSD_TEST_CLUSTER", DEFAULT_NAME))
     if not isinstance(chosen, LocalCluster):
         pytest.skip(
@@ -60,11 +67,16 @@ def cluster(shared_world: World) -> Cluster:
         )
     chosen.up()
     join(shared_world, chosen.layout)
+    for image in ("proxy", "engine-stub"):
+        chosen.load_image(image)
+    shared_world.kubernetes = (chosen.kubeconfig, chosen.bin_dir)
+    shared_world.kill_skypilot()
+    shared_world.start_skypilot()
     return chosen
 
 
 @pytest.fixture(scope="session")
-def kubectl(cluster: Cluster) -> Iterator[Kubectl]:
+def kubectl(cluster: LocalCluster) -> Iterator[Kubectl]:
     """The administrator, with the checked-out CRD and no namespace of an earlier run."""
     admin = Kubectl(cluster.kubeconfig, cluster.bin_dir, "")
     there = admin.get("crd", CRD) is not None
@@ -79,32 +91,35 @@ def kubectl(cluster: Cluster) -> Iterator[Kubectl]:
 
 
 @pytest.fixture(scope="session")
-def operator_kubeconfig(cluster: Cluster, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def operator_kubeconfig(cluster: LocalCluster, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Kubeconfig of the operator's own identity, with the chart's rights and no others."""
-    for name in (SYSTEM, TENANT):
+    for name in (SYSTEM, TENANT, MIXED):
         kubectl("create", "namespace", name)
+    kubectl("label", "namespace", TENANT, "pod-security.kubernetes.io/enforce=restricted")
     path = tmp_path_factory.mktemp("identity") / "operator.kubeconfig"
-    return operator_identity(cluster, kubectl, RELEASE, SYSTEM, (TENANT,), path)
+    return operator_identity(cluster, kubectl, RELEASE, SYSTEM, (TENANT, MIXED), path)
 
 
 @pytest.fixture(scope="module")
 def tenant(
-    shared_world: World, kubectl: Kubectl, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    shared_world: World,
+    kubectl: Kubectl,
+    operator_kubeconfig: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Tenant]:
-    """A user with an operator; deployments are deleted before it ends, or nobody would give their machines back."""
-    cloud = shared_world
+    """A user with an operator, in the module's ``NAMESPACE`` or in :data:`TENANT`.
+
+    Deployments are deleted before it ends, or nobody would give their machines back.
+    """
+    cloud, namespace = shared_world, getattr(request.module, "NAMESPACE", TENANT)
     log = tmp_path_factory.mktemp("tenant") / "operator.log"
-    mine = kubectl.within(TENANT)
-    mine.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "engine-key", "namespace": TENANT},
-            "stringData": {"token": API_KEY},
-        }
-    )
-    flags = (f"--skypilot-user-id={cloud.user_id}",)
-    operator = OperatorProcess(operator_kubeconfig, TENANT, cloud.skypilot, log, flags)
+    mine = kubectl.within(namespace)
+    for name, value in (("engine-key", API_KEY), ("hugging-face", HF_TOKEN)):
+        head = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}}
+        mine.apply({**head, "stringData": {"token": value}})
+    flags = (f"--skypilot-user-id={cloud.user_id}", f"--proxy-image={reference_of('proxy')}")
+    operator = OperatorProcess(operator_kubeconfig, namespace, cloud.skypilot, log, flags)
     operator.start()
     try:
         yield Tenant(mine, cloud, operator)
@@ -116,7 +131,7 @@ def tenant(
 
 def _remove_namespaces(kubectl: Kubectl) -> None:
     """Remove what a run that was killed left; the finalizers first, because no operator takes them off any more."""
-    for name in (TENANT, SYSTEM):
+    for name in (TENANT, MIXED, SYSTEM):
         if kubectl.get("namespace", name) is None:
             continue
         within = kubectl.within(name)

@@ -10,13 +10,15 @@ from typing import Final
 from deepseek_operator.engines.vllm import VLLM
 from tests.cluster import packages
 from tests.cluster.cache import build_once, cache_dir, key_of
-from tests.cluster.images import debian_root
+from tests.cluster.images import Buildah, debian_root
 from tests.cluster.shell import run, say
-from tests.cluster.versions import read_versions
+from tests.cluster.versions import ROOT, read_versions
 
-__all__ = ["ensure_programs", "machine_tree", "simulator_python", "skypilot_python"]
+__all__ = ["ensure_programs", "image_store", "machine_tree", "simulator_python", "skypilot_python"]
 
 _MACHINE: Final = Path(__file__).with_name("machine")
+_ENGINE: Final = ROOT / "images/engine-stub/vllm"
+"""The program that stands for the engine, in pods as well."""
 _UV: Final = Path(sys.executable).with_name("uv")
 _PROGRAMS: Final = {
     "debootstrap": "debootstrap",
@@ -53,18 +55,26 @@ def machine_tree() -> Path:
     versions = read_versions()
     needed = ("DEBIAN_SUITE", "SKYPILOT_VERSION", "RAY_VERSION", "PYDANTIC_CORE_VERSION", "UV_VERSION")
     words = [*(versions[name] for name in needed), VLLM.version]
-    files = [path for path in _MACHINE.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    target = cache_dir() / "cloud" / f"tree-{key_of(words, files, root=_MACHINE)}"
+    files = [_ENGINE, *(path for path in _MACHINE.iterdir() if path.is_file())]
+    target = cache_dir() / "cloud" / f"tree-{key_of(words, files)}"
 
     def build(folder: Path) -> None:
         base = debian_root()
         say("making the machines' root tree (once; two minutes)")
         run(["cp", "--archive", str(base), str(folder / "root")])
         # A mount namespace of its own: what an interrupted build has mounted goes away with it.
-        build_script = ["bash", str(_MACHINE / "build.sh"), str(folder / "root"), str(_UV), VLLM.version]
-        run(["unshare", "--mount", "--propagation=private", *build_script], env=versions)
+        build_script = ["bash", _MACHINE / "build.sh", folder / "root", _UV, _ENGINE, VLLM.version]
+        run(["unshare", "--mount", "--propagation=private", *map(str, build_script)], env=versions)
 
     return build_once(target, build) / "root"
+
+
+def image_store() -> Path:
+    """Return the store with the images that machines run in containers: those of pods."""
+    buildah = Buildah()
+    for target in ("engine-stub", "engine-cpu"):
+        buildah.build(target)
+    return buildah.store
 
 
 def _environment(name: str, *requirements: str) -> Path:

@@ -1,15 +1,16 @@
 """A user of the operator, in a namespace of their own, whose replicas are rented from the simulated cloud."""
 
-import json
+import base64
 import os
+import socket
+import ssl
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from deepseek_operator.facts.names import authority_secret_name, server_name
 from tests.cloud.home import ACCESS_KEY, SECRET_KEY
 from tests.cloud.parts import skypilot_python
 from tests.cloud.world import World
@@ -17,10 +18,11 @@ from tests.system.kubectl import Kubectl
 from tests.system.process import OperatorProcess
 from tests.system.wait import eventually
 
-__all__ = ["API_KEY", "Tenant"]
+__all__ = ["API_KEY", "HF_TOKEN", "Tenant", "question"]
 
 API_KEY: Final = "canary-of-the-engine-key"
-"""Value that must be nowhere but in the Secret, in SkyPilot's own memory of a request, and on the machines."""
+HF_TOKEN: Final = "hf_canaryofthehuggingfacetoken"
+"""Values that must be nowhere but in Secrets, in SkyPilot's own memory of a request, and on the machines."""
 READY_S: Final = 1500.0
 """Half a minute where nothing else runs; the deadline is for machines that are busy with other things."""
 GONE_S: Final = 300.0
@@ -35,7 +37,13 @@ class Tenant:
     operator: OperatorProcess
 
     def apply(self, name: str = "rented", **spec: Any) -> dict[str, Any]:
-        """Apply a deployment that rents one machine with an L4 and starts the engine from packages."""
+        """Apply a deployment that rents one machine with an L4 and starts the engine from packages.
+
+        Parameters
+        ----------
+        spec
+            Parts of the spec that are different; ``resources`` field by field.
+        """
         resources = {"infra": ["aws"], "accelerators": ["L4:1"], **spec.pop("resources", {})}
         body = {
             "apiVersion": "deepseek-operator.io/v1alpha1",
@@ -45,7 +53,6 @@ class Tenant:
                 "model": {"name": "r1-8b"},
                 "engine": {"name": "VLLM", "runtime": "Packages"},
                 "resources": resources,
-                "endpoint": {"apiKeySecretRef": {"name": "engine-key", "key": "token"}},
                 **spec,
             },
         }
@@ -66,6 +73,10 @@ class Tenant:
         status = (self.get(name) or {}).get("status") or {}
         (one,) = status.get("instances") or [{}]
         return dict(one)
+
+    def events(self, name: str = "rented") -> set[str]:
+        """Return the Reasons of all Events of a deployment."""
+        return {one["reason"] for one in self.kubectl.get("events") if one["involvedObject"]["name"] == name}
 
     def until_ready(self, name: str = "rented") -> dict[str, Any]:
         """Wait until the deployment is ready; return the object."""
@@ -114,13 +125,36 @@ class Tenant:
         assert done.returncode in (0, 4), done.stderr
         return done.returncode, done.stdout
 
-    def chat(self, address: str, key: str | None = API_KEY) -> tuple[int, Any]:
-        """Ask the engine at an address; return status and answer."""
-        body = {"model": "r1-8b", "messages": [{"role": "user", "content": "Who are you?"}]}
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        request = urllib.request.Request(f"http://{address}/v1/chat/completions", json.dumps(body).encode(), headers)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, None
+    def url(self, name: str = "rented") -> str:
+        """Return the address of a deployment for clients in the cluster."""
+        return str(self.get(name)["status"]["endpoint"]["internalURL"])
+
+    def secret(self, name: str, key: str) -> str:
+        """Return a value of a Secret."""
+        return base64.b64decode(self.kubectl.get("secret", name)["data"][key]).decode()
+
+    def ask_machine(self, name: str = "rented", *, key: str | None = None, scheme: str = "https") -> int:
+        """Ask the machine of a deployment itself, as anybody on the internet can; return the status.
+
+        Raises
+        ------
+        OSError
+            There was no answer, or its certificate is not one of the deployment's.
+        """
+        instance, uid = self.instance(name), self.get(name)["metadata"]["uid"]
+        verified = ssl.create_default_context(cadata=self.secret(authority_secret_name(name), "tls.crt"))
+        host, port = instance["address"].split(":")
+        tls = verified if scheme == "https" else None
+        with socket.create_connection((host, int(port)), 10) as plain:
+            wire = tls.wrap_socket(plain, server_hostname=server_name(instance["name"], uid)) if tls else plain
+            authorization = f"Authorization: Bearer {key}\r\n" if key else ""
+            wire.sendall(f"GET /v1/models HTTP/1.1\r\nHost: x\r\n{authorization}Connection: close\r\n\r\n".encode())
+            words = wire.recv(100).split()
+        if len(words) < 2:
+            raise ConnectionError("the connection was closed without an answer")
+        return int(words[1])
+
+
+def question(text: str, model: str = "r1-8b") -> dict[str, Any]:
+    """Return the body of a chat completion; the stand-in engine answers with the question."""
+    return {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 16}

@@ -169,7 +169,8 @@ async def test_a_machine_that_is_stuck_in_pending_is_given_back_while_skypilot_w
 
 async def test_a_price_below_every_offer_rents_nothing(cloud: World, skypilot: SkyPilotClient) -> None:
     before = len([call for call in cloud.control("calls") if call["action"] == "RunInstances"])
-    await launch(skypilot, "poor", maxHourlyCost="0.5")
+    # Above the price that the planner knows, and below that of the server's catalog in this region.
+    await launch(skypilot, "poor", infra=["aws/eu-west-1"], maxHourlyCost="0.9")
     outcome = await ended(skypilot, "poor")
     assert outcome.failure is not None
     assert outcome.failure.reason is Reason.NO_MATCHING_RESOURCES

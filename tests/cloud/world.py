@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.cloud import home
-from tests.cloud.parts import ensure_programs, machine_tree, simulator_python, skypilot_python
+from tests.cloud.parts import ensure_programs, image_store, machine_tree, simulator_python, skypilot_python
 from tests.cloud.simulator.machine import BRIDGE
 from tests.cluster.cache import cache_dir
 from tests.cluster.local.layout import Layout, choose_slot
@@ -55,11 +55,14 @@ class World:
     ----------
     user_id
         SkyPilot's user id that tests launch under.
+    kubernetes
+        Kubeconfig of the cluster in which SkyPilot launches, too, and the folder with kubectl.
     """
 
     pid: int
     layout: Layout
     user_id: str = "d5ee9aa5"
+    kubernetes: tuple[Path, Path] | None = None
     _servers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _homes: int = 0
 
@@ -117,9 +120,15 @@ class World:
             self._homes += 1
             home.seed(self.home, f"http://{self.public[1]}:{_EC2_PORT}")
         python = skypilot_python()
+        programs = [str(python.parent)]
+        if self.kubernetes is not None:
+            kubeconfig, bin_dir = self.kubernetes
+            programs.append(str(bin_dir))
+            (self.home / ".kube").mkdir(exist_ok=True)
+            shutil.copy(kubeconfig, self.home / ".kube/config")
         environment = {
             "HOME": str(self.home),
-            "PATH": f"{python.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": f"{':'.join(programs)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             # The first launch builds a wheel of SkyPilot, with what its environment has.
@@ -145,6 +154,7 @@ class World:
     def start_ec2(self) -> None:
         """Start the provider and wait until it answers."""
         command = [str(simulator_python()), "-m", "tests.cloud.simulator", f"--tree={machine_tree()}"]
+        command.append(f"--images={image_store()}")
         command += [f"--work={STATE / 'ec2'}", f"--port={_EC2_PORT}", f"--public={self.public}"]
         command += ["--regions", *home.REGIONS, "--outside", _TEST_NETWORKS]
         (STATE / "ec2").mkdir()

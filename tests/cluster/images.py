@@ -110,14 +110,20 @@ class Docker:
 
 
 class Buildah:
-    """Builds without an engine and without any image registry."""
+    """Builds without an engine and without any image registry.
+
+    Attributes
+    ----------
+    store
+        Folder in which the images lie.
+    """
 
     def __init__(self) -> None:
-        self._root = cache_dir() / "buildah"
+        self.store = cache_dir() / "buildah"
 
     def _command(self, *arguments: str) -> list[str]:
         # An own mount namespace: what buildah mounts goes away with it, also when it is killed.
-        storage = ["--root", str(self._root), "--runroot", "/run/deepseek-operator-buildah", "--storage-driver=overlay"]
+        storage = ["--root", str(self.store), "--runroot", "/run/deepseek-operator-buildah", "--storage-driver=overlay"]
         return ["unshare", "--mount", "--propagation=private", "buildah", *storage, *arguments]
 
     def _run(self, *arguments: str, watcher: Watcher | None = None) -> str:
@@ -137,8 +143,8 @@ class Buildah:
             if digest and record.is_file() and record.read_text() == f"{inputs} {digest}":
                 return Image(reference, digest)
             root, stage = source_of(target)
-            # Whatever else is built need not wait until Kubernetes is; a stage that is not wanted is not looked at.
-            kubectl = self._kubectl_image() if stage in WITH_KUBECTL else "scratch"
+            # The others can be built while Kubernetes is.
+            kubectl = [f"--build-arg=KUBECTL_IMAGE={self._kubectl_image()}"] if stage in WITH_KUBECTL else []
             base = self._base_image()
             say(f"building {reference}")
             self._run(
@@ -150,7 +156,7 @@ class Buildah:
                 f"--ignorefile={root / 'Dockerfile.dockerignore'}",
                 *build_arguments(root),
                 f"--build-arg=BASE_IMAGE={base}",
-                f"--build-arg=KUBECTL_IMAGE={kubectl}",
+                *kubectl,
                 f"--target={stage}",
                 f"--tag={reference}",
                 f"--file={root / 'Dockerfile'}",
@@ -163,7 +169,7 @@ class Buildah:
 
     def stored(self, image: Image) -> StoredImage:
         """Return a built image as it lies in the store."""
-        return read_image(self._root, image.reference)
+        return read_image(self.store, image.reference)
 
     def push(self, image: Image, reference: str) -> None:
         """Push an image to a registry under another name."""
@@ -171,7 +177,7 @@ class Buildah:
 
     def _digest(self, reference: str) -> str | None:
         try:
-            return hashlib.sha256(read_image(self._root, reference).config).hexdigest()
+            return hashlib.sha256(read_image(self.store, reference).config).hexdigest()
         except (ClusterError, FileNotFoundError):
             return None
 

@@ -36,7 +36,7 @@ VALUED = {
     "--raw": "raw",
     "-o": "output",
 }
-SWITCHES = ("--all-namespaces", "--stdin", "--ignore-not-found", "--minify")
+SWITCHES = ("--overwrite", "--all-namespaces", "--stdin", "--ignore-not-found", "--minify")
 
 
 State = dict[str, Any]
@@ -152,6 +152,27 @@ def forward(state: State, places: list[str], flags: dict[str, Any]) -> None:
     signal.pause()
 
 
+def annotate(state: State, places: list[str], flags: dict[str, Any]) -> None:
+    """Put an annotation on an object, in the file as well."""
+    plural, name, note = places
+    namespace = flags.get("namespace", "default")
+    if ["patch", plural] in state["forbidden"]:
+        raise Refused(f'Error from server (Forbidden): {plural} "{name}" is forbidden: User "jane" cannot patch it')
+    for body in state["objects"]:
+        metadata = body["metadata"]
+        if body["kind"] == KINDS[plural] and (metadata["namespace"], metadata["name"]) == (namespace, name):
+            key, _, value = note.partition("=")
+            annotations = metadata.setdefault("annotations", {})
+            if key in annotations and "--overwrite" not in flags:
+                raise Refused(f"error: --overwrite is false but found the following declared annotation(s): '{key}'")
+            annotations[key] = value
+            with open(f"{HOME}/state.json", "w", encoding="utf-8") as file:
+                json.dump(state, file)
+            print(f"{plural}/{name} annotated")
+            return
+    raise Refused(f'Error from server (NotFound): {plural} "{name}" not found')
+
+
 def can_i(state: State, places: list[str], flags: dict[str, Any]) -> None:
     """Print yes or no."""
     allowed = " ".join(places) not in state["denied"]
@@ -173,6 +194,8 @@ def main() -> None:
             raise Refused(state["away"])
         if places[0] == "get":
             get(state, places[1:], flags)
+        elif places[0] == "annotate":
+            annotate(state, places[1:], flags)
         elif places[0] == "exec":
             execute(state, places[1:], flags, rest)
         elif places[0] == "port-forward":

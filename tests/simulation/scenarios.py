@@ -180,6 +180,46 @@ SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
         (Event(0, "cap", "b", 2), Event(1, "edit", "b", 2), Event(60, "nodes-go", "b")),
     ),
     "a cap below what runs": ((1, 2), True, (Event(0, "cap", "b", 1), Event(20, "kill", value=3))),
+    "approved after the first change": (
+        (1, 2),
+        True,
+        (Event(-60, "require-approval", "b"), Event(-30, "cap", "b", 3), Event(0, "approve", "b"), Event(40, "kill")),
+    ),
+    "a status of yesterday is approved": (
+        (1, 1),
+        True,
+        (
+            Event(0, "require-approval", "b"),
+            Event(1, "cap", "b", 2),
+            Event(1.01, "approve", "b"),
+            Event(3, "nodes-go", "b"),
+        ),
+    ),
+    "scaled up without approval while a replica dies": (
+        (1, 2),
+        True,
+        (
+            Event(0, "require-approval", "b"),
+            Event(5, "approve", "b"),
+            Event(10, "scale", "b", 3),
+            Event(20, "nodes-go", "b"),
+            Event(25, "kill", value=2),
+            Event(120, "approve", "b"),
+        ),
+    ),
+    "a dearer plan without surge waits": (
+        (1, 2),
+        True,
+        (
+            Event(0, "require-approval", "b"),
+            Event(1, "approve", "b"),
+            Event(2, "no-surge", "b"),
+            Event(3, "cap", "b", 3),
+            Event(4, "edit", "b", 2),
+            Event(60, "kill", value=2),
+            Event(90, "approve", "b"),
+        ),
+    ),
     "machines do not come up during a rolling update": (
         (1, 1),
         True,

@@ -32,6 +32,19 @@ FILMS: dict[str, tuple[int, bool, tuple[Event, ...]]] = {
         (Event(40, "cap", "b", 1), Event(41, "edit", "b", 2), Event(90, "cap", "b", 2)),
     ),
     "rented-machines-never-answer": (1, True, (Event(0, "machines-mute", "b"), Event(1800, "resume", "b"))),
+    "rented-with-approval": (
+        1,
+        True,
+        (
+            Event(0, "require-approval", "b"),
+            Event(30, "approve", "b"),
+            Event(80, "nodes-go", "b"),
+            Event(120, "scale", "b", 2),
+            Event(130, "kill", "b", 2),
+            Event(150, "approve", "b"),
+            Event(200, "scale", "b", 1),
+        ),
+    ),
     "teardown-fails-once": (2, False, (Event(40, "teardown-fails", "a"), Event(41, "scale", "a", 1))),
     "suspend-and-resume": (1, False, (Event(40, "suspend", "a"), Event(70, "resume", "a"))),
 }

@@ -4,6 +4,7 @@ from typing import Final
 
 __all__ = [
     "ANNOTATION_ABANDON",
+    "ANNOTATION_APPROVED_PLAN",
     "API_VERSION",
     "FINALIZER",
     "GROUP",
@@ -27,6 +28,9 @@ FINALIZER: Final = f"{GROUP}/teardown"
 
 ANNOTATION_ABANDON: Final = f"{GROUP}/abandon"
 """Set to ``true`` on an object that is being deleted: release it although something of it may still exist."""
+
+ANNOTATION_APPROVED_PLAN: Final = f"{GROUP}/approved-plan"
+"""The hash of the plan that somebody has approved, where ``spec.approval`` is ``Required``."""
 
 LABEL_NAME: Final = f"{GROUP}/name"
 """On everything made for a deployment: its name."""

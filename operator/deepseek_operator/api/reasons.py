@@ -50,6 +50,7 @@ class Reason(StrEnum):
     CREDENTIALS_INVALID = "CredentialsInvalid"
     NOT_AUTHORIZED = "NotAuthorized"
     NOT_OFFERED = "NotOffered"
+    AWAITING_APPROVAL = "AwaitingApproval"
     MAX_HOURLY_COST_REACHED = "MaxHourlyCostReached"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     POD_REJECTED = "PodRejected"
@@ -73,6 +74,7 @@ class Reason(StrEnum):
     NO_READY_REPLICAS = "NoReadyReplicas"
     ENDPOINT_PUBLISHED = "EndpointPublished"
     ENDPOINT_UNREACHABLE = "EndpointUnreachable"
+    PROXY_REFUSED = "ProxyRefused"
 
 
 ADVICE: Final[dict[Reason, tuple[str, str]]] = {
@@ -143,6 +145,11 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
         "Put another region into resources.infra or another GPU into resources.accelerators. The operator retries "
         "after a minute, then less often, at least every 30 minutes.",
     ),
+    Reason.AWAITING_APPROVAL: (
+        "spec.approval is Required and nobody has approved the plan; nothing of it is launched, and what runs goes on.",
+        "Look at the plan and its price in the message, then run the command that it ends with, or kubectl deepseek "
+        "approve NAME.",
+    ),
     Reason.MAX_HOURLY_COST_REACHED: (
         "One more replica would cost more than spec.resources.maxHourlyCost leaves; what runs is left alone.",
         "Raise maxHourlyCost. Where only a change of the spec waits, updateStrategy.maxUnavailable: 1 lets an old "
@@ -210,6 +217,10 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     Reason.ENDPOINT_UNREACHABLE: (
         "Replicas answer, but not yet through the Service.",
         "Wait some seconds; if it stays so, check kube-proxy and network policies.",
+    ),
+    Reason.PROXY_REFUSED: (
+        "The namespace does not admit the pods of the proxy that stands in front of rented machines.",
+        "Change what the message names: a quota, a LimitRange, an admission policy. The pods then come by themselves.",
     ),
 }
 """Per reason: what it means, and what to do."""

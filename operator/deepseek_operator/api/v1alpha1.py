@@ -8,6 +8,7 @@ from pydantic.alias_generators import to_camel
 from deepseek_operator.api.base import without_unreadable
 from deepseek_operator.api.names import (
     ANNOTATION_ABANDON,
+    ANNOTATION_APPROVED_PLAN,
     API_VERSION,
     FINALIZER,
     GROUP,
@@ -23,6 +24,7 @@ from deepseek_operator.api.status import DeepSeekDeploymentStatus
 
 __all__ = [
     "ANNOTATION_ABANDON",
+    "ANNOTATION_APPROVED_PLAN",
     "API_VERSION",
     "FINALIZER",
     "GROUP",

@@ -120,6 +120,8 @@ class EngineSupport(Row):
     """The recipe runs the experts in expert parallelism."""
     data_parallel: bool = False
     """The recipe prefers data-parallel attention to tensor parallelism on one node."""
+    most_tensor_parallel: int | None = Field(default=None, ge=1)
+    """Tensor parallel size of the recipe, where more GPUs shall become copies instead."""
     args: tuple[str, ...] = ()
     """Flags the model needs beyond the above."""
     env: dict[str, str] = {}
@@ -153,6 +155,8 @@ class ModelInfo(Row):
     engines: dict[EngineName, EngineSupport]
     preferred_engine: EngineName = EngineName.AUTO
     """Engine that the recipe wants on one node and on several. Auto: VLLM on one, SGLang on several."""
+    recommended: tuple[Annotated[str, Field(pattern=r"^([2-9] x )?[A-Za-z][A-Za-z0-9.-]*:[1-9][0-9]*$")], ...] = ()
+    """Machines that an engine's documentation names, such as ``2 x H100:8``; empty where none names any."""
     variant_of: str | None = None
     """Model of which this is a quantised or converted copy."""
     sources: dict[str, str]
@@ -233,7 +237,14 @@ class GpuInfo(Row):
     efficiency: Efficiency = Efficiency()
     only_on: str | None = None
     """The one cloud that uses this name, where others have another name for the same chip."""
+    not_rented: str = ""
+    """Why no machine with it has a price, where that is known."""
     sources: dict[str, str]
+
+    @property
+    def chip(self) -> str:
+        """Name of the chip, where one cloud has a name of its own for it: ``H200`` for ``H200-SXM``."""
+        return self.name.rpartition("-")[0] if self.only_on else self.name
 
     @property
     def capability(self) -> tuple[int, int]:

@@ -1,5 +1,7 @@
 """``deepseek-operator``: the one command of this package."""
 
+from typing import Annotated
+
 import typer
 
 import deepseek_operator
@@ -9,12 +11,26 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="deepseek-operator",
-    help="Serve DeepSeek models on any infrastructure: one Kubernetes object, planned and launched through SkyPilot.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(deepseek_operator.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Serve DeepSeek models on any infrastructure: one Kubernetes object, planned and launched through SkyPilot."""
 
 
 @app.command()

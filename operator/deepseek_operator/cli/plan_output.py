@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from deepseek_operator.api.places import Place
-from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec
+from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, Resources
 from deepseek_operator.catalog import Catalog
 from deepseek_operator.cli.table import render_table
 from deepseek_operator.launch import Identity, build_task
@@ -95,6 +95,12 @@ def _label(candidate: Candidate) -> str:
     return str(candidate.accelerator) if candidate.nodes == 1 else f"{candidate.nodes} x {candidate.accelerator}"
 
 
+def _kinds(resources: Resources) -> tuple[bool, ...]:
+    """Return whether on-demand machines (False) and spot machines (True) are shown."""
+    kinds = _SPOT[resources.capacity_type]
+    return (False, True) if resources.capacity.on_demand_base and True in kinds else kinds
+
+
 def _rows(
     candidate: Candidate, spec: DeepSeekDeploymentSpec, catalog: Catalog, *, chosen: bool
 ) -> list[tuple[str, ...]]:
@@ -105,7 +111,7 @@ def _rows(
     if not places:
         named = {price.cloud for price in catalog.prices_of(candidate.accelerator)}
     for cloud in sorted(named):
-        for spot in _SPOT[spec.resources.capacity_type]:
+        for spot in _kinds(spec.resources):
             price = catalog.cheapest(candidate.accelerator, spot=spot, clouds=[cloud])
             amount = None if price is None else price.spot if spot else price.on_demand
             if price is not None and amount is not None:

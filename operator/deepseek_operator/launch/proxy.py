@@ -63,6 +63,11 @@ defaults
   timeout client 1h
   timeout server 1h
   timeout check 4s
+  # A machine that is lost says nothing any more: who waits for its answer is told after 25 s, and not after an hour.
+  option srvtcpka
+  srvtcpka-idle 10s
+  srvtcpka-intvl 5s
+  srvtcpka-cnt 3
   # Without it pieces of a streamed answer wait for each other.
   option http-no-delay
   option abortonclose

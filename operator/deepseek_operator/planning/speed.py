@@ -52,8 +52,6 @@ class Traffic:
         Requests that decode at the same time.
     context
         Tokens of each in the KV cache.
-    served
-        Requests come over HTTP. Where not, the engine is called in its own process.
     routed
         Exponent on the requests: 1 where every token chooses its experts by itself. Dummy weights send the tokens of a
         step to few experts; only a comparison with such runs sets it lower.
@@ -61,7 +59,6 @@ class Traffic:
 
     requests: int = 1
     context: int = 2048
-    served: bool = True
     routed: float = 1.0
 
 
@@ -94,7 +91,7 @@ def step_seconds(
     cache = here * traffic.context * kv_bytes_per_token(model, layout, overrides) * stages
     read += cache / (bandwidth * factors.bandwidth)
     arithmetic = here * _flops(model, layout, traffic.context, head=True)
-    compute = factors.overlap * arithmetic / (_rate(model, gpu) * TFLOP)
+    compute = arithmetic / (_rate(model, gpu) * TFLOP)
     sampling = here * factors.sampled * model.shape.vocab_size / (bandwidth * factors.bandwidth)
     busy = read + compute + sampling
     layers = model.shape.layers * MICRO
@@ -103,8 +100,7 @@ def step_seconds(
     else:
         busy += layers * _layer(model, factors)
     talking = _communication(model, gpu, layout, here, network_gbs, factors) if connected else 0.0
-    front = MICRO * factors.request * traffic.requests if traffic.served else 0.0
-    return (busy + talking + front + MICRO * factors.step) / gpu.efficiency.decode
+    return (busy + talking + MICRO * factors.step) / gpu.efficiency.decode
 
 
 def prefill_tokens_per_second(
@@ -139,6 +135,8 @@ def time_to_first_token_seconds(
 ) -> float:
     """Return the time from a prompt's arrival at an idle engine to its first token: prefill, then one step."""
     busy = _prefill_seconds(model, gpu, layout, prompt, network_gbs, True, factors)
+    if model.shape.moe:
+        busy = max(busy, MICRO * factors.launch * model.shape.layers)
     traffic = Traffic(requests=1, context=prompt)
     step = step_seconds(model, gpu, layout, traffic, overrides, network_gbs=network_gbs, factors=factors)
     return busy / gpu.efficiency.prefill + step + MICRO * factors.prompt

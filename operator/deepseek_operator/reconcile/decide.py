@@ -13,6 +13,7 @@ The function is pure: the same world and plan give the same decision.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger, Phase
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, FINALIZER
 from deepseek_operator.facts.base import Address, Fact, Failure, Known, ProbeTarget
@@ -23,13 +24,15 @@ from deepseek_operator.facts.world import Question, ReplicaFacts, Seen, World
 from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Action, AddFinalizer, RemoveFinalizer
+from deepseek_operator.reconcile.approval import Gate
 from deepseek_operator.reconcile.blocked import why_blocked
 from deepseek_operator.reconcile.budget import Budget, dollars
+from deepseek_operator.reconcile.capacity import Base, on_demand
 from deepseek_operator.reconcile.endpoint import publish
 from deepseek_operator.reconcile.proxy import front, proxy_targets
 from deepseek_operator.reconcile.replica.ledger import advance
 from deepseek_operator.reconcile.replica.rules import leave, want
-from deepseek_operator.reconcile.replica.view import Replica, View, look
+from deepseek_operator.reconcile.replica.view import Health, Replica, View, look
 from deepseek_operator.reconcile.rollout import Existing, Rollout, limits, plan_rollout
 from deepseek_operator.reconcile.targets import (
     draining_addresses,
@@ -71,8 +74,8 @@ class Decision:
         Names that may still exist although the object is released, because its user said so.
     proxied
         The Service leads to the replicas by a proxy, or will.
-    proxy_error
-        Why the proxy could not be made in this pass; empty while none is known.
+    proxy_failure
+        Why the proxy is not there; None while nothing is known to be in the way.
     next_look_s
         Seconds; None when only an event can change anything.
     """
@@ -87,7 +90,7 @@ class Decision:
     engines: Mapping[Address, EngineTarget] = field(default_factory=dict)
     abandoned: tuple[ClusterName, ...] = ()
     proxied: bool = False
-    proxy_error: str = ""
+    proxy_failure: Failure | None = None
     next_look_s: float | None = None
 
     @property
@@ -120,22 +123,31 @@ def decide(
     planned = plan if isinstance(plan, Planned) else None
     revision = world.revision
     ledgers = {instance.name: instance.ledger for instance in deployment.status.instances}
+    costs = {instance.name: dollars(instance.hourly_cost) for instance in deployment.status.instances}
     views = {
-        name: look(world, facts, ledgers.get(str(name), Ledger()), planned, current=name.runs(revision))
+        name: look(
+            world,
+            facts,
+            ledgers.get(str(name), Ledger()),
+            planned,
+            current=name.runs(revision),
+            shown_cost=costs.get(str(name)),
+            launches_waiting=launches_waiting,
+        )
         for name, facts in world.replicas.items()
     }
     current = frozenset(name for name, view in views.items() if name.runs(revision) and not view.renewing)
     wanted = 0 if deployment.spec.suspend or deployment.deleting else deployment.spec.replicas
     complete = sum(view.serving and name in current for name, view in views.items()) >= wanted
     blocked, asks = why_blocked(world, plan, complete=complete)
-    costs = {instance.name: dollars(instance.hourly_cost) for instance in deployment.status.instances}
-    views = {
-        name: replace(view, blocked=blocked, launches_waiting=launches_waiting, shown_cost=costs.get(str(name)))
-        for name, view in views.items()
-    }
+    if blocked is not None:
+        views = {name: replace(view, blocked=blocked) for name, view in views.items()}
     budget = Budget.of(planned, deployment.spec.resources.max_hourly_cost, views.values())
-    rollout = _rollout(world, views, current, budget, may_add=planned is not None)
-    replicas = _find(world, views, rollout, current, planned, blocked, launches_waiting, budget)
+    gate = Gate.of(deployment, plan, sum(view.exists for view in views.values()))
+    # Old replicas must not make room for new ones that wait.
+    waits = gate.closed and len(current) < len(views)
+    rollout = _rollout(world, views, current, budget, planned, may_add=planned is not None and not waits)
+    replicas = _find(world, views, rollout, current, planned, blocked, launches_waiting, budget, gate)
     replicas = tuple(_shown(replica, deployment.status) for replica in replicas)
     if deployment.deleting and (release := _release(world, replicas)) is not None:
         return release
@@ -147,6 +159,7 @@ def decide(
     in_front = front(world, planned, proxy, over_tls, tls=tls)
     actions = [(replica.name, action) for replica in replicas for action in replica.finding.actions]
     looks = [replica.finding.next_look_s for replica in replicas if replica.finding.next_look_s is not None]
+    held_back = gate.closed and not complete and (blocked is None or blocked.reason is Reason.PLANNING)
     if wanted and (blocked is not None or not isinstance(world.skypilot, Known)):
         looks.append(BLOCKED_LOOK_S)
     if lacks_authority(world, replicas):
@@ -157,7 +170,7 @@ def decide(
     of_replicas = (question for replica in replicas for question in replica.finding.asks)
     return Decision(
         replicas=replicas,
-        blocked=blocked,
+        blocked=gate.waiting if held_back else blocked,
         publish=(
             *publish(world, planned, serving, draining=draining_addresses(replicas), proxy=in_front),
             *in_front.actions,
@@ -182,7 +195,13 @@ def _release(world: World, replicas: tuple[Replica, ...]) -> Decision | None:
 
 
 def _rollout(
-    world: World, views: Mapping[ClusterName, View], current: frozenset[ClusterName], budget: Budget, *, may_add: bool
+    world: World,
+    views: Mapping[ClusterName, View],
+    current: frozenset[ClusterName],
+    budget: Budget,
+    planned: Planned | None,
+    *,
+    may_add: bool,
 ) -> Rollout:
     spec = world.deployment.spec
     if world.deployment.deleting or spec.suspend:
@@ -190,7 +209,8 @@ def _rollout(
     if world.unreadable:
         return Rollout(serve=tuple(views))  # what the spec wants is not known, so nothing is taken away
     surge, unavailable = limits(spec.update_strategy, spec.replicas)
-    if unavailable and not budget.room_for_one:
+    base = Base.of(planned, (view for name, view in views.items() if name in current))
+    if unavailable and not budget.room_for_one(on_demand=base.missing > 0):
         surge = 0  # a replica beside the old ones is beyond maxHourlyCost, and the user lets one of these go first
     foreign = strays(world, views.values())
     existing = [
@@ -203,6 +223,7 @@ def _rollout(
             present=view.exists,
             leaving=view.ledger.leaving_since is not None,
             hourly_cost=view.shown_cost,
+            on_demand=on_demand(view),
         )
         for name, view in views.items()
     ]
@@ -213,15 +234,16 @@ def _rollout(
         existing=existing,
         may_add=may_add,
         taken=frozenset(name.ordinal for name in views if name.runs(world.revision)),
+        base=spec.resources.capacity.on_demand_base,
     )
 
 
 def _recovering(view: View) -> bool:
     """Return whether a replica that served stopped answering so recently that it may come back by itself."""
-    ledger = advance(view, wanted=True)
-    if view.address is None or ledger.silent_since is None:
+    if view.address is None or (view.serving and view.health is Health.ANSWERS):
         return False
-    return elapsed(view.now, ledger.silent_since) < RECOVERY_S
+    silent_since = advance(view, wanted=True).silent_since
+    return silent_since is not None and elapsed(view.now, silent_since) < RECOVERY_S
 
 
 def _find(
@@ -233,20 +255,24 @@ def _find(
     blocked: Failure | None,
     launches_waiting: bool,
     budget: Budget,
+    gate: Gate,
 ) -> tuple[Replica, ...]:
     replicas = []
+    base = Base.of(plan, (views[name] for name in rollout.keep))
     for name in rollout.keep:
         view = views[name]
         if name in rollout.launchable:
-            view, budget = budget.launch(view)
-        else:
-            view = replace(view, may_launch=False)
+            view, base = base.launch(view)
+            view, gate, budget = _ready_to_launch(replace(view, may_launch=True), gate, budget)
+        elif gate.closed:
+            view, gate = gate.launch(view)
         replicas.append(Replica(name, True, view, want(view)))
     for ordinal in rollout.add:
         name = cluster_name(world.deployment, world.revision, ordinal)
         facts = ReplicaFacts(name, skypilot=_absent(world))
-        view = look(world, facts, Ledger(), plan, current=True)
-        view, budget = budget.launch(replace(view, blocked=blocked, launches_waiting=launches_waiting))
+        view = look(world, facts, Ledger(), plan, current=True, launches_waiting=launches_waiting)
+        view, base = base.launch(replace(view, blocked=blocked, may_launch=True))
+        view, gate, budget = _ready_to_launch(view, gate, budget)
         replicas.append(Replica(name, True, view, want(view)))
     for name in rollout.serve:
         # An older revision is used while it serves and never repaired: its successor is on the way.
@@ -257,6 +283,15 @@ def _find(
         if found is not None:
             replicas.append(Replica(name, name in current, views[name], found))
     return tuple(replicas)
+
+
+def _ready_to_launch(view: View, gate: Gate, budget: Budget) -> tuple[View, Gate, Budget]:
+    """Return a view of a replica that is about to be launched, held back by whatever holds it; and what is left."""
+    view, gate = gate.launch(view)
+    if view.blocked is not None and view.blocked.reason is Reason.AWAITING_APPROVAL:
+        return view, gate, budget  # what waits for an approval takes no money from what does not
+    view, budget = budget.launch(view)
+    return view, gate, budget
 
 
 def _shown(replica: Replica, status: DeepSeekDeploymentStatus) -> Replica:

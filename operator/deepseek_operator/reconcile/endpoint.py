@@ -18,8 +18,9 @@ to themselves. Either way is published before the other one is taken away.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import EndpointStatus
-from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.names import proxy_name
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned
@@ -126,14 +127,21 @@ def about_to_be_asked(world: World, *, serving: bool) -> bool:
 
 @dataclass(frozen=True)
 class Reachability:
-    """Whether an engine answers through the Service, and what is missing if not."""
+    """Whether an engine answers through the Service, and what is missing if not.
+
+    Attributes
+    ----------
+    reason
+        Where it takes somebody's help; None: it comes by itself, or nobody knows what is missing.
+    """
 
     answers: bool
     detail: str = ""
+    reason: Reason | None = None
 
 
 def reachability(
-    world: World, *, serving: bool, was_ready: bool, proxied: bool = False, proxy_error: str = ""
+    world: World, *, serving: bool, was_ready: bool, proxied: bool = False, proxy_failure: Failure | None = None
 ) -> Reachability:
     """Return whether the model answers at the address that the status shows.
 
@@ -146,8 +154,8 @@ def reachability(
         has not been asked yet, as after a restart of the operator or a change of the port, is no bad news.
     proxied
         A proxy is wanted.
-    proxy_error
-        Why it could not be made; empty while nothing is known to be in the way.
+    proxy_failure
+        Why it could not be made; None while nothing is known to be in the way.
     """
     if not serving:
         return Reachability(False)
@@ -157,8 +165,10 @@ def reachability(
     if address is None:
         return Reachability(False, "the Service has no cluster IP yet")
     if proxied and not world.published:
-        trouble = proxy_error or next((pod.trouble.message for pod in world.proxies if pod.trouble is not None), "")
         waiting = f"waiting for a pod of Deployment {proxy_name(world.deployment.metadata.name)}"
+        if proxy_failure is not None:
+            return Reachability(False, f"{waiting}: {proxy_failure.message}", proxy_failure.reason)
+        trouble = next((pod.trouble.message for pod in world.proxies if pod.trouble is not None), "")
         return Reachability(False, f"{waiting}: {trouble}" if trouble else waiting)
     probe = world.probes.get(address)
     if probe is None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
+from deepseek_operator.facts.base import Failure
 from deepseek_operator.facts.clock import whole_second
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import RequestKind
@@ -61,17 +62,16 @@ def with_results(decision: Decision, results: Iterable[Result], plan: Planned | 
     return replace(decision, replicas=replicas)
 
 
-def with_failed_publish(decision: Decision, failed: Iterable[tuple[Action, str]]) -> Decision:
+def with_failed_publish(decision: Decision, failed: Iterable[tuple[Action, Failure]]) -> Decision:
     """Return the decision with the reason why its proxy cannot be made, if one of these actions should have made it.
 
     Parameters
     ----------
     failed
-        Actions of ``publish`` that failed, each with its error.
+        Actions of ``publish`` that failed, each with why.
     """
-    return replace(
-        decision, proxy_error=next((words for action, words in failed if isinstance(action, ApplyProxy)), "")
-    )
+    why = next((failure for action, failure in failed if isinstance(action, ApplyProxy)), None)
+    return replace(decision, proxy_failure=why)
 
 
 def _after(replica: Replica, result: Result, plan: Planned | None, now: datetime) -> Replica:
@@ -104,7 +104,8 @@ def _ledger_after(ledger: Ledger, action: Action, plan: Planned | None, now: dat
         ledger = launched(ledger, plan, now, again=isinstance(action, RunAgain))
         if isinstance(action, Launch):
             limit = action.cost_limit
-            ledger = update(ledger, cost_limit=str(limit) if limit is not None else None)
+            limited = str(limit) if limit is not None else None
+            ledger = update(ledger, cost_limit=limited, on_demand=action.on_demand)
         return ledger
     # A teardown, by SkyPilot or by label: from now on, its absence is no surprise.
     return update(ledger, teardown_at=whole_second(now))

@@ -20,10 +20,12 @@ from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planner
 from deepseek_operator.runtime import metrics
 from deepseek_operator.runtime.act import Actor
+from deepseek_operator.runtime.publish import Publisher
 from deepseek_operator.runtime.queue import WorkQueue
 from deepseek_operator.runtime.reconciler import Reconciler
 from deepseek_operator.runtime.recorder import Recorder
 from deepseek_operator.runtime.slots import LaunchSlots
+from deepseek_operator.runtime.tasks import TaskMaker
 from deepseek_operator.runtime.tracing import Tracer
 
 __all__ = ["ControlLoop", "Outside", "ProberLike", "ReaderLike"]
@@ -94,9 +96,16 @@ class ControlLoop:
         self.skypilot = SkyPilotFeed(
             outside.skypilot, self.store, busy=self._busy, taken=self.slots.release, clock=outside.clock
         )
-        self.actor = Actor(
+        tasks = TaskMaker(
             writer=outside.writer,
             secrets=outside.reader,
+            store=self.store,
+            clock=outside.clock,
+            kubernetes_context=kubernetes_context,
+        )
+        self.actor = Actor(
+            writer=outside.writer,
+            tasks=tasks,
             skypilot=outside.skypilot,
             store=self.store,
             kubernetes=self.kubernetes,
@@ -104,7 +113,6 @@ class ControlLoop:
             slots=self.slots,
             hurry=self.skypilot.hurry,
             clock=outside.clock,
-            kubernetes_context=kubernetes_context,
         )
         self.reconciler = Reconciler(
             store=self.store,
@@ -112,6 +120,7 @@ class ControlLoop:
             kubernetes=self.kubernetes,
             questions=self.questions,
             actor=self.actor,
+            publisher=Publisher(outside.writer, self.store, self.kubernetes, outside.clock),
             slots=self.slots,
             watch=self.prober.watch,
             read=self.engines.watch,

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from deepseek_operator.api.reasons import ConditionType, Reason
-from deepseek_operator.facts.base import Address, ProbeTarget
+from deepseek_operator.facts.base import Address, Failure, ProbeTarget
 from deepseek_operator.facts.engine import EngineTarget
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.store import Key, Store
@@ -22,17 +22,20 @@ from deepseek_operator.planning import Planned, Planner, Refused
 from deepseek_operator.reconcile.actions import (
     Action,
     AddFinalizer,
+    ApplyProxy,
     Launch,
     PublishEndpoints,
     RunAgain,
     UnpublishEndpoints,
 )
+from deepseek_operator.reconcile.approval import choose_plan
 from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.endpoint import about_to_be_asked
 from deepseek_operator.reconcile.events import EventNote, notes
 from deepseek_operator.reconcile.results import Result, with_failed_publish, with_results
 from deepseek_operator.reconcile.status import compute_status, dump_status, news
 from deepseek_operator.runtime.act import Actor
+from deepseek_operator.runtime.publish import Publisher, refusal_of
 from deepseek_operator.runtime.recorder import Recorder
 from deepseek_operator.runtime.slots import LaunchSlots
 from deepseek_operator.runtime.tracing import Note, Tracer
@@ -73,6 +76,7 @@ class Reconciler:
     kubernetes: KubernetesFeed
     questions: Questions
     actor: Actor
+    publisher: Publisher
     slots: LaunchSlots
     watch: Watch
     read: Read
@@ -118,9 +122,8 @@ class Reconciler:
         for question in decision.asks:
             self.questions.ask(question)
 
-        failed = await self._publish(world, decision)
-        decision = with_failed_publish(decision, [(action, str(error)) for action, error in failed])
-        errors: list[BaseException] = [error for _, error in failed]
+        errors, refused = await self._publish(world, decision)
+        decision = with_failed_publish(decision, refused)
         if decision.finalizer is not None:
             with self.tracer.span_of_action(type(decision.finalizer).__name__, "", ""):
                 await self.actor.finalizer(world, decision.finalizer)
@@ -158,28 +161,36 @@ class Reconciler:
     def _plan(self, world: World) -> Planned | Refused:
         if world.unreadable:
             return Refused(reason=Reason.INVALID_SPEC, message=world.unreadable)
-        return self.planner.plan(world.deployment.spec)
+        return choose_plan(world.deployment, self.planner.plan)
 
-    async def _publish(self, world: World, decision: Decision) -> list[tuple[Action, KubeError]]:
-        """Carry out the actions on the Service, and return those that failed, each with its error.
+    async def _publish(
+        self, world: World, decision: Decision
+    ) -> tuple[list[BaseException], list[tuple[Action, Failure]]]:
+        """Carry out the actions on the Service; return what went wrong, and what somebody has to change.
 
         A failed action stops no other one, with one exception: where a slice could not be published, none is taken
-        away, because the old slice may be the only one that leads anywhere.
+        away, because the old slice may be the only one that leads anywhere. A proxy that is refused stands in the
+        status, and is no error of the pass: it stays so until somebody changes something.
         """
-        failed: list[tuple[Action, KubeError]] = []
+        errors: list[BaseException] = []
+        refused: list[tuple[Action, Failure]] = []
         changed = publishing_failed = False
         for action in decision.publish:
             if publishing_failed and isinstance(action, UnpublishEndpoints):
                 continue
             try:
                 with self.tracer.span_of_action(type(action).__name__, "", ""):
-                    changed |= await self.actor.publish(world, action)
+                    changed |= await self.publisher.publish(world, action)
             except KubeError as error:
-                failed.append((action, error))
+                refusal = refusal_of(error) if isinstance(action, ApplyProxy) else None
+                if refusal is not None:
+                    refused.append((action, refusal))
+                else:
+                    errors.append(error)
                 publishing_failed |= isinstance(action, PublishEndpoints)
         if changed:
             self.wake(world.deployment.key)  # what was written is in the store; the next pass goes on from there
-        return failed
+        return errors, refused
 
     async def _write_status(self, world: World, plan: Planned | Refused, decision: Decision) -> None:
         """Write the status if it differs from the stored one, and post Events only once it is stored."""
@@ -255,6 +266,8 @@ class Reconciler:
         self.unsettled.discard(key)
         self._waiting.pop(key, None)
         self.recorder.forget(key)
+        self.publisher.forget(key)
+        self.actor.tasks.forget(key)
         self.slots.forget(key)
         self.watch(key, {})
         self.read(key, {})

@@ -135,13 +135,14 @@ def main() -> None:
     """Serve until SIGTERM, then end all machines."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--tree", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--public", type=IPv4Network, required=True)
     parser.add_argument("--regions", nargs="+", required=True)
     parser.add_argument("--outside", nargs="*", default=[])
     options = parser.parse_args()
-    ground = Ground(options.tree, options.work, options.public, tuple(options.outside))
+    ground = Ground(options.tree, options.images, options.work, options.public, tuple(options.outside))
     cloud = Cloud(ground, frozenset(options.regions))
 
     def end(*_: object) -> None:

@@ -27,6 +27,8 @@ class Ground:
     ----------
     tree
         Their root tree, never written to.
+    images
+        Store of the images that they may run, never written to.
     work
         Folder for what each machine writes.
     public
@@ -36,6 +38,7 @@ class Ground:
     """
 
     tree: Path
+    images: Path
     work: Path
     public: IPv4Network
     outside: tuple[str, ...]
@@ -66,7 +69,7 @@ class Machine:
     def boot(self) -> None:
         """Start it: first process, network link. Ports are closed until :meth:`firewall` opens them."""
         if not self.folder.exists():
-            for name in ("upper", "work", "mount"):
+            for name in ("upper", "work", "mount", "containers"):
                 (self.folder / name).mkdir(parents=True)
             self._cloud_init()
         name = "ip-" + self.private.replace(".", "-")
@@ -75,6 +78,7 @@ class Machine:
         environment = {
             "PATH": os.environ["PATH"],
             "TREE": str(self.ground.tree),
+            "IMAGES": str(self.ground.images),
             "FOLDER": str(self.folder),
             "NAME": name,
             "PRIVATE": self.private,

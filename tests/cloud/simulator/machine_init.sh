@@ -1,12 +1,14 @@
 #!/bin/bash
 # First process of a simulated machine: mounts its root, waits for its network, starts sshd, reaps.
-# In the environment: TREE FOLDER NAME PRIVATE PUBLIC GATEWAY OUTSIDE SSHD, set by machine.py.
+# In the environment: IMAGES TREE FOLDER NAME PRIVATE PUBLIC GATEWAY OUTSIDE SSHD, set by machine.py.
 set -euo pipefail
 root=$FOLDER/mount
 mount -t overlay overlay -o "lowerdir=$TREE,upperdir=$FOLDER/upper,workdir=$FOLDER/work" "$root"
 hostname "$NAME"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
+# Without one, crun does not start, although it is told to make no groups.
+mount -t cgroup2 -o ro cgroup2 "$root/sys/fs/cgroup"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
 for device in null zero full random urandom tty fuse; do
     [ -e "/dev/$device" ] || continue
@@ -21,6 +23,11 @@ ln -s /proc/self/fd "$root/dev/fd"
 ln -s /proc/self/fd/0 "$root/dev/stdin"
 ln -s /proc/self/fd/1 "$root/dev/stdout"
 ln -s /proc/self/fd/2 "$root/dev/stderr"
+# Containers: an overlay cannot carry another one, so theirs lie beside this one; the images are shared.
+mkdir -p "$root/var/lib/containers" "$root/var/lib/images"
+mount --bind "$FOLDER/containers" "$root/var/lib/containers"
+mount --bind "$IMAGES" "$root/var/lib/images"
+mount -o remount,bind,ro "$root/var/lib/images"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mkdir -p "$root/run/sshd"
 

@@ -20,7 +20,7 @@ from deepseek_operator.reconcile.budget import Budget
 from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.events import notes
 from deepseek_operator.reconcile.replica.view import View
-from deepseek_operator.runtime.act import limited
+from deepseek_operator.runtime.tasks import limited
 from tests.unit.reconcile import builders as b
 
 PRICE = Decimal("0.8048")
@@ -178,9 +178,9 @@ def priced(plan_cost: str | None, *candidates: str | None) -> Planned:
 )
 def test_there_is_room_for_the_cheapest_machine_that_the_plan_knows(plan: Planned, cheapest: str | None) -> None:
     limit = Decimal(cheapest or "0.0001") * 2  # a share of half the cap
-    assert Budget(plan, limit, Decimal(0)).room_for_one
+    assert Budget(plan, limit, Decimal(0)).room_for_one(on_demand=False)
     tight = Budget(plan, limit, limit / 2 + Decimal("0.0001"))
-    assert not tight.room_for_one
+    assert not tight.room_for_one(on_demand=False)
     held, _ = tight.launch(View(b.NOW, b.facts(b.name(b.deployment()))))
     assert held.blocked is not None
     words = f"one more costs {cheapest} or more" if cheapest else "that leaves nothing for another"

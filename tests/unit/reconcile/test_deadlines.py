@@ -14,7 +14,7 @@ from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.reconcile.actions import Launch, TearDown
 from deepseek_operator.reconcile.replica.coming import LAUNCH_GRACE_S, MACHINES_S
 from deepseek_operator.reconcile.replica.places import EXCLUDED_S, exclude, excluded_now
-from deepseek_operator.runtime.act import limited
+from deepseek_operator.runtime.tasks import limited
 from tests.unit.reconcile import builders as b
 
 DSD = b.rented_deployment("aws/us-east-1", "aws/us-west-2", "gcp")

@@ -25,6 +25,7 @@ from deepseek_operator.reconcile.actions import (
 )
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.endpoint import Reachability, reachability
+from deepseek_operator.reconcile.events import EventNote, notes
 from deepseek_operator.reconcile.proxy import front
 from deepseek_operator.reconcile.results import with_failed_publish
 from deepseek_operator.reconcile.status import compute_status
@@ -253,11 +254,15 @@ class TestTheWayThere:
         world = rented(probes={**b.answering(MACHINE, b.SERVICE)})
         plan = b.planned(world.deployment)
         decision = decide(world, plan)
-        failed = [(action, f"no {type(action).__name__}") for action in decision.publish]
+        failed = [(action, Failure(Reason.PROXY_REFUSED, f"no {type(action).__name__}")) for action in decision.publish]
         status = compute_status(world, plan, with_failed_publish(decision, failed))
-        said = {one.type: one.message for one in status.conditions}
-        assert said["Ready"] == "waiting for a pod of Deployment r1-proxy: no ApplyProxy"
+        said = {one.type: (one.status, one.reason, one.message) for one in status.conditions}
+        words = "waiting for a pod of Deployment r1-proxy: no ApplyProxy"
+        assert said["Ready"] == ("False", "ProxyRefused", words)
         assert said["EndpointPublished"] == said["Ready"]
+        note = EventNote("Warning", "ProxyRefused", words)
+        assert note in notes(world.deployment.status, status)
+        assert note not in notes(status, status)
 
     def test_a_pod_of_the_proxy_that_cannot_run_is_told(self) -> None:
         pods = (b.proxy_pod(0), b.proxy_pod(1, trouble=Failure(Reason.IMAGE_PULL_FAILED, "no such image")))

@@ -9,11 +9,18 @@ import structlog
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.v1alpha1 import FINALIZER
-from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.store import Store
-from deepseek_operator.kube.errors import KubeDeniedError
-from deepseek_operator.reconcile.actions import Action, ApplyService, PublishEndpoints, UnpublishEndpoints
+from deepseek_operator.kube.errors import (
+    KubeConflictError,
+    KubeDeniedError,
+    KubeError,
+    KubeRejectedError,
+    KubeUnavailableError,
+)
+from deepseek_operator.launch.proxy import ProxySettings, ProxySpec
+from deepseek_operator.reconcile.actions import Action, ApplyProxy, ApplyService, PublishEndpoints, UnpublishEndpoints
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.results import Result, ResultKind
 from deepseek_operator.runtime.reconciler import Reconciler
@@ -29,7 +36,8 @@ class Actor:
     """Carries out nothing; the launch of replica 0 runs into a bug."""
 
     def __init__(self) -> None:
-        self.writer = self
+        self.writer = self.tasks = self
+        self.forgotten: list[Any] = []
         self.statuses: list[dict[str, Any]] = []
 
     async def publish(self, world: Any, action: Action) -> bool:
@@ -48,6 +56,9 @@ class Actor:
 
     def hurry(self) -> None: ...
 
+    def forget(self, key: Any) -> None:
+        self.forgotten.append(key)
+
 
 def reconciler_of(store: Store, actor: Actor, collector: DeploymentCollector) -> Reconciler:
     nothing = cast(Any, defaultdict(lambda: lambda *_: None))
@@ -57,6 +68,7 @@ def reconciler_of(store: Store, actor: Actor, collector: DeploymentCollector) ->
         kubernetes=cast(Any, SimpleNamespace(put=lambda *_, **__: None)),
         questions=cast(Any, SimpleNamespace(ask=lambda _: None)),
         actor=cast(Any, actor),
+        publisher=cast(Any, actor),
         slots=LaunchSlots(store, 8, lambda key: None),
         watch=nothing["watch"],
         read=nothing["read"],
@@ -130,6 +142,40 @@ async def test_the_old_way_is_not_taken_away_where_the_new_one_could_not_be_publ
     world = store.world(KEY, b.NOW)
     assert world is not None
     reconciler = reconciler_of(store, Refusing(), DeploymentCollector(LiveFigures()))
-    errors = await reconciler._publish(world, Decision(publish=(new, old, ApplyService((9000,), "ClusterIP"))))
+    errors, refused = await reconciler._publish(world, Decision(publish=(new, old, ApplyService((9000,), "ClusterIP"))))
     assert [type(action) for action in tried] == [PublishEndpoints, ApplyService]
-    assert [action for action, _ in errors] == [new]
+    assert [str(error) for error in errors] == ["quota"]
+    assert refused == []
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KubeRejectedError("Deployment r1-proxy: exceeded quota"), Reason.PROXY_REFUSED),
+        (KubeDeniedError("exceeded quota: no deployments", 403), Reason.PROXY_REFUSED),
+        (KubeConflictError("a Service r1-tls exists", 409), Reason.NAME_CONFLICT),
+        (KubeUnavailableError("timed out"), None),
+    ],
+)
+async def test_a_proxy_that_is_refused_is_told_and_no_error_of_the_pass(
+    store: Store, error: KubeError, told: Reason | None
+) -> None:
+    class Refusing(Actor):
+        async def publish(self, world: Any, action: Action) -> bool:
+            raise error
+
+    world = store.world(KEY, b.NOW)
+    assert world is not None
+    reconciler = reconciler_of(store, Refusing(), DeploymentCollector(LiveFigures()))
+    apply = ApplyProxy(ProxySpec("r1", b.UID, "serving", "/health", ProxySettings()))
+    errors, refused = await reconciler._publish(world, Decision(publish=(apply,)))
+    assert refused == ([] if told is None else [(apply, Failure(told, str(error)))])
+    assert errors == ([error] if told is None else [])
+
+
+async def test_nothing_is_kept_of_a_deployment_that_is_gone(store: Store) -> None:
+    actor = Actor()
+    reconciler = reconciler_of(store, actor, DeploymentCollector(LiveFigures()))
+    store.drop_deployment(KEY)
+    await reconciler.reconcile(KEY)
+    assert set(actor.forgotten) == {KEY}

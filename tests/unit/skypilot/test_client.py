@@ -13,6 +13,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.skypilot import JobState, RequestKind, RequestState, SkyPilotClusterState
 from deepseek_operator.skypilot import client as client_module
+from deepseek_operator.skypilot import transport as transport_module
 from deepseek_operator.skypilot.client import SkyPilotClient
 from deepseek_operator.skypilot.errors import (
     SkyPilotRejectedError,
@@ -128,6 +129,16 @@ async def test_rows_are_read_with_skypilots_own_words(server: Server, client: Sk
     assert (row.accelerators, row.nodes, row.on_kubernetes) == ("L4:1", 2, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "spot"), [("1x[spot](gpus=L4:1, g6.xlarge, ...)", True), ("1x(gpus=L4:1, g6.xlarge, ...)", False)]
+)
+async def test_spot_machines_are_told_by_the_words_of_a_row(
+    server: Server, client: SkyPilotClient, words: str, spot: bool
+) -> None:
+    server.answers("/status", [{"name": NAME, "status": "UP", "cloud": "AWS", "resources_str": words}])
+    assert (await client.clusters())[NAME].spot is spot
+
+
 async def test_only_what_moves_a_cluster_counts_as_in_flight(server: Server, client: SkyPilotClient) -> None:
     server.requests = [
         {"request_id": "b", "name": "sky.down", "status": "RUNNING", "cluster_name": NAME, "created_at": 20.0},
@@ -240,7 +251,7 @@ async def test_a_cloud_without_credentials_says_why(server: Server, client: SkyP
 async def test_a_check_that_takes_too_long_is_ended_before_the_next_one(
     server: Server, client: SkyPilotClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "_RESULT_S", 0.2)
+    monkeypatch.setattr(transport_module, "_RESULT_S", 0.2)
     server.answers("/enabled_clouds", [])
     server.unfinished.add("/check")
     with pytest.raises(SkyPilotUnavailableError):

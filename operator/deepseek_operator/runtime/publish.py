@@ -1,0 +1,143 @@
+"""Actions on the Service of a deployment, on its EndpointSlices, and on the proxy in front."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.facts.base import Failure
+from deepseek_operator.facts.store import Key, Store
+from deepseek_operator.facts.world import World
+from deepseek_operator.feeds.kubernetes import KubernetesFeed
+from deepseek_operator.kube.errors import KubeConflictError, KubeError, KubeUnavailableError
+from deepseek_operator.reconcile.actions import (
+    Action,
+    ApplyProxy,
+    ApplyService,
+    PublishEndpoints,
+    RemoveProxy,
+    UnpublishEndpoints,
+)
+from deepseek_operator.runtime.writes import KubeWrites
+
+__all__ = ["PROXY_AGAIN_S", "PROXY_REFUSED_AGAIN_S", "Publisher", "refusal_of"]
+
+log = structlog.get_logger(__name__)
+
+PROXY_AGAIN_S: Final = 4.0
+"""Seconds after which a proxy whose pods have not shown up is applied again."""
+PROXY_REFUSED_AGAIN_S: Final = 15.0
+"""The same where Kubernetes refused it or its pods. Once it may make them, it does so without being asked again."""
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What was last done about the proxy of a deployment, and what was in the way."""
+
+    uid: str
+    action: ApplyProxy | RemoveProxy
+    at: datetime
+    refused: KubeError | None = None
+
+
+@dataclass
+class Publisher:
+    """Carries out what a decision wants published."""
+
+    writer: KubeWrites
+    store: Store
+    kubernetes: KubernetesFeed
+    clock: Callable[[], datetime]
+    _attempts: dict[Key, _Attempt] = field(default_factory=dict, init=False)
+
+    def forget(self, key: Key) -> None:
+        """Drop what is kept for a deployment that is gone."""
+        self._attempts.pop(key, None)
+
+    async def publish(self, world: World, action: Action) -> bool:
+        """Change the Service or one of its EndpointSlices; return whether it is as it should be now.
+
+        Raises
+        ------
+        KubeError
+            If it could not be done now; the pass is repeated.
+        """
+        deployment = world.deployment
+        if not isinstance(action, ApplyProxy | RemoveProxy):
+            _log(action)
+        if isinstance(action, ApplyService):
+            try:
+                body = await self.writer.apply_service(deployment, action.ports, action.type, create=action.create)
+            except KubeConflictError:
+                self.store.put_service_conflict(deployment.key, conflict=True)
+                return False
+            self.store.put_service_conflict(deployment.key, conflict=False)
+            self.kubernetes.put("services", body, wake=False)
+        elif isinstance(action, PublishEndpoints):
+            body = await self.writer.apply_endpoints(
+                deployment,
+                action.slice_name,
+                action.addresses,
+                action.addresses[0].port,
+                action.port_names,
+                service=action.service,
+            )
+            self.kubernetes.put("endpointslices", body, wake=False)
+        elif isinstance(action, UnpublishEndpoints):
+            await self.writer.delete_endpoints(deployment, action.slice_name)
+            metadata = deployment.metadata
+            self.store.drop_owned("endpointslices", metadata.uid, metadata.namespace, action.slice_name, wake=False)
+        elif isinstance(action, ApplyProxy | RemoveProxy):
+            await self._proxy(world, action)
+            return False  # its pods announce themselves
+        return True
+
+    async def _proxy(self, world: World, action: ApplyProxy | RemoveProxy) -> None:
+        """Make or remove the proxy, not more often than its pods need to show that it was done.
+
+        Raises
+        ------
+        KubeError
+            It could not be done now, or just before.
+        """
+        key, uid, now = world.deployment.key, world.deployment.metadata.uid, self.clock()
+        last = self._attempts.get(key)
+        if last is not None and (last.uid, last.action) == (uid, action):
+            again_s = PROXY_AGAIN_S if last.refused is None else PROXY_REFUSED_AGAIN_S
+            if abs((now - last.at).total_seconds()) < again_s:
+                if last.refused is not None:
+                    raise last.refused.with_traceback(None)
+                return
+        _log(action)
+        try:
+            await self._change(world, action)
+        except KubeError as error:
+            if isinstance(action, ApplyProxy) and refusal_of(error) is not None:
+                self._attempts[key] = _Attempt(uid, action, now, error)
+            raise
+        self._attempts[key] = _Attempt(uid, action, now)
+
+    async def _change(self, world: World, action: ApplyProxy | RemoveProxy) -> None:
+        deployment = world.deployment
+        if isinstance(action, ApplyProxy):
+            for body in await self.writer.apply_proxy(deployment, action.spec):
+                self.kubernetes.put("services", body, wake=False)
+            return
+        await self.writer.remove_proxy(deployment)
+        for name in world.members_services:
+            self.store.drop_owned("services", deployment.metadata.uid, deployment.metadata.namespace, name, wake=False)
+
+
+def refusal_of(error: KubeError) -> Failure | None:
+    """Return what somebody has to change before a proxy can be made; None where the same call may succeed later."""
+    if isinstance(error, KubeUnavailableError):
+        return None
+    reason = Reason.NAME_CONFLICT if isinstance(error, KubeConflictError) else Reason.PROXY_REFUSED
+    return Failure(reason, str(error))
+
+
+def _log(action: Action) -> None:
+    log.info("action", action=type(action).__name__, detail=str(action))

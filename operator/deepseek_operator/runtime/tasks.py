@@ -1,0 +1,145 @@
+"""The task of a launch: what the plan says, with the secrets that a rented machine needs."""
+
+import base64
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import ROUND_DOWN, Decimal
+
+from deepseek_operator.api.places import Place
+from deepseek_operator.api.spec import CapacityType, SecretKeyRef
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.facts.base import Known
+from deepseek_operator.facts.names import (
+    ClusterName,
+    authority_secret_name,
+    server_name,
+    service_account_name,
+    shared_server_name,
+)
+from deepseek_operator.facts.store import Key, Store
+from deepseek_operator.facts.world import authority_question
+from deepseek_operator.kube.errors import KubeRejectedError
+from deepseek_operator.launch import Identity, LaunchTask, build_task
+from deepseek_operator.launch.certificates import Authority, engine_identity, make_authority
+from deepseek_operator.launch.script import TLS_VARIABLE
+from deepseek_operator.planning import Planned
+from deepseek_operator.reconcile.actions import Action, Launch
+from deepseek_operator.runtime.writes import KubeSecrets, KubeWrites
+
+__all__ = ["TaskMaker", "limited"]
+
+
+@dataclass
+class TaskMaker:
+    """Makes tasks, and in Kubernetes what they refer to."""
+
+    writer: KubeWrites
+    secrets: KubeSecrets
+    store: Store
+    clock: Callable[[], datetime]
+    kubernetes_context: str | None = None
+    _accounts: dict[Key, str] = field(default_factory=dict, init=False)
+    """UIDs of the deployments whose account this process has made."""
+
+    def forget(self, key: Key) -> None:
+        """Drop what is kept for a deployment that is gone."""
+        self._accounts.pop(key, None)
+
+    async def make(self, deployment: DeepSeekDeployment, plan: Planned, name: ClusterName) -> LaunchTask:
+        """Return the task of one replica, secrets filled in, after everything was made that it refers to.
+
+        Raises
+        ------
+        KubeError
+            Something that it refers to could not be made or read.
+        """
+        await self._ensure_account(deployment)
+        identity = Identity(
+            cluster_name=str(name),
+            namespace=deployment.metadata.namespace,
+            deployment_name=deployment.metadata.name,
+            deployment_uid=deployment.metadata.uid,
+            revision=name.revision,
+            service_account=service_account_name(deployment),
+            kubernetes_context=self.kubernetes_context,
+        )
+        task = build_task(plan, identity)
+        namespace = deployment.metadata.namespace
+        if not task.encrypted:
+            return task
+        if (api_key := plan.own_api_key(deployment.metadata.name)) is not None:
+            await self._ensure_api_key(deployment, api_key)
+        # For rented machines, where no kubelet can fill them in; the values are kept nowhere else.
+        values = {s.variable: await self.secrets.secret_value(namespace, s.secret) for s in task.secrets}
+        values[TLS_VARIABLE] = await self._engine_identity(deployment, name)
+        return replace(task, task={**task.task, "secrets": values})
+
+    async def _ensure_account(self, deployment: DeepSeekDeployment) -> None:
+        """Create the account without rights under which the pods run, once per process and deployment."""
+        uid = deployment.metadata.uid
+        if self._accounts.get(deployment.key) != uid:
+            await self.writer.apply_service_account(deployment)
+            self._accounts[deployment.key] = uid
+
+    async def _ensure_api_key(self, deployment: DeepSeekDeployment, reference: SecretKeyRef) -> None:
+        """Make the key that engines ask for where the user gave none."""
+        key = base64.b64encode(secrets.token_urlsafe(32).encode()).decode()
+        await self.writer.ensure_secret(deployment, reference.name, "Opaque", {reference.key: key})
+
+    async def _engine_identity(self, deployment: DeepSeekDeployment, name: ClusterName) -> str:
+        """Return key and certificate for the engine of one replica, signed by the authority of its deployment.
+
+        Raises
+        ------
+        KubeRejectedError
+            The Secret of the authority holds something else.
+        """
+        metadata, now = deployment.metadata, self.clock()
+        made = make_authority(f"deepseek-operator {metadata.namespace}/{metadata.name}", now)
+        parts = {"tls.crt": made.certificate, "tls.key": made.private_key}
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in parts.items()}
+        secret = authority_secret_name(metadata.name)
+        body = await self.writer.ensure_secret(deployment, secret, "kubernetes.io/tls", encoded)
+        names = (server_name(str(name), metadata.uid), shared_server_name(metadata.uid))
+        try:
+            kept = {key: base64.b64decode(body["data"][key]).decode() for key in parts}
+            authority = Authority(kept["tls.crt"], kept["tls.key"])
+            identity = engine_identity(authority, names, now)
+        except (KeyError, ValueError) as error:
+            words = f"Secret {secret} holds no certificate authority of this operator; delete it, and a new one is made"
+            raise KubeRejectedError(words) from error
+        self.store.put_answer(authority_question(deployment), Known(authority.certificate, now))
+        return identity
+
+
+def limited(plan: Planned, action: Action) -> Planned:
+    """Return the plan of a launch: where it may go, how it is paid, and what each of its nodes may cost."""
+    if not isinstance(action, Launch):
+        return plan
+    plan = _elsewhere(plan, action.without)
+    if action.on_demand:
+        resources = plan.spec.resources.model_copy(update={"capacity_type": CapacityType.ON_DEMAND})
+        plan = replace(plan, spec=plan.spec.model_copy(update={"resources": resources}))
+    if action.cost_limit is None:
+        return plan
+    per_node = (action.cost_limit / plan.nodes).quantize(Decimal("0.0001"), rounding=ROUND_DOWN)
+    return replace(plan, plan=replace(plan.plan, max_instance_hourly_cost=per_node))
+
+
+def _elsewhere(plan: Planned, without: tuple[str, ...]) -> Planned:
+    """Return the plan without the entries of ``infra`` that lie in one of these regions, if another entry is left.
+
+    A whole cloud stays: SkyPilot's tasks cannot say "anywhere but there".
+    """
+    out = [Place.parse(text) for text in without]
+    left = tuple(
+        str(place)
+        for place in plan.places
+        if not any((place.cloud, place.region) == (one.cloud, one.region) for one in out)
+    )
+    if not left or len(left) == len(plan.places):
+        return plan
+    resources = plan.spec.resources.model_copy(update={"infra": left})
+    return replace(plan, spec=plan.spec.model_copy(update={"resources": resources}))

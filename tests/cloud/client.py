@@ -1,0 +1,73 @@
+"""A client in the cluster, as any program of a user: a pod that is fit for the profile ``restricted``, with Python."""
+
+import json
+from typing import Any, Final
+
+from tests.system.kubectl import Kubectl
+from tests.system.wait import eventually
+
+__all__ = ["Client"]
+
+_NAME: Final = "client"
+_ASK: Final = """
+import json, sys, urllib.error, urllib.request
+url, body, headers = json.loads(sys.argv[1])
+request = urllib.request.Request(url, body.encode(), headers)
+try:
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        print(json.dumps([answer.status, json.load(answer)]))
+except urllib.error.HTTPError as error:
+    print(json.dumps([error.code, None]))
+"""
+
+
+class Client:
+    """Sends requests by exec, one at a time.
+
+    Parameters
+    ----------
+    image
+        One with ``python3``.
+    """
+
+    def __init__(self, kubectl: Kubectl, image: str) -> None:
+        self._kubectl = kubectl
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": _NAME},
+            "spec": restricted(image, ["python3", "-c", "import signal; signal.pause()"]),
+        }
+        kubectl.apply(pod)
+        eventually(self._runs, within=120, what="the client's pod runs")
+
+    def post(self, url: str, body: dict[str, Any], *, key: str | None = None) -> tuple[int, Any]:
+        """Send a POST; return status and answer."""
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        words = json.dumps([url, json.dumps(body), headers])
+        status, answer = json.loads(self._kubectl("exec", _NAME, "--", "python3", "-c", _ASK, words))
+        return status, answer
+
+    def remove(self) -> None:
+        """Delete the pod."""
+        self._kubectl("delete", "pod", _NAME, "--grace-period=0", "--force")
+
+    def _runs(self) -> bool:
+        pod = self._kubectl.get("pod", _NAME)
+        return bool(pod and pod["status"].get("phase") == "Running")
+
+
+def restricted(image: str, command: list[str]) -> dict[str, Any]:
+    """Return the spec of a pod that the profile ``restricted`` admits."""
+    container = {
+        "name": "main",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": command,
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    return {
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+    }
