@@ -31,6 +31,11 @@ FILMS: dict[str, tuple[int, bool, tuple[Event, ...]]] = {
         True,
         (Event(40, "cap", "b", 1), Event(41, "edit", "b", 2), Event(90, "cap", "b", 2)),
     ),
+    "spot-machine-dies-during-a-rolling-update": (
+        2,
+        True,
+        (Event(40, "edit", "b", 2), Event(46, "nodes-go", "b", 1)),
+    ),
     "rented-machines-never-answer": (1, True, (Event(0, "machines-mute", "b"), Event(1800, "resume", "b"))),
     "rented-with-approval": (
         1,

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     PREEMPTED = "Preempted"
     # SkyPilot and teardown
     SKYPILOT_UNAVAILABLE = "SkyPilotUnavailable"
+    KUBERNETES_REFUSED = "KubernetesRefused"
     TEARDOWN_FAILED = "TeardownFailed"
     MACHINES_UNACCOUNTED = "MachinesUnaccounted"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
@@ -196,6 +197,10 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     Reason.SKYPILOT_UNAVAILABLE: (
         "The SkyPilot API server does not answer.",
         "Look at the skypilot container of the operator's pod. Running replicas go on serving.",
+    ),
+    Reason.KUBERNETES_REFUSED: (
+        "The Kubernetes API server has not made or removed what a replica needs.",
+        "Change what the message names: a quota, an admission policy, a right that was taken away. It is tried again.",
     ),
     Reason.TEARDOWN_FAILED: (
         "SkyPilot could not tear the nodes down; they may go on costing money.",

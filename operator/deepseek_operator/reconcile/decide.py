@@ -2,7 +2,8 @@
 
 1. An object that is being deleted, or suspended, wants no replicas; everything that exists is retired.
 2. Nothing is launched before the finalizer is on the object, so that nothing rented is ever forgotten.
-3. :mod:`.rollout` says which replicas stay, come and go; :mod:`.replica` says of each what it is and what helps it.
+3. :mod:`.rollout` says which replicas stay, come and go; :mod:`.replicas` holds launches back where an approval, money
+   or a Secret is missing; :mod:`.replica` says of each replica what it is and what helps it.
 4. :mod:`.endpoint` leads the Service to exactly the replicas that serve. Its actions come first: traffic waits for
    nothing else.
 5. What a rule needs to know it asks for. A rule may wait for an answer; a decision never fails for want of one.
@@ -14,13 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger, Phase
+from deepseek_operator.api.status import Ledger
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, FINALIZER
-from deepseek_operator.facts.base import Address, Fact, Failure, Known, ProbeTarget
+from deepseek_operator.facts.base import Address, Failure, Known, ProbeTarget
 from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.engine import EngineTarget
-from deepseek_operator.facts.names import ClusterName, cluster_name
-from deepseek_operator.facts.world import Question, ReplicaFacts, Seen, World
+from deepseek_operator.facts.names import ClusterName
+from deepseek_operator.facts.world import Question, World
 from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Action, AddFinalizer, RemoveFinalizer
@@ -31,8 +32,8 @@ from deepseek_operator.reconcile.capacity import Base, on_demand
 from deepseek_operator.reconcile.endpoint import publish
 from deepseek_operator.reconcile.proxy import front, proxy_targets
 from deepseek_operator.reconcile.replica.ledger import advance
-from deepseek_operator.reconcile.replica.rules import leave, want
 from deepseek_operator.reconcile.replica.view import Health, Replica, View, look
+from deepseek_operator.reconcile.replicas import Launches, find_replicas
 from deepseek_operator.reconcile.rollout import Existing, Rollout, limits, plan_rollout
 from deepseek_operator.reconcile.targets import (
     draining_addresses,
@@ -147,8 +148,9 @@ def decide(
     # Old replicas must not make room for new ones that wait.
     waits = gate.closed and len(current) < len(views)
     rollout = _rollout(world, views, current, budget, planned, may_add=planned is not None and not waits)
-    replicas = _find(world, views, rollout, current, planned, blocked, launches_waiting, budget, gate)
-    replicas = tuple(_shown(replica, deployment.status) for replica in replicas)
+    base = Base.of(planned, (views[name] for name in rollout.keep))
+    launches = Launches(blocked, launches_waiting, base, gate, budget)
+    replicas = find_replicas(world, views, rollout, current, planned, launches)
     if deployment.deleting and (release := _release(world, replicas)) is not None:
         return release
 
@@ -244,68 +246,3 @@ def _recovering(view: View) -> bool:
         return False
     silent_since = advance(view, wanted=True).silent_since
     return silent_since is not None and elapsed(view.now, silent_since) < RECOVERY_S
-
-
-def _find(
-    world: World,
-    views: Mapping[ClusterName, View],
-    rollout: Rollout,
-    current: frozenset[ClusterName],
-    plan: Planned | None,
-    blocked: Failure | None,
-    launches_waiting: bool,
-    budget: Budget,
-    gate: Gate,
-) -> tuple[Replica, ...]:
-    replicas = []
-    base = Base.of(plan, (views[name] for name in rollout.keep))
-    for name in rollout.keep:
-        view = views[name]
-        if name in rollout.launchable:
-            view, base = base.launch(view)
-            view, gate, budget = _ready_to_launch(replace(view, may_launch=True), gate, budget)
-        elif gate.closed:
-            view, gate = gate.launch(view)
-        replicas.append(Replica(name, True, view, want(view)))
-    for ordinal in rollout.add:
-        name = cluster_name(world.deployment, world.revision, ordinal)
-        facts = ReplicaFacts(name, skypilot=_absent(world))
-        view = look(world, facts, Ledger(), plan, current=True, launches_waiting=launches_waiting)
-        view, base = base.launch(replace(view, blocked=blocked, may_launch=True))
-        view, gate, budget = _ready_to_launch(view, gate, budget)
-        replicas.append(Replica(name, True, view, want(view)))
-    for name in rollout.serve:
-        # An older revision is used while it serves and never repaired: its successor is on the way.
-        finding = want(views[name])
-        replicas.append(Replica(name, False, views[name], replace(finding, actions=(), asks=())))
-    for name in rollout.retire:
-        found = leave(views[name])
-        if found is not None:
-            replicas.append(Replica(name, name in current, views[name], found))
-    return tuple(replicas)
-
-
-def _ready_to_launch(view: View, gate: Gate, budget: Budget) -> tuple[View, Gate, Budget]:
-    """Return a view of a replica that is about to be launched, held back by whatever holds it; and what is left."""
-    view, gate = gate.launch(view)
-    if view.blocked is not None and view.blocked.reason is Reason.AWAITING_APPROVAL:
-        return view, gate, budget  # what waits for an approval takes no money from what does not
-    view, budget = budget.launch(view)
-    return view, gate, budget
-
-
-def _shown(replica: Replica, status: DeepSeekDeploymentStatus) -> Replica:
-    """Let a replica go on saying what its status says where nothing new is known of it."""
-    finding = replica.finding
-    said = next((instance for instance in status.instances if instance.name == str(replica.name)), None)
-    if not finding.passing or said is None or not said.reason or said.phase is Phase.READY:
-        return replica
-    if (said.phase is Phase.TERMINATING) != (finding.phase is Phase.TERMINATING):
-        return replica
-    return replace(replica, finding=replace(finding, phase=said.phase, reason=said.reason, message=said.message))
-
-
-def _absent(world: World) -> Fact[Seen]:
-    if isinstance(world.skypilot, Known):
-        return Known(Seen(), world.skypilot.at)
-    return world.skypilot
