@@ -143,8 +143,8 @@ class Buildah:
             if digest and record.is_file() and record.read_text() == f"{inputs} {digest}":
                 return Image(reference, digest)
             root, stage = source_of(target)
-            # Whatever else is built need not wait until Kubernetes is; a stage that is not wanted is not looked at.
-            kubectl = self._kubectl_image() if stage in WITH_KUBECTL else "scratch"
+            # The others can be built while Kubernetes is.
+            kubectl = [f"--build-arg=KUBECTL_IMAGE={self._kubectl_image()}"] if stage in WITH_KUBECTL else []
             base = self._base_image()
             say(f"building {reference}")
             self._run(
@@ -156,7 +156,7 @@ class Buildah:
                 f"--ignorefile={root / 'Dockerfile.dockerignore'}",
                 *build_arguments(root),
                 f"--build-arg=BASE_IMAGE={base}",
-                f"--build-arg=KUBECTL_IMAGE={kubectl}",
+                *kubectl,
                 f"--target={stage}",
                 f"--tag={reference}",
                 f"--file={root / 'Dockerfile'}",
