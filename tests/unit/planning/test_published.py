@@ -108,7 +108,7 @@ def test_published_times_to_the_first_token_are_within_20_percent(row: dict[str,
     assert abs(first(row).error) <= 0.20
 
 
-@pytest.mark.parametrize("row", CASES["prefill"], ids=named)
+@pytest.mark.parametrize("row", [row for row in CASES["prefill"] if "wrong" not in row], ids=named)
 def test_published_rates_of_prompts_are_within_20_percent(row: dict[str, Any]) -> None:
     assert abs(prefill(row).error) <= 0.20
 
@@ -140,7 +140,7 @@ def lines() -> Iterator[str]:
         )
     for row in CASES["prefill"]:
         found = prefill(row)
-        yield line(row, row["case"], f"{found.published:,.0f} tokens/s", f"{found.predicted:,.0f} ({found.error:+.0%})")
+        yield line(row, told(row), f"{row['prefill']:,.0f} tokens/s", f"{found.predicted:,.0f} ({found.error:+.0%})")
     for row in CASES["memory"]:
         found = memory(row)
         yield line(row, row["case"], f"{row['kv']:,} tokens of KV cache", f"{found.predicted:,} ({found.error:+.1%})")
