@@ -18,7 +18,8 @@ class Factors:
     experts, tuned_experts
         The same for experts, whose kernel (Triton) has tuned settings for a few shapes only.
     prefill, prefill_experts
-        Share of the GPU's BF16 rate in prefill: dense models, and mixtures of experts in whatever number format.
+        Share of the GPU's BF16 rate in prefill: dense models and every attention, and the weights of mixtures of
+        experts in whatever number format.
     layer, expert_layer, quantized_layer
         Start of a layer's kernels from a CUDA graph: dense, a mixture, and a mixture with FP8 or smaller weights.
     eager_layer
@@ -50,7 +51,7 @@ class Factors:
     experts: float = 0.45
     tuned_experts: float = 0.83
     prefill: float = 0.62
-    prefill_experts: float = 0.23
+    prefill_experts: float = 0.22
     layer: float = 30.0
     expert_layer: float = 45.0
     quantized_layer: float = 100.0
