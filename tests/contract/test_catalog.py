@@ -15,12 +15,14 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from deepseek_operator.api.places import CLOUDS, WITHOUT_SPOT
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.cli.main import app
 from deepseek_operator.skypilot.client import SkyPilotClient
 from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
@@ -102,8 +104,10 @@ async def test_every_gpu_machine_of_the_catalog_is_offered_in_each_region_with_b
     assert {kind for kind, _ in offers} == {machine.type for machine in machines}
     for machine in machines:
         offer = offers[machine.type, "us-west-2"]
-        assert offer.amount(spot=False) == pytest.approx(price(machine.type, "us-west-2"), abs=1e-4)
-        assert offer.amount(spot=True) == pytest.approx(price(machine.type, "us-west-2", spot=True), abs=1e-4)
+        assert offer.amount(spot=False) == pytest.approx(price(machine.type, "us-west-2"), abs=Decimal("0.0001"))
+        assert offer.amount(spot=True) == pytest.approx(
+            price(machine.type, "us-west-2", spot=True), abs=Decimal("0.0001")
+        )
         assert (offer.vcpus, offer.memory_gb) == (machine.cpus, machine.memory_gib)
         assert offer.price.accelerators == f"{machine.gpu}:{machine.gpus}"
 
@@ -132,6 +136,33 @@ def test_prices_of_the_plan_are_those_of_the_server(url: str) -> None:
     found = json.loads(plan(url, "--accelerators", "L4:1", "--infra", "aws/us-west-2", "-o", "json").output)
     assert found["hourlyCost"] == f"{price('g6.xlarge', 'us-west-2'):.2f}"
     assert found["priceOrigin"] == "SkyPilot's catalog"
+
+
+@pytest.mark.parametrize(
+    ("infra", "words"),
+    [
+        (
+            "aws/us-esat-1",
+            "spec.resources.infra: us-esat-1: SkyPilot's catalog has no region of this name; did you mean",
+        ),
+        ("aws/moon", "spec.resources.infra: moon: SkyPilot's catalog has no region of this name; aws has "),
+        ("awss", "spec.resources.infra: awss: no cloud of this name; did you mean aws"),
+    ],
+)
+async def test_a_place_that_does_not_exist_fails_in_a_sentence(url: str, infra: str, words: str) -> None:
+    name = f"{infra.replace('/', '-')}-0a1b2c3d-beef-0"
+    task = {"resources": {"infra": infra, "accelerators": "L4:1"}, "run": "true"}
+    async with SkyPilotClient(url, user_id="d5ee9000") as client:
+        await client.launch(name, task, {})
+        end = time.monotonic() + UP_S
+        while await client.requests_in_flight(name):
+            assert time.monotonic() < end
+            await asyncio.sleep(0.2)
+        outcome = await client.last_outcome(name)
+    assert outcome is not None
+    assert outcome.failure is not None
+    assert outcome.failure.reason is Reason.INVALID_SPEC
+    assert outcome.failure.message.startswith(words)
 
 
 def test_the_clouds_and_those_without_spot_machines_are_the_ones_that_skypilot_has(python: Path) -> None:

@@ -79,6 +79,24 @@ class Accidents:
             cap = {"maxHourlyCost": str(round(int(event.value) * PRICE + PRICE / 2, 2))} if event.value >= 1 else {}
             self._edit(event.target, resources={**resources, **cap})
 
+    def _on_spot(self, event: Event) -> None:
+        """Ask for spot machines, and for so many replicas on demand."""
+        body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
+        if body is not None:
+            kinds = {"capacityType": "SpotThenOnDemand", "capacity": {"onDemandBase": int(event.value)}}
+            self._edit(event.target, resources={**body["spec"]["resources"], **kinds})
+
+    def _on_no_spot(self, event: Event) -> None:
+        self._world.skypilot.no_spot = True
+        self._world.loop.call_later(event.value, setattr, self._world.skypilot, "no_spot", False)
+
+    def _on_reclaim(self, event: Event) -> None:
+        """Take the machines of one spot replica back."""
+        rows = self._world.skypilot.rows
+        found = [name for name in self._clusters(event.target) if name in rows and rows[name].spot]
+        if found:
+            self._world.skypilot.nodes_go(found[int(event.value) % len(found)])
+
     def lift_caps(self) -> None:
         """Take every maxHourlyCost off, so that everything can be as it is wanted."""
         for name in "ab":

@@ -17,6 +17,7 @@ from deepseek_operator.skypilot.client import Snapshot
 from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
 from tests.simulation.prober import SimulatedProber
 from tests.simulation.reader import SimulatedReader
+from tests.simulation.skypilot import entries_of
 
 __all__ = ["Process"]
 
@@ -218,7 +219,8 @@ class _SkyPilotClient:
         return await self._ask(f"cloud {cloud}", lambda: self._world.skypilot.cloud_access(cloud))
 
     async def launch(self, cluster_name: str, task: Body, config: Body) -> str:
-        return await self._post(f"launch {cluster_name}", lambda: self._world.skypilot.launch(cluster_name, task))
+        kind = "".join(" as spot" for entry in entries_of(task)[:1] if entry.get("use_spot"))
+        return await self._post(f"launch {cluster_name}{kind}", lambda: self._world.skypilot.launch(cluster_name, task))
 
     async def exec(self, cluster_name: str, task: Body, config: Body) -> str:
         return await self._post(f"exec {cluster_name}", lambda: self._world.skypilot.exec(cluster_name, task))

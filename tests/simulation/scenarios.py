@@ -180,6 +180,19 @@ SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
         (Event(0, "cap", "b", 2), Event(1, "edit", "b", 2), Event(60, "nodes-go", "b")),
     ),
     "a cap below what runs": ((1, 2), True, (Event(0, "cap", "b", 1), Event(20, "kill", value=3))),
+    "spot machines are taken back while there are none": (
+        (1, 2),
+        True,
+        (
+            Event(-60, "spot", "b", 1),
+            Event(0, "no-spot", "b", 120),
+            Event(1, "reclaim", "b"),
+            Event(30, "kill", value=2),
+            Event(60, "spot", "b", 2),
+            Event(200, "nodes-go", "b"),
+            Event(300, "scale", "b", 1),
+        ),
+    ),
     "approved after the first change": (
         (1, 2),
         True,

@@ -50,6 +50,18 @@ FILMS: dict[str, tuple[int, bool, tuple[Event, ...]]] = {
             Event(200, "scale", "b", 1),
         ),
     ),
+    "rented-spot-with-one-on-demand": (
+        3,
+        True,
+        (
+            Event(0, "spot", "b", 1),
+            Event(60, "no-spot", "b", 60),
+            Event(61, "reclaim", "b"),
+            Event(200, "reclaim", "b"),
+            Event(300, "nodes-go", "b"),
+            Event(400, "scale", "b", 2),
+        ),
+    ),
     "teardown-fails-once": (2, False, (Event(40, "teardown-fails", "a"), Event(41, "scale", "a", 1))),
     "suspend-and-resume": (1, False, (Event(40, "suspend", "a"), Event(70, "resume", "a"))),
 }
