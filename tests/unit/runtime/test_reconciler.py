@@ -8,12 +8,15 @@ import pytest
 import structlog
 
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.api.v1alpha1 import FINALIZER
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.api.v1alpha1 import ANNOTATION_APPROVED_PLAN, FINALIZER
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.store import Store
 from deepseek_operator.kube.errors import KubeDeniedError
+from deepseek_operator.planning import Planned, Planner
 from deepseek_operator.reconcile.actions import Action, ApplyService, PublishEndpoints, UnpublishEndpoints
+from deepseek_operator.reconcile.approval import hash_of
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.results import Result, ResultKind
 from deepseek_operator.runtime.metrics import DeploymentCollector, LiveFigures
@@ -133,3 +136,33 @@ async def test_the_old_way_is_not_taken_away_where_the_new_one_could_not_be_publ
     errors = await reconciler._publish(world, Decision(publish=(new, old, ApplyService((9000,), "ClusterIP"))))
     assert [type(action) for action in tried] == [PublishEndpoints, ApplyService]
     assert [action for action, _ in errors] == [new]
+
+
+async def test_an_approved_plan_stays_although_prices_have_moved_since() -> None:
+    spec = {
+        "model": {"name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"},
+        "resources": {"infra": ["aws"]},
+        "approval": "Required",
+        "replicas": 0,  # nothing is launched or asked for: only the plan is looked at
+    }
+    planner = Planner(b.planner().catalog)
+    before = planner.plan(DeepSeekDeploymentSpec.model_validate(spec))
+    assert isinstance(before, Planned)
+    dear = before.plan.accelerators[0]
+    moved = [
+        one.model_copy(update={"on_demand": one.on_demand and one.on_demand * 10}) if one.accelerators == dear else one
+        for one in planner.catalog.prices
+    ]
+    planner.catalog = planner.catalog.with_prices(tuple(moved))
+    metadata = {"name": "r1", "namespace": "serving", "uid": b.UID, "resourceVersion": "1", "finalizers": [FINALIZER]}
+    shown = before.to_status().model_dump(mode="json", by_alias=True, exclude_none=True)
+    for annotations, same in (({ANNOTATION_APPROVED_PLAN: str(hash_of(before))}, True), ({}, False)):
+        body = {"metadata": {**metadata, "annotations": annotations}, "spec": spec, "status": {"plan": shown}}
+        store = Store(lambda key: None)
+        store.put_deployment(body)
+        store.put_snapshot(store.ask_snapshot(), b.NOW, {}, {})
+        actor = Actor()
+        reconciler = reconciler_of(store, actor, DeploymentCollector(LiveFigures()))
+        reconciler.planner = planner
+        await reconciler.reconcile(KEY)
+        assert (set(actor.statuses[-1]["plan"]["accelerators"]) == set(before.plan.accelerators)) is same
