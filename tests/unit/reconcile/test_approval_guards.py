@@ -44,7 +44,7 @@ def test_a_field_that_says_its_default_changes_no_digest() -> None:
 def test_what_the_planner_asks_for_beside_the_gpus_counts_as_what_the_user_asks_for() -> None:
     plan = b.planned(waiting("aws"))
     for change in ({"cpus": 64}, {"memory_gb": 999}, {"disk_gb": 999}, {"network_tier": "best"}):
-        assert hash_of(Planned(plan.spec, replace(plan.plan, **change))) != hash_of(plan)  # type: ignore[arg-type]
+        assert hash_of(Planned(plan.spec, replace(plan.plan, **change))) != hash_of(plan)
 
 
 def test_a_disk_that_is_not_rented_costs_nothing() -> None:
@@ -99,7 +99,7 @@ class TestThePlan:
     def choose(self, text: str, *, shown: bool = True, **spec: Any) -> None:
         free = self.of.spec.resources.model_copy(update={"accelerators": None, **spec.pop("resources", {})})
         changed = self.of.spec.model_copy(update={"resources": free, **spec})
-        status = DeepSeekDeploymentStatus(plan=self.plan.to_status() if shown else None)
+        status = DeepSeekDeploymentStatus(plan=self.plan.status if shown else None)
         of = self.of.model_copy(update={"spec": changed, "status": status})
         assert choose_plan(approve(of, text), self.planner) is not None
 
