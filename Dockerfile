@@ -39,11 +39,11 @@ ENV UV_PROJECT_ENVIRONMENT=/opt/deepseek-operator
 WORKDIR /src
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --quiet --frozen --no-dev --no-install-project --python /usr/bin/python3
+    uv sync --quiet --frozen --no-default-groups --all-extras --no-install-project --python /usr/bin/python3
 COPY LICENSE* README.md ./
 COPY operator operator
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --quiet --frozen --no-dev --no-editable --python /usr/bin/python3
+    uv sync --quiet --frozen --no-default-groups --all-extras --no-editable --python /usr/bin/python3
 
 FROM python AS operator
 RUN groupadd --gid 65532 deepseek \

@@ -10,7 +10,7 @@ RUN := $(UV) run --frozen --no-sync
 CLUSTER := $(RUN) python -m tests.cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install docs docs-serve lint unit simulation proxy mutants contract integration e2e chart traffic cloud test on-the-cluster demo run bench-launch bench-scale bench-probes bench-proxy bench crds images cluster-up clean-cluster clean
+.PHONY: help install docs docs-serve lint unit simulation proxy mutants contract integration e2e chart traffic cloud test on-the-cluster demo run bench-launch bench-scale bench-growth bench-probes bench-proxy bench crds images cluster-up clean-cluster clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml uv.lock versions.env
 		echo "Debian keeps venv in a package of its own; installing it" && rm -rf $(VENV) && \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv && $(PYTHON) -m venv $(VENV); }
 	@test -x $(UV) || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(UV) sync --frozen --quiet --inexact
+	@$(UV) sync --frozen --quiet --inexact --all-extras
 	@touch $@
 
 install: $(VENV)/.installed ## Python environment in .venv
@@ -30,7 +30,7 @@ lint: install ## ruff, mypy, import-linter
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
-	$(RUN) mypy --package tests.cluster --package tests.system --package tests.install --package tests.simulation --package tests.mutants --package tests.bench --package tests.cloud --package hack
+	$(RUN) mypy --package tests.unit --package tests.cluster --package tests.system --package tests.install --package tests.simulation --package tests.mutants --package tests.bench --package tests.cloud --package hack
 	$(RUN) lint-imports
 
 docs: install ## The documentation site into site/, strictly: a link or anchor that leads nowhere is an error
@@ -92,8 +92,11 @@ run: install ## The operator on this machine, against KUBECONFIG and a SkyPilot 
 bench-launch: cluster-up ## apply to Ready, against the same task launched by hand
 	$(RUN) python -m tests.bench.launch
 
-bench-scale: cluster-up ## What 1,000 deployments cost, beside goals and KubeRay (N=1000, RUNS=1; 15 min a run)
-	$(RUN) python -m tests.bench.scale -n $(or $(N),1000) --runs $(or $(RUNS),1)
+bench-scale: cluster-up ## What 1,000 deployments cost, beside goals and KubeRay (N=1000, RUNS=1, KUBERAY=DIR; 15 min a run)
+	$(RUN) python -m tests.bench.scale -n $(or $(N),1000) --runs $(or $(RUNS),1) $(if $(KUBERAY),--kuberay $(KUBERAY))
+
+bench-growth: install ## What grows with the number of deployments, up to 10,000, on a virtual clock (10 min)
+	$(RUN) python -m tests.bench.growth
 
 bench-probes: install ## What a probe costs, beside aiohttp, and what silent addresses do to it
 	$(RUN) python -m tests.bench.probes

@@ -17,7 +17,6 @@ FITTED = (
     "bandwidth",
     "experts",
     "tuned_experts",
-    "overlap",
     "prefill",
     "prefill_experts",
     "layer",
@@ -26,11 +25,10 @@ FITTED = (
     "eager_layer",
     "step",
     "sampled",
-    "request",
     "prompt",
     "link",
 )
-_AT_MOST = {"bandwidth": 0.95, "experts": 0.95, "tuned_experts": 0.95, "overlap": 1.0, "prefill": 0.95}
+_AT_MOST = {"bandwidth": 0.95, "experts": 0.95, "tuned_experts": 0.95, "prefill": 0.95}
 
 
 def loss(factors: Factors, *, held_out: bool = False) -> float:

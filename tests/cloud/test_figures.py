@@ -32,7 +32,7 @@ async def test_from_post_to_an_answer_by_hand_and_by_the_operator(tenant: Tenant
         tenant.apply("timed")
         await asyncio.to_thread(tenant.until_ready, "timed")
         ready = time.time()
-        requests = await client._requests(tenant.instance("timed")["name"], ended=True)
+        requests = await client.transport.requests(tenant.instance("timed")["name"], ended=True)
         (launch,) = [one for one in requests if "launch" in one["name"]]
         posted, succeeded = float(launch["created_at"]), float(launch["finished_at"])
         assert began <= posted <= succeeded <= ready

@@ -79,9 +79,9 @@ async def test_no_answer_of_the_skypilot_server_has_a_secret(served: Tenant, can
         name = served.instance(NAME)["name"]
         everything = {"all_users": True, "include_credentials": False, "include_handle": False}
         answers: dict[str, Any] = {
-            "clusters, tasks included": await client._call("/status", everything),
-            "history": await client._call("/cost_report", {"days": 1}),
-            "requests": await client._requests(name, ended=True),
+            "clusters, tasks included": await client.transport.call("/status", everything),
+            "history": await client.transport.call("/cost_report", {"days": 1}),
+            "requests": await client.transport.requests(name, ended=True),
             "log of the job": await client.job_log(name, 1),
         }
     for place, answer in answers.items():

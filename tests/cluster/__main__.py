@@ -25,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
     down = command("down", "Remove the cluster and everything that belongs to it.")
     down.add_argument("--purge", action="store_true", help="forget the images it had loaded, too")
     command("status", "Say how the cluster is; exits with 1 unless it is healthy.")
+    ahead = command("build-images", "Build some of the project's images if they are stale, load nothing.")
+    ahead.add_argument("images", nargs="+", choices=images.TARGETS)
     command("build", "Build all binaries and images, fetch Prometheus, start nothing.")
     load = command("load-image", "Build one of the project's images if it is stale, load it, print its reference.")
     load.add_argument("image", choices=images.TARGETS)
@@ -52,6 +54,9 @@ def execute(options: argparse.Namespace, cluster: Cluster) -> int:
             for target in images.TARGETS:
                 images.builder().build(target)
             print(f"promtool: {packages.prometheus('promtool')}")
+        case "build-images":
+            for target in options.images:
+                images.builder().build(target)
         case "load-image":
             print(cluster.load_image(options.image))
         case "kubeconfig":

@@ -6,18 +6,22 @@ they share. An own module is also the only way to build Kubernetes from the modu
 """
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.api import ClusterError
 from tests.cluster.cache import build_once, cache_dir, key_of
 from tests.cluster.progress import Compiling, Downloads
-from tests.cluster.shell import run, say
+from tests.cluster.shell import meanwhile, run, say
 from tests.cluster.versions import read_versions
 
 GOMOD = Path(__file__).parent / "gomod"
+ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+"""Of every call of Go: two that differ would not share its cache."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ def products() -> dict[str, Product]:
         Product("coredns", "coredns", ".", {"coredns": "coredns"}, {}),
         Product("helm", "helm", "tool", {"helm": "helm"}, helm),
         Product("helm3", "helm3", "tool", {"helm": "helm3"}, helm3),
+        Product("network-policies", "netpol", ".", {"netpol": "network-policies"}, {}),
     ]
     return {product.name: product for product in every}
 
@@ -85,6 +90,7 @@ def products() -> dict[str, Product]:
 LOCAL = ("pause", "kubernetes", "etcd", "coredns", "helm")
 CLIENTS = ("kubectl", "helm")
 HELM3 = ("helm3",)
+NETWORK_POLICIES = ("network-policies",)
 
 
 def build(names: Sequence[str]) -> Path:
@@ -99,14 +105,17 @@ def build(names: Sequence[str]) -> Path:
         needed = read_versions()["GO_VERSION"]
         raise ClusterError(f"Go is needed to build the test cluster: install Go {needed} or later and put it on PATH")
     go_version = run(["go", "env", "GOVERSION"], cwd=GOMOD / "kubernetes").strip()
-    chosen = [product for name, product in products().items() if name in names]
-    built = [
-        build_once(
-            cache_dir() / "bin" / f"{product.name}-{product.key(go_version)}",
-            _builder(product, f"{number} of {len(chosen)}"),
-        )
-        for number, product in enumerate(chosen, 1)
+    chosen = [
+        (product, cache_dir() / "bin" / f"{product.name}-{product.key(go_version)}")
+        for name, product in products().items()
+        if name in names
     ]
+    later = [product for product, folder in chosen if not folder.is_dir()][1:]
+    with meanwhile(_fetch(later)) if later else nullcontext():
+        built = [
+            build_once(folder, _builder(product, f"{number} of {len(chosen)}"))
+            for number, (product, folder) in enumerate(chosen, 1)
+        ]
     together = cache_dir() / "bin" / f"all-{key_of(folder.name for folder in built)}"
 
     def link(folder: Path) -> None:
@@ -117,15 +126,24 @@ def build(names: Sequence[str]) -> Path:
     return build_once(together, link)
 
 
+def _fetch(later: Sequence[Product]) -> list[str]:
+    """Return a command that fetches the modules of products whose turn comes later: Go compiles and then waits again.
+
+    It says nothing: what it cannot fetch, the build cannot either, and tells.
+    """
+    lists = [f"cd {shlex.quote(str(GOMOD / one.module))} && go list -deps {shlex.quote(one.package)}" for one in later]
+    script = "; ".join(f"({words}) >/dev/null 2>&1" for words in lists)
+    return ["env", *(f"{name}={value}" for name, value in ENVIRONMENT.items()), "sh", "-c", script]
+
+
 def _builder(product: Product, place: str) -> Callable[[Path], None]:
     def compile_into(folder: Path) -> None:
         say(f"building {product.name} ({place}; once, minutes on a small machine)")
         flags = ["-trimpath", "-buildvcs=false", "-ldflags", product.ldflags()]
-        environment = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
         module = GOMOD / product.module
-        progress = Compiling(product.name, _to_compile(product, flags, environment))
+        progress = Compiling(product.name, _to_compile(product, flags))
         output = ["-o", f"{folder}{os.sep}"]
-        run(["go", "build", "-v", *flags, *output, product.package], env=environment, cwd=module, watcher=progress)
+        run(["go", "build", "-v", *flags, *output, product.package], env=ENVIRONMENT, cwd=module, watcher=progress)
         for written, wanted in product.binaries.items():
             (folder / written).rename(folder / wanted)
         say(f"built {product.name}")
@@ -133,14 +151,14 @@ def _builder(product: Product, place: str) -> Callable[[Path], None]:
     return compile_into
 
 
-def _to_compile(product: Product, flags: Sequence[str], environment: dict[str, str]) -> int | None:
+def _to_compile(product: Product, flags: Sequence[str]) -> int | None:
     """Return how many packages Go's cache lacks, after the modules that they are in were fetched.
 
     It is for the counter alone: where it cannot be had, the build goes on and says itself what is wrong.
     """
     stale = ["go", "list", *flags, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", product.package]
     try:
-        listed = run(stale, env=environment, cwd=GOMOD / product.module, watcher=Downloads(product.name))
+        listed = run(stale, env=ENVIRONMENT, cwd=GOMOD / product.module, watcher=Downloads(product.name))
     except ClusterError:
         return None
     return len(listed.split())

@@ -19,6 +19,8 @@ from tests.cluster.versions import ROOT, read_versions
 TARGETS = ("operator", "proxy", "skypilot", "engine-stub", "engine-cpu", "postgresql", "operator-previous")
 PREVIOUS = ROOT / "tests" / "install" / "previous" / "0.1.0-19640de.tar.xz"
 """An earlier state of the project, from which upgrades are tested; its folder's README says how it was packed."""
+WITH_KUBECTL = frozenset({"skypilot"})
+"""Targets that copy kubectl from its image."""
 _EXTRA_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
 
@@ -141,8 +143,8 @@ class Buildah:
             if digest and record.is_file() and record.read_text() == f"{inputs} {digest}":
                 return Image(reference, digest)
             root, stage = source_of(target)
-            # Only one target has it. The others can be built while Kubernetes is.
-            kubectl = [f"--build-arg=KUBECTL_IMAGE={self._kubectl_image()}"] if stage == "skypilot" else []
+            # The others can be built while Kubernetes is.
+            kubectl = [f"--build-arg=KUBECTL_IMAGE={self._kubectl_image()}"] if stage in WITH_KUBECTL else []
             base = self._base_image()
             say(f"building {reference}")
             self._run(

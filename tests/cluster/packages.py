@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.cluster.api import ClusterError
 from tests.cluster.cache import build_once, cache_dir
-from tests.cluster.shell import run, say, succeeds
+from tests.cluster.shell import locked, run, say, succeeds
 
 # Program or file -> the package that has it.
 NODE_PACKAGES = {
@@ -37,17 +37,23 @@ def ensure(packages: dict[str, str]) -> None:
     ClusterError
         Something is missing on a machine that is not Debian-like, or apt-get failed.
     """
-    missing = sorted({package for program, package in packages.items() if not is_installed(program)})
-    if not missing:
+    if not _missing(packages):
         return
     if not shutil.which("apt-get"):
-        raise ClusterError(f"install these (Debian's names): {' '.join(missing)}")
-    say(f"installing {' '.join(missing)}")
-    install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
-    environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    # An unreachable third-party source fails the update although Debian's own lists arrived: only the install counts.
-    succeeds(["apt-get", "update"], timeout=300)
-    run(install, env=environment)
+        raise ClusterError(f"install these (Debian's names): {' '.join(_missing(packages))}")
+    # apt-get does not wait for another one.
+    with locked(cache_dir() / "locks" / "apt.lock"):
+        if not (missing := _missing(packages)):
+            return
+        say(f"installing {' '.join(missing)}")
+        install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+        # An unreachable third-party source fails the update although Debian's lists arrived: only the install counts.
+        succeeds(["apt-get", "update"], timeout=300)
+        run(install, env={"DEBIAN_FRONTEND": "noninteractive"})
+
+
+def _missing(packages: dict[str, str]) -> list[str]:
+    return sorted({package for program, package in packages.items() if not is_installed(program)})
 
 
 def unpacked(package: str) -> Path:

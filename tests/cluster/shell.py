@@ -2,13 +2,14 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -167,3 +168,17 @@ def locked(path: Path) -> Iterator[None]:
             say(f"waiting for another run that holds {path}")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def meanwhile(argv: Sequence[str]) -> Iterator[None]:
+    """Run a program beside the body and wait for its end, however it ends; it is ended where the body fails."""
+    # In a session of its own, so that all that it has started ends with it.
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            yield
+            process.wait()
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            raise

@@ -58,7 +58,7 @@ class FakeEngine:
 
     def __enter__(self) -> Self:
         """Listen on a port of loopback."""
-        engine = self
+        engine: FakeEngine = self
 
         class Handler(_Handler):
             fake = engine

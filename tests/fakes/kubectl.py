@@ -95,6 +95,12 @@ class FakeKubectl:
         home.mkdir(parents=True, exist_ok=True)
         return home
 
+    def annotations(self, name: str) -> dict[str, str]:
+        """Return the annotations of an object as they are now."""
+        state = json.loads((self.directory / "state.json").read_text(encoding="utf-8"))
+        (found,) = (body for body in state["objects"] if body["metadata"]["name"] == name)
+        return dict(found["metadata"].get("annotations") or {})
+
     @property
     def calls(self) -> list[list[str]]:
         """The command lines that it was called with."""

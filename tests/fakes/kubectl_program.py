@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from typing import Any
 
 HOME = os.environ.get("FAKE_KUBECTL", "")
 KINDS = {
@@ -35,16 +36,22 @@ VALUED = {
     "--raw": "raw",
     "-o": "output",
 }
-SWITCHES = ("--all-namespaces", "--stdin", "--ignore-not-found", "--minify")
+SWITCHES = ("--overwrite", "--all-namespaces", "--stdin", "--ignore-not-found", "--minify")
+
+
+State = dict[str, Any]
+"""What a test has put into ``state.json``."""
 
 
 class Refused(Exception):
     """What kubectl writes before it ends with status 1."""
 
 
-def parse(words):
+def parse(words: list[str]) -> tuple[list[str], dict[str, Any], list[str]]:
     """Return positional words, flags, and what stands behind ``--``."""
-    places, flags, rest = [], {}, []
+    places: list[str] = []
+    flags: dict[str, Any] = {}
+    rest: list[str] = []
     while words:
         word = words.pop(0)
         name, equals, value = word.partition("=")
@@ -61,7 +68,7 @@ def parse(words):
     return places, flags, rest
 
 
-def selected(labels, selector):
+def selected(labels: dict[str, str], selector: str | None) -> bool:
     """Return whether labels match ``a``, ``a=b`` or several with commas."""
     for term in filter(None, (selector or "").split(",")):
         key, equals, value = term.partition("=")
@@ -70,14 +77,14 @@ def selected(labels, selector):
     return True
 
 
-def field(body, path):
+def field(body: Any, path: str) -> Any:
     """Return the value at a path of a field selector."""
     for key in path.split("."):
         body = (body or {}).get(key)
     return body
 
 
-def get(state, places, flags):
+def get(state: State, places: list[str], flags: dict[str, Any]) -> None:
     """Print objects as ``kubectl get -o json`` does."""
     if "raw" in flags:
         if flags["raw"] not in state["raw"]:
@@ -118,7 +125,7 @@ def get(state, places, flags):
         raise Refused(f'Error from server (NotFound): {plural} "{name}" not found')
 
 
-def execute(state, places, flags, rest):
+def execute(state: State, places: list[str], flags: dict[str, Any], rest: list[str]) -> None:
     """Become the command, in the home directory of the pod."""
     pod = places[0]
     home = f"{HOME}/pods/{pod}"
@@ -132,7 +139,7 @@ def execute(state, places, flags, rest):
     os.execvpe(rest[0], rest, {"HOME": home, "PATH": f"{home}/bin:{os.environ['PATH']}"})
 
 
-def forward(state, places, flags):
+def forward(state: State, places: list[str], flags: dict[str, Any]) -> None:
     """Say where a port of a pod is to be reached, which is where a test's own server listens, until killed."""
     target, port = places[0], places[1].lstrip(":")
     if target.startswith("svc/") or target.startswith("service/"):
@@ -145,7 +152,28 @@ def forward(state, places, flags):
     signal.pause()
 
 
-def can_i(state, places, flags):
+def annotate(state: State, places: list[str], flags: dict[str, Any]) -> None:
+    """Put an annotation on an object, in the file as well."""
+    plural, name, note = places
+    namespace = flags.get("namespace", "default")
+    if ["patch", plural] in state["forbidden"]:
+        raise Refused(f'Error from server (Forbidden): {plural} "{name}" is forbidden: User "jane" cannot patch it')
+    for body in state["objects"]:
+        metadata = body["metadata"]
+        if body["kind"] == KINDS[plural] and (metadata["namespace"], metadata["name"]) == (namespace, name):
+            key, _, value = note.partition("=")
+            annotations = metadata.setdefault("annotations", {})
+            if key in annotations and "--overwrite" not in flags:
+                raise Refused(f"error: --overwrite is false but found the following declared annotation(s): '{key}'")
+            annotations[key] = value
+            with open(f"{HOME}/state.json", "w", encoding="utf-8") as file:
+                json.dump(state, file)
+            print(f"{plural}/{name} annotated")
+            return
+    raise Refused(f'Error from server (NotFound): {plural} "{name}" not found')
+
+
+def can_i(state: State, places: list[str], flags: dict[str, Any]) -> None:
     """Print yes or no."""
     allowed = " ".join(places) not in state["denied"]
     print("Warning: the fake warns as kubectl does", file=sys.stderr)
@@ -153,7 +181,7 @@ def can_i(state, places, flags):
     sys.exit(0 if allowed else 1)
 
 
-def main():
+def main() -> None:
     """Note the call and answer it."""
     words = sys.argv[1:]
     with open(f"{HOME}/calls.jsonl", "a", encoding="utf-8") as calls:
@@ -166,6 +194,8 @@ def main():
             raise Refused(state["away"])
         if places[0] == "get":
             get(state, places[1:], flags)
+        elif places[0] == "annotate":
+            annotate(state, places[1:], flags)
         elif places[0] == "exec":
             execute(state, places[1:], flags, rest)
         elif places[0] == "port-forward":

@@ -76,6 +76,8 @@ class FakeSkyPilot:
         How long a launch takes that makes nodes.
     clouds
         Clouds for which it has credentials.
+    offers
+        By cloud, the machines of its catalog as rows of ``/list_accelerators``; a cloud that is not there has none.
     held
         Deployments whose launches do not end; :data:`EVERY` holds all.
     unschedulable
@@ -98,6 +100,7 @@ class FakeSkyPilot:
     workers: int = 4
     launch_seconds: float = 0.5
     clouds: set[str] = field(default_factory=lambda: {"kubernetes"})
+    offers: dict[str, list[list[Any]]] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
     unschedulable: set[str] = field(default_factory=set)
     refused_downs: dict[str, str] = field(default_factory=dict)
@@ -232,6 +235,7 @@ class FakeSkyPilot:
             "/endpoints": (("cluster",), self._endpoints),
             "/cost_report": ((), self._cost_report),
             "/check": ((), self._check),
+            "/list_accelerators": ((), self._list_accelerators),
         }
         for path, (needed, work) in posts.items():
             app.router.add_post(path, self._post(path, needed, work))
@@ -371,6 +375,15 @@ class FakeSkyPilot:
     async def _cost_report(self, _: Request, __: dict[str, Any]) -> list[dict[str, Any]]:
         living = [{"name": cluster.name, "status": cluster.status} for cluster in self.clusters.values()]
         return living + [{"name": name, "status": None} for name in self._terminated]
+
+    async def _list_accelerators(self, _: Request, body: dict[str, Any]) -> dict[str, list[list[Any]]]:
+        found: dict[str, list[list[Any]]] = {}
+        for cloud in body["clouds"]:
+            if cloud not in self.offers:
+                raise Failed("ConnectionError", f"Failed to fetch the catalog {cloud}/vms.csv")
+            for row in self.offers[cloud]:
+                found.setdefault(row[2], []).append(row)
+        return found
 
     async def _check(self, request: Request, body: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
         if unknown := [cloud for cloud in body.get("clouds") or () if cloud not in _CLOUDS]:

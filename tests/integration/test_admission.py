@@ -54,6 +54,10 @@ def _with(path: str, value: Any) -> dict[str, Any]:
         pytest.param(_with("resources.infra", ["AWS us"]), "spec.resources.infra[0]", id="infra that is no place"),
         pytest.param(_with("resources.maxHourlyCost", "-4"), "spec.resources.maxHourlyCost", id="negative price"),
         pytest.param(_with("resources.capacityType", "Cheap"), "spec.resources.capacityType", id="unknown capacity"),
+        pytest.param(
+            _with("resources.capacity", {"onDemandBase": 1}), "spec.resources", id="a base where all are on demand"
+        ),
+        pytest.param(_with("approval", "Yes"), "spec.approval", id="unknown approval"),
         pytest.param(_with("endpoint.port", 0), "spec.endpoint.port", id="port 0"),
         pytest.param(_with("endpoint.port", 65536), "spec.endpoint.port", id="port above all ports"),
         pytest.param(_with("endpoint.type", "Ingress"), "spec.endpoint.type", id="unknown Service type"),

@@ -7,9 +7,14 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from typing import Final
 
 from tests.simulation.run import play, shrink
 from tests.simulation.schedule import KINDS, draw
+
+CHUNK: Final = 50
+"""Schedules that a process plays at a time."""
+PROGRESS_S: Final = 60.0
 
 
 def failures(seeds: range, kinds: tuple[str, ...] = tuple(KINDS)) -> list[tuple[int, str]]:
@@ -22,9 +27,9 @@ def failures(seeds: range, kinds: tuple[str, ...] = tuple(KINDS)) -> list[tuple[
     return found
 
 
-def spread(seeds: range, *, processes: int | None = None, chunk: int = 50) -> Iterable[list[tuple[int, str]]]:
+def spread(seeds: range, *, processes: int | None = None) -> Iterable[list[tuple[int, str]]]:
     """Play the schedules of many seeds on all cores; yield what each chunk of them broke."""
-    chunks = [range(start, min(start + chunk, seeds.stop)) for start in range(seeds.start, seeds.stop, chunk)]
+    chunks = [range(start, min(start + CHUNK, seeds.stop)) for start in range(seeds.start, seeds.stop, CHUNK)]
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         yield from pool.map(failures, chunks)
 
@@ -39,14 +44,19 @@ def main() -> int:
     if options.replay is not None:
         return _replay(options.replay, smallest=options.shrink)
     first, last = map(int, options.seeds.split("-"))
-    began, count, by_promise = time.monotonic(), 0, collections.Counter[str]()
+    total, played, count, by_promise = last - first + 1, 0, 0, collections.Counter[str]()
+    began = said = time.monotonic()
     for found in spread(range(first, last + 1)):
+        played = min(played + CHUNK, total)
+        if time.monotonic() - said >= PROGRESS_S:
+            said = time.monotonic()
+            print(f"{played:,} of {total:,} schedules after {said - began:.0f} s, {count} broke a promise", flush=True)
         for seed, words in found:
             count += 1
             by_promise[words.split()[0]] += 1
             print(f"seed {seed}: {words}", flush=True)
     seconds = time.monotonic() - began
-    print(f"{last - first + 1} schedules in {seconds:.0f} s, {count} broke a promise: {dict(by_promise)}")
+    print(f"{total:,} schedules in {seconds:.0f} s, {count} broke a promise: {dict(by_promise)}")
     return 1 if count else 0
 
 

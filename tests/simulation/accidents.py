@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from deepseek_operator.api import v1alpha1 as api
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.kube.errors import KubeExpiredError, KubeUnavailableError
 from deepseek_operator.runtime.queue import Priority
@@ -78,12 +79,50 @@ class Accidents:
             cap = {"maxHourlyCost": str(round(int(event.value) * PRICE + PRICE / 2, 2))} if event.value >= 1 else {}
             self._edit(event.target, resources={**resources, **cap})
 
+    def _on_spot(self, event: Event) -> None:
+        """Ask for spot machines, and for so many replicas on demand."""
+        body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
+        if body is not None:
+            kinds = {"capacityType": "SpotThenOnDemand", "capacity": {"onDemandBase": int(event.value)}}
+            self._edit(event.target, resources={**body["spec"]["resources"], **kinds})
+
+    def _on_no_spot(self, event: Event) -> None:
+        self._world.skypilot.no_spot = True
+        self._world.loop.call_later(event.value, setattr, self._world.skypilot, "no_spot", False)
+
+    def _on_reclaim(self, event: Event) -> None:
+        """Take the machines of one spot replica back."""
+        rows = self._world.skypilot.rows
+        found = [name for name in self._clusters(event.target) if name in rows and rows[name].spot]
+        if found:
+            self._world.skypilot.nodes_go(found[int(event.value) % len(found)])
+
     def lift_caps(self) -> None:
         """Take every maxHourlyCost off, so that everything can be as it is wanted."""
         for name in "ab":
             body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, name)
             if body is not None and "maxHourlyCost" in body["spec"]["resources"]:
                 self._on_cap(Event(0, "cap", name))
+
+    def _on_require_approval(self, event: Event) -> None:
+        self._edit(event.target, approval="Required")
+
+    def _on_require_no_approval(self, event: Event) -> None:
+        self._edit(event.target, approval="NotRequired")
+
+    def _on_approve(self, event: Event) -> None:
+        """Approve the plan that the status shows, whatever the spec says by now."""
+        body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
+        if body is not None and (shown := ((body.get("status") or {}).get("plan") or {}).get("hash")):
+            self._world.promises.approvals.give(body["metadata"]["uid"], shown, self._world.loop.time())
+            self._world.annotate(body, {api.ANNOTATION_APPROVED_PLAN: shown})
+
+    def approve_what_waits(self) -> None:
+        """Approve every plan whose status says that it waits for that."""
+        for body in self._world.kubernetes.list(api.PLURAL):
+            conditions = (body.get("status") or {}).get("conditions") or ()
+            if any(one["reason"] == Reason.AWAITING_APPROVAL for one in conditions):
+                self._on_approve(Event(0, "approve", body["metadata"]["name"]))
 
     def _on_delete(self, event: Event) -> None:
         self._world.kubernetes.delete(api.PLURAL, NAMESPACE, event.target)
@@ -209,14 +248,17 @@ class Accidents:
         self._world.add_post_fault("answer-lost", 0.0)
 
     def _on_api_away(self, event: Event) -> None:
+        began = self._world.loop.time()
         self._world.kubernetes.away = True
-        self._world.api_back_at = self._world.loop.time() + event.value
-        self._world.loop.call_at(self._world.api_back_at, self._api_returns)
+        self._world.api_back_at = began + event.value
+        self._world.loop.call_at(self._world.api_back_at, self._api_returns, began)
         if self._world.process is not None:
             self._world.process.break_watches(KubeUnavailableError("the connection was closed"))
 
-    def _api_returns(self) -> None:
+    def _api_returns(self, since: float) -> None:
         self._world.kubernetes.away = self._world.loop.time() < self._world.api_back_at - 0.001
+        if not self._world.kubernetes.away:
+            self._world.promises.api_back(since)
 
     def _on_slices_refused(self, event: Event) -> None:
         self._world.kubernetes.refused.add("endpointslices")

@@ -1,7 +1,7 @@
-"""The promises P1 to P7 as checks of what is really there, made at every request and every second."""
+"""The promises P1 to P8 as checks of what is really there, made at every request and every second."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +9,7 @@ from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.names import parse_cluster_name, uid_prefix
 from deepseek_operator.facts.skypilot import RequestKind
+from tests.simulation.approvals import Approvals, Terms
 from tests.simulation.ground import Ground
 from tests.simulation.kubernetes import SimulatedKubernetes
 from tests.simulation.proxies import SimulatedProxies
@@ -48,6 +49,7 @@ class _Wish:
     replicas: int
     surge: int
     unavailable: int
+    terms: Terms
     cap: Decimal | None = None
 
 
@@ -76,6 +78,7 @@ class Promises:
     acting: float | None = None
     late: bool = False
     clock_moved_at: float = -1e9
+    approvals: Approvals = field(default_factory=Approvals)
     _spent: dict[str, Decimal] = field(default_factory=dict)
     _published_at: int = -1
     _published: dict[str, set[Address]] = field(default_factory=dict)
@@ -99,7 +102,13 @@ class Promises:
         wishes = self._wishes.setdefault(metadata["uid"], [])
         surge, unavailable = int(strategy.get("maxSurge", 1)), int(strategy.get("maxUnavailable", 0))
         cap = spec["resources"].get("maxHourlyCost")
-        wishes.append(_Wish(self.now(), replicas, surge, unavailable, Decimal(cap) if cap is not None else None))
+        terms, limit = self.approvals.wish(body), Decimal(cap) if cap is not None else None
+        wishes.append(_Wish(self.now(), replicas, surge, unavailable, terms, limit))
+
+    def api_back(self, since: float) -> None:
+        """Note that the API server answers again: what was wished while it was away is told from now on, in order."""
+        for uid, wishes in self._wishes.items():
+            self._wishes[uid] = [replace(one, since=self.now()) if one.since >= since else one for one in wishes]
 
     def _recent(self, uid: str) -> list[_Wish]:
         wishes = self._wishes.get(uid, [])
@@ -138,6 +147,9 @@ class Promises:
         limit = max((wish.replicas + wish.surge for wish in self._recent(metadata["uid"])), default=0)
         if len(present) > limit and not self.late:
             self.broken("P2-too-many", f"{sorted(present)} of at most {limit}")
+        terms = [wish.terms for wish in self._recent(metadata["uid"])]
+        if not self.late and not self.approvals.allow(metadata["uid"], terms, len(present), self.now() - LATE_S):
+            self.broken("P8-unapproved", f"{cluster}, {len(present)} replicas with it")
         caps = [wish.cap for wish in self._recent(metadata["uid"])]
         if _rents(body) and None not in caps and not self.late:
             cap = max(cap for cap in caps if cap is not None)
@@ -236,6 +248,7 @@ class Promises:
         if spent < self._spent.get(body["metadata"]["uid"], 0):
             self.broken("P7-spent-less", f"{body['metadata']['name']} has spent {spent} dollars and had spent more")
         self._spent[body["metadata"]["uid"]] = spent
+        self.approvals.on_status(body)
 
     # --- P3, every second --------------------------------------------------------------------------------------------
 

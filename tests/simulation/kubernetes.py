@@ -53,6 +53,7 @@ class SimulatedKubernetes:
     def __init__(self, now: Callable[[], str]) -> None:
         self._now = now
         self.objects: dict[Place, Body] = {}
+        self._of_kind: dict[str, dict[tuple[str, str], Body]] = {}
         self.version = 1
         self.away = False
         self.refused: set[str] = set()
@@ -76,7 +77,7 @@ class SimulatedKubernetes:
                 return before
         self.version += 1
         stored = {**body, "metadata": {**head, "resourceVersion": str(self.version)}}
-        self.objects[place] = stored
+        self.objects[place] = self._of_kind.setdefault(plural, {})[namespace, name] = stored
         self._tell(plural, "MODIFIED" if before is not None else "ADDED", stored)
         if plural == "services" and before is None:
             self._mirror(stored)
@@ -99,6 +100,7 @@ class SimulatedKubernetes:
         body = self.objects.pop((plural, namespace, name), None)
         if body is None:
             return
+        del self._of_kind[plural][namespace, name]
         self.version += 1
         last = {**body, "metadata": {**body["metadata"], "resourceVersion": str(self.version)}}
         self._tell(plural, "DELETED", last)
@@ -129,8 +131,8 @@ class SimulatedKubernetes:
         """Return the objects of a kind, by ``key`` or ``key=value``, and a second pair of them after a comma."""
         wanted = [pair.partition("=")[::2] for pair in selector.split(",") if pair]
         found = []
-        for (one, where, _), body in self.objects.items():
-            if one != plural or (namespace and where != namespace):
+        for (where, _), body in self._of_kind.get(plural, {}).items():
+            if namespace and where != namespace:
                 continue
             labels = body["metadata"].get("labels") or {}
             if all(labels.get(key) == value if value else key in labels for key, value in wanted):

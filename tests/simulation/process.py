@@ -17,6 +17,7 @@ from deepseek_operator.skypilot.client import Snapshot
 from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
 from tests.simulation.prober import SimulatedProber
 from tests.simulation.reader import SimulatedReader
+from tests.simulation.skypilot import entries_of
 
 __all__ = ["Process"]
 
@@ -50,6 +51,8 @@ class Process:
     ----------
     world
         The simulation, see :class:`tests.simulation.run.Simulation`.
+    workers, launch_slots
+        Passes that run side by side, and launches in flight.
 
     Attributes
     ----------
@@ -57,7 +60,7 @@ class Process:
         Steps of external calls until it is killed: each call has one before it is heard and one before it is answered.
     """
 
-    def __init__(self, world: Any, planner: Planner) -> None:
+    def __init__(self, world: Any, planner: Planner, *, workers: int = 4, launch_slots: int = 4) -> None:
         self.world = world
         self.dead = False
         self.kill_in: int | None = None
@@ -75,8 +78,8 @@ class Process:
                 clock=world.loop.now,
             ),
             planner,
-            workers=4,
-            launch_slots=4,
+            workers=workers,
+            launch_slots=launch_slots,
         )
         self.loop.report = lambda words: world.promises.broken("bug", words)
 
@@ -218,7 +221,8 @@ class _SkyPilotClient:
         return await self._ask(f"cloud {cloud}", lambda: self._world.skypilot.cloud_access(cloud))
 
     async def launch(self, cluster_name: str, task: Body, config: Body) -> str:
-        return await self._post(f"launch {cluster_name}", lambda: self._world.skypilot.launch(cluster_name, task))
+        kind = "".join(" as spot" for entry in entries_of(task)[:1] if entry.get("use_spot"))
+        return await self._post(f"launch {cluster_name}{kind}", lambda: self._world.skypilot.launch(cluster_name, task))
 
     async def exec(self, cluster_name: str, task: Body, config: Body) -> str:
         return await self._post(f"exec {cluster_name}", lambda: self._world.skypilot.exec(cluster_name, task))

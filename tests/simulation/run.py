@@ -216,17 +216,20 @@ class Simulation:
 
     def _help(self) -> None:
         """Do what a status tells its user to do."""
+        self.accidents.approve_what_waits()
         for body in self.kubernetes.list(api.PLURAL):
             instances = (body.get("status") or {}).get("instances") or ()
             lost = [one["name"] for one in instances if one["reason"] == Reason.MACHINES_UNACCOUNTED]
             for name in lost:
                 self.ground.remove(name)
             if lost:
-                self._annotate(body, {api.ANNOTATION_ABANDON: ",".join(lost)})
+                self.annotate(body, {api.ANNOTATION_ABANDON: ",".join(lost)})
 
-    def _annotate(self, body: Body, annotations: dict[str, str]) -> None:
+    def annotate(self, body: Body, annotations: dict[str, str]) -> None:
+        """Add annotations to a deployment, as a user does."""
         metadata = body["metadata"]
-        after = {**body, "metadata": {**metadata, "annotations": annotations}}
+        kept = metadata.get("annotations") or {}
+        after = {**body, "metadata": {**metadata, "annotations": {**kept, **annotations}}}
         self.kubernetes.put(api.PLURAL, NAMESPACE, metadata["name"], after)
 
     # --- the operator ------------------------------------------------------------------------------------------------

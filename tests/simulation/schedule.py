@@ -55,6 +55,10 @@ _EDITS: Final = {
     "create": 2,
     "no-surge": 1,
     "cap": 2,
+    "spot": 2,
+    "require-approval": 2,
+    "require-no-approval": 1,
+    "approve": 3,
     "delete-service": 1,
     "delete-slice": 1,
     "edit-service": 1,
@@ -67,6 +71,8 @@ _NODES: Final = {
     "engine-hangs": 2,
     "engine-recovers": 2,
     "nodes-go": 4,
+    "reclaim": 1,
+    "no-spot": 1,
     "sky-down": 1,
     "stuck": 1,
     "unstuck": 1,
@@ -101,6 +107,8 @@ KINDS: Final = {**_EDITS, **_NODES, **_SKYPILOT, **_KUBERNETES, **_OPERATOR}
 _VALUES: Final[dict[str, tuple[float, float]]] = {
     "edit": (1, 3),
     "cap": (0, 3),
+    "spot": (0, 2),
+    "no-spot": (5, 120),
     "skypilot-refuses": (1, 60),
     "skypilot-hangs": (5, 60),
     "skypilot-restarts": (0, 15),
@@ -116,7 +124,7 @@ _VALUES: Final[dict[str, tuple[float, float]]] = {
     "kill-in-calls": (1, 12),
     "clock": (-3600, 3600),
 }
-_WHOLE: Final = frozenset({"edit", "kill-in-calls"})
+_WHOLE: Final = frozenset({"edit", "spot", "kill-in-calls"})
 
 
 def draw(seed: int, *, kinds: Sequence[str] = tuple(KINDS)) -> Schedule:

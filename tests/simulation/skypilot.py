@@ -31,7 +31,7 @@ from deepseek_operator.skypilot.client import Snapshot
 from tests.simulation.ground import Engine, Ground, Nodes
 from tests.simulation.kubernetes import SimulatedKubernetes
 
-__all__ = ["PRICE", "SimulatedSkyPilot"]
+__all__ = ["PRICE", "SimulatedSkyPilot", "entries_of"]
 
 _LABEL = "skypilot-cluster-name"
 _PORT = re.compile(r"--port[= ](\d+)")
@@ -51,6 +51,7 @@ class _Row:
     port: int
     state: SkyPilotClusterState = SkyPilotClusterState.INIT
     jobs: list[JobState] = field(default_factory=list)
+    spot: bool = False
 
 
 @dataclass
@@ -77,6 +78,8 @@ class SimulatedSkyPilot:
         So many launches of rented machines get some that do not come up for :data:`MUTE_S`.
     without_credentials
         Clouds that the server cannot use.
+    no_spot
+        Nobody has a spot machine left.
     """
 
     dice: random.Random
@@ -93,6 +96,7 @@ class SimulatedSkyPilot:
     stuck: set[str] = field(default_factory=set)
     mute: int = 0
     without_credentials: set[str] = field(default_factory=set)
+    no_spot: bool = False
     crashing: set[str] = field(default_factory=set)
     on_launch: Check = lambda promise, cluster: None
     _ids: int = 0
@@ -103,7 +107,15 @@ class SimulatedSkyPilot:
         """Return rows and requests in flight."""
         clusters = {
             row.name: SkyPilotCluster(
-                row.name, row.state, "", row.cloud, "us-east-1" if row.cloud == "AWS" else "", "", 1, row.hash
+                row.name,
+                row.state,
+                "",
+                row.cloud,
+                "us-east-1" if row.cloud == "AWS" else "",
+                "",
+                1,
+                row.hash,
+                spot=row.spot and row.state is SkyPilotClusterState.UP,
             )
             for row in self.rows.values()
         }
@@ -248,12 +260,14 @@ class SimulatedSkyPilot:
         row = self.rows.get(one.name)
         port = int(found[1]) if (found := _PORT.search(task["run"])) else 8000
         if row is None or row.state is not SkyPilotClusterState.UP:
-            on_kubernetes = str(task["resources"].get("infra", "k8s")).startswith("k8s")
+            entries = entries_of(task)
+            on_kubernetes = str(entries[0].get("infra", "k8s")).startswith("k8s")
+            there = next((one for one in entries if not (one.get("use_spot") and self.no_spot)), None)
             if row is None:
                 cloud = "Kubernetes" if on_kubernetes else "AWS"
                 row = self.rows[one.name] = _Row(one.name, f"{one.id:x>16}", cloud, port)
             labels = ((task.get("config") or {}).get("kubernetes") or {}).get("custom_metadata", {}).get("labels", {})
-            uid = labels.get(api.LABEL_UID) or task["resources"].get("labels", {}).get("deepseek-operator-uid", "")
+            uid = labels.get(api.LABEL_UID) or entries[0].get("labels", {}).get("deepseek-operator-uid", "")
             await asyncio.sleep(self.dice.uniform(0.2, 1))
             if one.name not in self.ground.nodes and not self._add_nodes(one.name, uid, on_kubernetes, labels):
                 self.rows.pop(one.name, None)
@@ -265,9 +279,11 @@ class SimulatedSkyPilot:
             while uid in self.stuck:
                 await asyncio.sleep(1)
             denied = not on_kubernetes and self.cloud_access(row.cloud.lower())
-            limit = task["resources"].get("max_hourly_cost")
+            limit = entries[0].get("max_hourly_cost")
             if not on_kubernetes and limit is not None and Decimal(str(limit)) < PRICE:
                 denied = Failure(Reason.NO_MATCHING_RESOURCES, f"no machine for {limit} dollars an hour")
+            if there is None:
+                denied = denied or Failure(Reason.NO_CAPACITY, "no spot machine anywhere")
             if fault == "clean" or denied:
                 self._remove_nodes(one.name)
                 self.rows.pop(one.name, None)
@@ -276,6 +292,7 @@ class SimulatedSkyPilot:
                 return Failure(Reason.LAUNCH_FAILED, "the nodes could not be reached")
             self._run_pod(one.name)
             row.state, row.port = SkyPilotClusterState.UP, port
+            row.spot = there is not None and bool(there.get("use_spot"))
         self._job(row, port)
         return None
 
@@ -366,6 +383,12 @@ class SimulatedSkyPilot:
         """Return whether a name was made for a deployment."""
         parsed = parse_cluster_name(name)
         return parsed is not None and parsed.uid == uid[:8]
+
+
+def entries_of(task: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the places and kinds that a task asks for, in its order."""
+    resources = task["resources"]
+    return list(resources.get("ordered") or resources.get("any_of") or [resources])
 
 
 def _metadata(name: str, namespace: str, labels: dict[str, str]) -> dict[str, Any]:

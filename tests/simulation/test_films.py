@@ -31,7 +31,37 @@ FILMS: dict[str, tuple[int, bool, tuple[Event, ...]]] = {
         True,
         (Event(40, "cap", "b", 1), Event(41, "edit", "b", 2), Event(90, "cap", "b", 2)),
     ),
+    "spot-machine-dies-during-a-rolling-update": (
+        2,
+        True,
+        (Event(40, "edit", "b", 2), Event(46, "nodes-go", "b", 1)),
+    ),
     "rented-machines-never-answer": (1, True, (Event(0, "machines-mute", "b"), Event(1800, "resume", "b"))),
+    "rented-with-approval": (
+        1,
+        True,
+        (
+            Event(0, "require-approval", "b"),
+            Event(30, "approve", "b"),
+            Event(80, "nodes-go", "b"),
+            Event(120, "scale", "b", 2),
+            Event(130, "kill", "b", 2),
+            Event(150, "approve", "b"),
+            Event(200, "scale", "b", 1),
+        ),
+    ),
+    "rented-spot-with-one-on-demand": (
+        3,
+        True,
+        (
+            Event(0, "spot", "b", 1),
+            Event(60, "no-spot", "b", 60),
+            Event(61, "reclaim", "b"),
+            Event(200, "reclaim", "b"),
+            Event(300, "nodes-go", "b"),
+            Event(400, "scale", "b", 2),
+        ),
+    ),
     "teardown-fails-once": (2, False, (Event(40, "teardown-fails", "a"), Event(41, "scale", "a", 1))),
     "suspend-and-resume": (1, False, (Event(40, "suspend", "a"), Event(70, "resume", "a"))),
 }

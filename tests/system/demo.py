@@ -11,6 +11,7 @@ import yaml
 
 from tests.cluster.api import ClusterError
 from tests.cluster.providers import DEFAULT_NAME, select
+from tests.cluster.shell import meanwhile
 from tests.system.kubectl import CommandError, Kubectl
 from tests.system.stack import RELEASE, SYSTEM_NAMESPACE, Stack, install, wait_ready
 
@@ -18,6 +19,8 @@ __all__ = ["chat", "main"]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cpu.yaml"
 NAMESPACE = "demo"
+AHEAD = ("engine-cpu", "proxy", "operator")
+"""Images that need no program of the cluster."""
 QUESTION = "Who are you?"
 
 
@@ -81,7 +84,9 @@ def run(name: str) -> None:
     report = Report()
     report.say("cluster: building what is missing, then starting it (the first time takes some minutes)")
     cluster = select(name)
-    cluster.up()
+    # Images wait for the network and Go's compiler for cores. Whatever goes wrong there is told when one is loaded.
+    with meanwhile([sys.executable, "-m", "tests.cluster", "build-images", *AHEAD]):
+        cluster.up()
     report.done("cluster")
     stack = install(cluster, report.say)
     report.done("images and helm install")

@@ -14,7 +14,7 @@ import yaml
 
 from tests.cluster import Cluster
 
-__all__ = ["operator_identity", "operator_objects"]
+__all__ = ["operator_identity", "operator_objects", "write_kubeconfig"]
 
 CHART = Path(__file__).parents[2] / "charts" / "deepseek-operator"
 
@@ -45,7 +45,11 @@ def operator_identity(
         Where the kubeconfig is written.
     """
     kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(operator_objects(cluster, release, system, watched)))
-    account = f"{release}-deepseek-operator"
+    return write_kubeconfig(cluster, kubectl, f"{release}-deepseek-operator", system, path)
+
+
+def write_kubeconfig(cluster: Cluster, kubectl: Callable[..., str], account: str, system: str, path: Path) -> Path:
+    """Write a kubeconfig that uses an account of the namespace ``system``, for two hours."""
     token = kubectl("create", "token", account, f"--namespace={system}", "--duration=2h").strip()
     admin = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]
     if "certificate-authority" in admin:

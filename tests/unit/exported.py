@@ -1,9 +1,9 @@
-"""The operator's metrics as Prometheus sees them, read off the module that defines them."""
+"""The operator's metrics as Prometheus sees them, read off the modules that define them."""
 
 from typing import Any, NamedTuple
 
 from deepseek_operator.runtime import metrics
-from deepseek_operator.runtime.metrics import DeploymentCollector
+from deepseek_operator.runtime.series import DEPLOYMENTS
 
 __all__ = ["Exported", "exported", "series"]
 
@@ -18,17 +18,16 @@ class Exported(NamedTuple):
 
 
 def exported() -> list[Exported]:
-    """Return every metric, in the order in which the module defines them."""
+    """Return every metric, in the order in which the modules define them."""
     found: dict[str, Exported] = {}
     for value in vars(metrics).values():
-        if isinstance(value, DeploymentCollector):
-            for family in value.describe():
-                labels: Any = getattr(family, "_labelnames")  # noqa: B009 - the library has no public name for them
-                name = f"{family.name}_total" if family.type == "counter" else family.name
-                found.setdefault(name, Exported(name, family.type, labels, family.documentation))
-        elif hasattr(value, "_labelnames"):
+        if hasattr(value, "_labelnames"):
             name = f"{value._name}_total" if value._type == "counter" else value._name
             found.setdefault(name, Exported(name, value._type, tuple(value._labelnames), value._documentation))
+    for family in DEPLOYMENTS.describe():
+        labels: Any = getattr(family, "_labelnames")  # noqa: B009 - the library has no public name for them
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        found.setdefault(name, Exported(name, family.type, labels, family.documentation))
     return list(found.values())
 
 

@@ -4,12 +4,12 @@ from typing import Final
 
 __all__ = [
     "ANNOTATION_ABANDON",
+    "ANNOTATION_APPROVED_PLAN",
     "API_VERSION",
     "FINALIZER",
     "GROUP",
     "KIND",
     "LABEL_NAME",
-    "LABEL_REVISION",
     "LABEL_UID",
     "PLURAL",
     "SINGULAR",
@@ -29,9 +29,10 @@ FINALIZER: Final = f"{GROUP}/teardown"
 ANNOTATION_ABANDON: Final = f"{GROUP}/abandon"
 """Set to ``true`` on an object that is being deleted: release it although something of it may still exist."""
 
+ANNOTATION_APPROVED_PLAN: Final = f"{GROUP}/approved-plan"
+"""The hash of the plan that somebody has approved, where ``spec.approval`` is ``Required``."""
+
 LABEL_NAME: Final = f"{GROUP}/name"
 """On everything made for a deployment: its name."""
 LABEL_UID: Final = f"{GROUP}/uid"
 """On everything made for a deployment: its UID, which a re-created object of the same name does not share."""
-LABEL_REVISION: Final = f"{GROUP}/revision"
-"""On everything made for one revision of a deployment."""

@@ -4,7 +4,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["CLOUDS", "Place", "unknown_cloud"]
+__all__ = ["CLOUDS", "WITHOUT_SPOT", "Place", "unknown_cloud"]
 
 CLOUDS: Final = (
     *("aws", "azure", "cudo", "do", "fluidstack", "gcp", "hyperbolic", "ibm", "k8s", "kubernetes", "lambda", "mithril"),
@@ -12,6 +12,15 @@ CLOUDS: Final = (
     *("verda", "vsphere", "yotta"),
 )
 """As SkyPilot 0.14.1 names them (``sky/clouds/``). A server may know more, so only ``plan`` refuses others."""
+
+WITHOUT_SPOT: Final = frozenset(
+    {
+        *("cudo", "do", "fluidstack", "hyperbolic", "lambda", "paperspace", "scp", "seeweb", "shadeform", "slurm"),
+        *("ssh", "vsphere", "yotta"),
+    }
+)
+"""Clouds on which SkyPilot 0.14.1 rents no spot machines (``SPOT_INSTANCE`` among the unsupported features of
+``sky/clouds/``)."""
 
 _KUBERNETES = frozenset({"kubernetes", "k8s"})
 """SkyPilot's two names for Kubernetes."""

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     CREDENTIALS_INVALID = "CredentialsInvalid"
     NOT_AUTHORIZED = "NotAuthorized"
     NOT_OFFERED = "NotOffered"
+    AWAITING_APPROVAL = "AwaitingApproval"
     MAX_HOURLY_COST_REACHED = "MaxHourlyCostReached"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     POD_REJECTED = "PodRejected"
@@ -66,6 +67,7 @@ class Reason(StrEnum):
     PREEMPTED = "Preempted"
     # SkyPilot and teardown
     SKYPILOT_UNAVAILABLE = "SkyPilotUnavailable"
+    KUBERNETES_REFUSED = "KubernetesRefused"
     TEARDOWN_FAILED = "TeardownFailed"
     MACHINES_UNACCOUNTED = "MachinesUnaccounted"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
@@ -144,6 +146,11 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
         "Put another region into resources.infra or another GPU into resources.accelerators. The operator retries "
         "after a minute, then less often, at least every 30 minutes.",
     ),
+    Reason.AWAITING_APPROVAL: (
+        "spec.approval is Required and nobody has approved the plan; nothing of it is launched, and what runs goes on.",
+        "Look at the plan and its price in the message, then run the command that it ends with, or kubectl deepseek "
+        "approve NAME.",
+    ),
     Reason.MAX_HOURLY_COST_REACHED: (
         "One more replica would cost more than spec.resources.maxHourlyCost leaves; what runs is left alone.",
         "Raise maxHourlyCost. Where only a change of the spec waits, updateStrategy.maxUnavailable: 1 lets an old "
@@ -190,6 +197,10 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     Reason.SKYPILOT_UNAVAILABLE: (
         "The SkyPilot API server does not answer.",
         "Look at the skypilot container of the operator's pod. Running replicas go on serving.",
+    ),
+    Reason.KUBERNETES_REFUSED: (
+        "The Kubernetes API server has not made or removed what a replica needs.",
+        "Change what the message names: a quota, an admission policy, a right that was taken away. It is tried again.",
     ),
     Reason.TEARDOWN_FAILED: (
         "SkyPilot could not tear the nodes down; they may go on costing money.",

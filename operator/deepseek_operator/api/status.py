@@ -84,6 +84,11 @@ class Alternative(StatusModel):
     hourly_cost: str | None = field(
         "US dollars an hour for one replica, at catalog prices.", default=None, max_length=32
     )
+    price_origin: str | None = field(
+        "Whose price that is: SkyPilot's catalog, asked within hours, or the operator's own, of the day it names.",
+        default=None,
+        max_length=64,
+    )
     max_model_len: int | None = field("Longest context that fits.", default=None, ge=0)
     reason: str = field("Why it was or was not chosen.", default="", max_length=1024)
 
@@ -111,6 +116,12 @@ class PerformanceStatus(StatusModel):
 class PlanStatus(StatusModel):
     """What the planner made of the spec. Memory is per GPU, in GiB; costs are for one replica."""
 
+    hash: str | None = field(
+        "What the annotation deepseek-operator.io/approved-plan has to hold where spec.approval is Required: a digest "
+        "of what decides the cost of a replica, the number of replicas, and how many more during an update.",
+        default=None,
+        max_length=32,
+    )
     engine: str = field("VLLM or SGLang.", max_length=32)
     image: str | None = field("Container image of the engine.", default=None, max_length=500)
     accelerators: tuple[str, ...] = field(
@@ -134,6 +145,17 @@ class PlanStatus(StatusModel):
     )
     hourly_cost: str | None = field(
         "US dollars an hour for one replica of the first candidate, at catalog prices.", default=None, max_length=32
+    )
+    price_origin: str | None = field(
+        "Whose prices these are: SkyPilot's catalog, asked within hours, or the operator's own, of the day it names.",
+        default=None,
+        max_length=64,
+    )
+    total_hourly_cost: str | None = field(
+        "US dollars an hour of all replicas of the first candidate, at catalog prices: capacity.onDemandBase of them "
+        "on demand, the others as capacityType says. SpotThenOnDemand counts as on demand.",
+        default=None,
+        max_length=32,
     )
     performance: PerformanceStatus | None = field(
         "How fast the first candidate is, by the speed model. Unset where that is not known.", default=None
@@ -215,6 +237,7 @@ class Ledger(StatusModel):
     cost_limit: str | None = field(
         "US dollars an hour that its launch was allowed to cost. Unset: no limit.", default=None, max_length=32
     )
+    on_demand: bool = field("Its launch was to rent on-demand machines only.", default=False)
     place: str | None = field(
         "Where SkyPilot is bringing up its machines: aws/us-east-1.", default=None, max_length=253
     )

@@ -8,12 +8,12 @@ from pydantic.alias_generators import to_camel
 from deepseek_operator.api.base import without_unreadable
 from deepseek_operator.api.names import (
     ANNOTATION_ABANDON,
+    ANNOTATION_APPROVED_PLAN,
     API_VERSION,
     FINALIZER,
     GROUP,
     KIND,
     LABEL_NAME,
-    LABEL_REVISION,
     LABEL_UID,
     PLURAL,
     SINGULAR,
@@ -24,12 +24,12 @@ from deepseek_operator.api.status import DeepSeekDeploymentStatus
 
 __all__ = [
     "ANNOTATION_ABANDON",
+    "ANNOTATION_APPROVED_PLAN",
     "API_VERSION",
     "FINALIZER",
     "GROUP",
     "KIND",
     "LABEL_NAME",
-    "LABEL_REVISION",
     "LABEL_UID",
     "PLURAL",
     "SINGULAR",

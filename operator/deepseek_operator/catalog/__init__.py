@@ -4,6 +4,7 @@ from deepseek_operator.catalog.catalog import Catalog
 from deepseek_operator.catalog.errors import CatalogError
 from deepseek_operator.catalog.loader import load_catalog
 from deepseek_operator.catalog.schema import (
+    LIVE_PRICE,
     Accelerator,
     Dtype,
     EngineSupport,
@@ -18,6 +19,7 @@ from deepseek_operator.catalog.schema import (
 )
 
 __all__ = [
+    "LIVE_PRICE",
     "Accelerator",
     "Catalog",
     "CatalogError",

@@ -45,6 +45,7 @@ def check_catalog(catalog: Catalog, *, today: date, known: Catalog | None = None
     for name, model in catalog.models.items():
         if models.get(name) != model:
             found += check_model(model)
+            found += _check_recommended(model, catalog)
     for name, gpu in catalog.gpus.items():
         if gpus.get(name) != gpu:
             found += _check_gpu(gpu, catalog)
@@ -89,13 +90,20 @@ def check_model(model: ModelInfo) -> Iterator[Finding]:
         yield _gap(model.id, "activeParameters", "missing: its speed is planned as if every expert were always used")
 
 
+def _check_recommended(model: ModelInfo, catalog: Catalog) -> Iterator[Finding]:
+    for machine in model.recommended:
+        name = parse_accelerator(machine.rpartition(" ")[2]).name
+        if catalog.find_gpu(name) is None:
+            yield _wrong(model.id, "recommended", f"{machine}: no GPU of that name is in the catalog")
+
+
 def _check_gpu(gpu: GpuInfo, catalog: Catalog) -> Iterator[Finding]:
     if gpu.memory_bandwidth is None or gpu.bf16_tflops is None:
         yield _gap(gpu.name, "memoryBandwidth, bf16Tflops", "missing: plans say nothing of its speed")
     elif gpu.link_bandwidth is None and max(gpu.counts) > 1:
         yield _gap(gpu.name, "linkBandwidth", "missing: GPUs of a machine are taken to talk over PCIe 3.0")
     priced = {parse_accelerator(price.accelerators).name.lower() for price in catalog.prices}
-    if gpu.vendor is Vendor.NVIDIA and gpu.name.lower() not in priced:
+    if gpu.vendor is Vendor.NVIDIA and gpu.name.lower() not in priced and not gpu.not_rented:
         yield _gap(gpu.name, "prices", "no machine with it has a price: it ranks behind those that have one")
 
 

@@ -23,7 +23,7 @@ __all__ = ["load_catalog"]
 
 _PACKAGE_FILES = ("models.yaml", "gpus.yaml", "machines.yaml", "prices.yaml")
 _SECTIONS = {"models", "gpus", "machines", "prices", "sources"}
-_MODEL_FIGURES = ("parameters", "weights", "shape", "contextLength", "kvBytesPerToken", "engines")
+_MODEL_FIGURES = ("parameters", "weights", "shape", "contextLength", "kvBytesPerToken", "engines", "recommended")
 _GPU_FIGURES = (
     "memoryGib",
     "computeCapability",
@@ -35,6 +35,7 @@ _GPU_FIGURES = (
     "networkBandwidth",
     "overheadGib",
     "efficiency",
+    "notRented",
 )
 _Row = TypeVar("_Row", bound=BaseModel)
 _Sold = TypeVar("_Sold", MachineInfo, PriceInfo)

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 from deepseek_operator.api.spec import EngineName
 
 __all__ = [
+    "LIVE_PRICE",
     "Accelerator",
     "Dtype",
     "EngineSupport",
@@ -120,6 +121,8 @@ class EngineSupport(Row):
     """The recipe runs the experts in expert parallelism."""
     data_parallel: bool = False
     """The recipe prefers data-parallel attention to tensor parallelism on one node."""
+    most_tensor_parallel: int | None = Field(default=None, ge=1)
+    """Tensor parallel size of the recipe, where more GPUs shall become copies instead."""
     args: tuple[str, ...] = ()
     """Flags the model needs beyond the above."""
     env: dict[str, str] = {}
@@ -153,6 +156,8 @@ class ModelInfo(Row):
     engines: dict[EngineName, EngineSupport]
     preferred_engine: EngineName = EngineName.AUTO
     """Engine that the recipe wants on one node and on several. Auto: VLLM on one, SGLang on several."""
+    recommended: tuple[Annotated[str, Field(pattern=r"^([2-9] x )?[A-Za-z][A-Za-z0-9.-]*:[1-9][0-9]*$")], ...] = ()
+    """Machines that an engine's documentation names, such as ``2 x H100:8``; empty where none names any."""
     variant_of: str | None = None
     """Model of which this is a quantised or converted copy."""
     sources: dict[str, str]
@@ -233,7 +238,14 @@ class GpuInfo(Row):
     efficiency: Efficiency = Efficiency()
     only_on: str | None = None
     """The one cloud that uses this name, where others have another name for the same chip."""
+    not_rented: str = ""
+    """Why no machine with it has a price, where that is known."""
     sources: dict[str, str]
+
+    @property
+    def chip(self) -> str:
+        """Name of the chip, where one cloud has a name of its own for it: ``H200`` for ``H200-SXM``."""
+        return self.name.rpartition("-")[0] if self.only_on else self.name
 
     @property
     def capability(self) -> tuple[int, int]:
@@ -284,6 +296,10 @@ class MachineInfo(Row):
     source: str
 
 
+LIVE_PRICE: Final = "SkyPilot's catalog, asked through its API"
+"""Source of a price that a SkyPilot server has just told."""
+
+
 class PriceInfo(Row):
     """Price of one machine type in the cheapest region known, US dollars an hour."""
 
@@ -295,7 +311,20 @@ class PriceInfo(Row):
     spot: Usd | None = None
     as_of: date | None
     """Day on which the price was seen; null where only memory or an undated copy vouches for it."""
+    spot_dated: bool = True
+    """Whether that is the day of the spot price as well; where not, nobody knows that one's."""
     source: str
+
+    def seen(self, *, spot: bool) -> date | None:
+        """Return the day on which the price was seen."""
+        return None if spot and not self.spot_dated else self.as_of
+
+    @property
+    def origin(self) -> str:
+        """Whose price it is, in a few words that do not change while the price does not."""
+        if self.source == LIVE_PRICE:
+            return "SkyPilot's catalog"
+        return f"operator's catalog, {self.as_of or 'undated'}"
 
     @model_validator(mode="after")
     def _priced(self) -> Self:

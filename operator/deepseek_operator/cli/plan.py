@@ -10,13 +10,14 @@ import typer
 import yaml
 from pydantic import ValidationError
 
-from deepseek_operator.api.places import unknown_cloud
+from deepseek_operator.api.places import Place, unknown_cloud
 from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, EngineName, Interconnect, Ranking
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.api.v1alpha1 import KIND
 from deepseek_operator.catalog import Catalog
 from deepseek_operator.catalog.checks import MOST_DAYS, age_in_days
 from deepseek_operator.cli.catalog import EXIT_BAD_INPUT, CatalogFiles, open_catalog
+from deepseek_operator.cli.places import Ask, Live
 from deepseek_operator.cli.plan_output import PlanFormat, render_plans
 from deepseek_operator.planning import Plan, PlanInputError, plan
 
@@ -26,11 +27,12 @@ EXIT_DOES_NOT_FIT = 3
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
+    """Add the command to ``app``. For ``--skypilot`` the context's object is an :data:`Ask`."""
     app.command("plan", short_help="Show which GPUs a deployment would get, how fast and at what price.")(plan_command)
 
 
 def plan_command(
+    context: typer.Context,
     file: Annotated[
         str | None,
         typer.Option("-f", "--file", metavar="FILE", help="YAML with DeepSeekDeployments; - reads standard input."),
@@ -73,10 +75,18 @@ def plan_command(
     ] = None,
     output: Annotated[PlanFormat, typer.Option("-o", "--output", help="table, json, yaml or task.")] = PlanFormat.TABLE,
     catalog: CatalogFiles = None,
+    skypilot: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="SkyPilot API server: show its places and prices, and why not the others."),
+    ] = None,
+    skypilot_token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with a service-account token of that server.")
+    ] = None,
 ) -> None:
     """Show the GPUs, the layout, the longest context, the speed and the price that a deployment comes to.
 
-    Asks no cluster and no cloud, and rents nothing. Without --infra prices of every cloud are shown; the operator
+    Asks no cluster and no cloud, and rents nothing; with --skypilot it asks that server for its catalog, and whether it
+    has credentials for the clouds of the plan. Without --infra prices of every cloud are shown; the operator
     itself uses its own cluster then, unless it is configured otherwise. Options go over what a file says.
 
     \b
@@ -89,6 +99,8 @@ def plan_command(
           for programs; field names are those of status.plan
       deepseek-operator plan -f r1.yaml -o task
           the SkyPilot task that would be launched
+      deepseek-operator plan -f r1.yaml --skypilot http://127.0.0.1:46580
+          where it would be launched, at that server's prices
 
     \b
     Exit status:
@@ -121,8 +133,10 @@ def plan_command(
         _fail("exactly one of --file and --model must be given")
     known = open_catalog(catalog)
     documents = [("", {})] if file is None else list(_read(file))
-    plans = [_plan(name, _overlaid(spec, overlay), known) for name, spec in documents]
-    typer.echo(render_plans(plans, output, known))
+    specs = [(name, _spec(name, _overlaid(spec, overlay))) for name, spec in documents]
+    live = _ask(context.obj, skypilot, skypilot_token_file, [spec for _, spec in specs])
+    plans = [(name, spec, _plan(name, spec, _priced(known, live, spec))) for name, spec in specs]
+    typer.echo(render_plans(plans, output, known, live))
     for price in {item.price for _, _, item in plans if item.price is not None}:
         age = age_in_days(price, date.today())
         if age is not None and age > MOST_DAYS:
@@ -173,18 +187,45 @@ def _overlaid(spec: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _plan(name: str, raw: dict[str, Any], catalog: Catalog) -> tuple[str, DeepSeekDeploymentSpec, Plan]:
+def _ask(ask: Ask | None, url: str | None, token_file: Path | None, specs: list[DeepSeekDeploymentSpec]) -> Live | None:
+    """Ask the SkyPilot server of ``--skypilot`` about the clouds of these specs."""
+    if url is None:
+        return None
+    if ask is None:  # the kubectl plugin has nothing of what that takes
+        _fail("--skypilot: only deepseek-operator plan can ask a server")
+        return None
+    places = [[Place.parse(text) for text in spec.resources.infra] for spec in specs]
+    clouds = tuple(sorted({place.cloud for given in places for place in given if not place.is_kubernetes}))
+    try:
+        token = token_file.read_text(encoding="utf-8").strip() if token_file is not None else None
+        return ask(url.rstrip("/"), token, clouds if all(places) else None)
+    except OSError as error:
+        _fail(f"--skypilot {url}: {error}")
+    raise AssertionError("unreachable")
+
+
+def _priced(catalog: Catalog, live: Live | None, spec: DeepSeekDeploymentSpec) -> Catalog:
+    return catalog if live is None else live.priced(catalog, map(Place.parse, spec.resources.infra))
+
+
+def _spec(name: str, raw: dict[str, Any]) -> DeepSeekDeploymentSpec:
     where = f"{name}: " if name else ""
     try:
         spec = DeepSeekDeploymentSpec.model_validate(raw)
         for problem in filter(None, map(unknown_cloud, spec.resources.infra)):
             _fail(f"{where}spec.{problem}")
-        return name, spec, plan(spec, catalog)
+        return spec
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in ("spec", *first["loc"]))
         value = "" if isinstance(first["input"], dict) else f"{first['input']}: "
         _fail(f"{where}{field}: {value}{first['msg'].removeprefix('Value error, ')}")
+    raise AssertionError("unreachable")
+
+
+def _plan(name: str, spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Plan:
+    try:
+        return plan(spec, catalog)
     except PlanInputError as error:
-        _fail(f"{where}{error}")
+        _fail(f"{f'{name}: ' if name else ''}{error}")
     raise AssertionError("unreachable")

@@ -8,11 +8,14 @@ from typing import Any
 import yaml
 
 from deepseek_operator.api.places import Place
-from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec
+from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, Resources
 from deepseek_operator.catalog import Catalog
+from deepseek_operator.cli import places
+from deepseek_operator.cli.places import Live
 from deepseek_operator.cli.table import render_table
 from deepseek_operator.launch import Identity, build_task
 from deepseek_operator.planning import Candidate, Plan, Planned
+from deepseek_operator.planning.offers import Considered, consider
 from deepseek_operator.planning.performance import Performance
 from deepseek_operator.planning.result import dollars
 
@@ -52,29 +55,46 @@ class PlanFormat(StrEnum):
     TASK = "task"
 
 
-def render_plans(plans: list[Named], output: PlanFormat, catalog: Catalog) -> str:
-    """Return plans in the form asked for; JSON and YAML have the field names of ``status.plan``."""
+def render_plans(plans: list[Named], output: PlanFormat, catalog: Catalog, live: Live | None = None) -> str:
+    """Return plans in the form asked for; JSON and YAML have the field names of ``status.plan``.
+
+    Parameters
+    ----------
+    live
+        What a SkyPilot server said of the places; JSON and YAML then have ``places`` besides.
+    """
     if output is PlanFormat.TABLE:
-        return "\n\n".join(_table(*item, catalog) for item in plans)
+        return "\n\n".join(_table(*item, catalog, live) for item in plans)
     if output is PlanFormat.TASK:
         return "\n---\n".join(_task(*item) for item in plans)
-    documents = [plan.to_status().model_dump(mode="json", by_alias=True) for _, _, plan in plans]
+    documents = [_document(spec, plan, live) for _, spec, plan in plans]
     if output is PlanFormat.YAML:
         return _yaml(documents)
     return json.dumps(documents[0] if len(documents) == 1 else documents, indent=2)
+
+
+def _document(spec: DeepSeekDeploymentSpec, plan: Plan, live: Live | None) -> dict[str, Any]:
+    found = plan.to_status().model_dump(mode="json", by_alias=True)
+    return found if live is None else found | {"places": places.document(_considered(spec, plan, live))}
+
+
+def _considered(spec: DeepSeekDeploymentSpec, plan: Plan, live: Live) -> tuple[Considered, ...]:
+    return consider(spec, plan, live.offers, live.refused) if plan.launchable else ()
 
 
 def _yaml(documents: list[dict[str, Any]]) -> str:
     return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=110).rstrip("\n")
 
 
-def _table(name: str, spec: DeepSeekDeploymentSpec, plan: Plan, catalog: Catalog) -> str:
+def _table(name: str, spec: DeepSeekDeploymentSpec, plan: Plan, catalog: Catalog, live: Live | None) -> str:
     model = plan.model.id if plan.model else spec.model.name
     title = f"{name}: " if name else ""
     plural = "s" if plan.nodes > 1 else ""
     replicas = "" if spec.replicas == 1 else f", {spec.replicas} replicas"
     lines = [f"{title}{model} with {plan.engine} ({plan.nodes} node{plural}{replicas}): {plan.verdict}", plan.reason]
-    if plan.candidates or plan.alternatives:
+    if live is not None and plan.launchable:
+        lines += ["", places.render(plan, _considered(spec, plan, live), live)]
+    elif plan.candidates or plan.alternatives:
         chosen = set(plan.accelerators) if plan.launchable else set()
         shown = plan.candidates or ()
         rows = [row for c in shown for row in _rows(c, spec, catalog, chosen=str(c.accelerator) in chosen)]
@@ -95,17 +115,23 @@ def _label(candidate: Candidate) -> str:
     return str(candidate.accelerator) if candidate.nodes == 1 else f"{candidate.nodes} x {candidate.accelerator}"
 
 
+def _kinds(resources: Resources) -> tuple[bool, ...]:
+    """Return whether on-demand machines (False) and spot machines (True) are shown."""
+    kinds = _SPOT[resources.capacity_type]
+    return (False, True) if resources.capacity.on_demand_base and True in kinds else kinds
+
+
 def _rows(
     candidate: Candidate, spec: DeepSeekDeploymentSpec, catalog: Catalog, *, chosen: bool
 ) -> list[tuple[str, ...]]:
     """Return one row for each place and capacity type with a price, the cheapest first; one where there is none."""
-    places = [Place.parse(text) for text in spec.resources.infra]
-    offers = [(Decimal(0), "kubernetes", "-")] if any(place.is_kubernetes for place in places) else []
-    named = {place.cloud for place in places if not place.is_kubernetes}
-    if not places:
+    given = [Place.parse(text) for text in spec.resources.infra]
+    offers = [(Decimal(0), "kubernetes", "-")] if any(place.is_kubernetes for place in given) else []
+    named = {place.cloud for place in given if not place.is_kubernetes}
+    if not given:
         named = {price.cloud for price in catalog.prices_of(candidate.accelerator)}
     for cloud in sorted(named):
-        for spot in _SPOT[spec.resources.capacity_type]:
+        for spot in _kinds(spec.resources):
             price = catalog.cheapest(candidate.accelerator, spot=spot, clouds=[cloud])
             amount = None if price is None else price.spot if spot else price.on_demand
             if price is not None and amount is not None:

@@ -1,6 +1,7 @@
 """``deepseek-operator run``: the operator itself."""
 
 import asyncio
+import importlib.util
 import logging
 import socket
 import sys
@@ -116,6 +117,13 @@ def run(
     metrics_port: Annotated[
         int, typer.Option(envvar=f"{_ENV}METRICS_PORT", help="Port of the Prometheus metrics; 0 serves none.")
     ] = _DEFAULTS.metrics_port or 0,
+    tracing_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
+            help="Base URL to send traces to, by OTLP over HTTP: http://collector:4318. Unset: none are made.",
+        ),
+    ] = None,
     log_format: Annotated[
         LogFormat, typer.Option(envvar=f"{_ENV}LOG_FORMAT", help="json or console.")
     ] = LogFormat.JSON,
@@ -131,6 +139,9 @@ def run(
     """
     if problem := missing_configuration():
         raise typer.BadParameter(problem, param_hint="KUBECONFIG")
+    if tracing_endpoint and not _traces_can_be_sent():
+        words = "traces need the extra: pip install 'deepseek-operator[tracing]'"
+        raise typer.BadParameter(words, param_hint="--tracing-endpoint")
     _configure_logging(log_format)
     lease_namespace, _, lease_name = (lease or "").rpartition("/")
     settings = Settings(
@@ -149,6 +160,7 @@ def run(
         health_address=health_address,
         readiness_address=readiness_address,
         metrics_port=metrics_port or None,
+        tracing_endpoint=tracing_endpoint or None,
         instance=instance or socket.gethostname(),
     )
     asyncio.run(run_operator(settings))
@@ -159,6 +171,13 @@ def check_user_id(value: str) -> str:
     if len(value) != 8 or any(digit not in "0123456789abcdef" for digit in value):
         raise typer.BadParameter("must be 8 lower-case hexadecimal digits", param_hint="--skypilot-user-id")
     return value
+
+
+def _traces_can_be_sent() -> bool:
+    try:
+        return importlib.util.find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:  # a package above it is not there
+        return False
 
 
 def _configure_logging(log_format: LogFormat) -> None:

@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["ArgumentError", "Arguments", "merge", "parse_arguments"]
+__all__ = ["ArgumentError", "Arguments", "Flag", "grouped", "merge", "optional", "parse_arguments"]
+
+Flag = tuple[str, ...]
+"""A flag with its values, word by word."""
 
 
 class ArgumentError(ValueError):
@@ -143,3 +146,19 @@ def merge(planned: list[tuple[str, ...]], user: Arguments) -> tuple[tuple[str, .
         else:
             kept += [flag, *values]
     return (*kept, *user.words), tuple(replaced)
+
+
+def optional(flag: str, value: object | None) -> list[Flag]:
+    """Return the flag with its value, or nothing where there is none."""
+    return [] if value is None else [(flag, str(value))]
+
+
+def grouped(words: tuple[str, ...]) -> list[Flag]:
+    """Return flags of a catalog row with their values: ``(--block-size, 256)``."""
+    flags: list[Flag] = []
+    for word in words:
+        if word.startswith("--"):
+            flags.append((word,))
+        else:
+            flags[-1] = (*flags[-1], word)
+    return flags

@@ -7,7 +7,7 @@ from typing import Protocol
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.engines.arguments import Arguments
 
-__all__ = ["Engine", "Metrics", "Rank", "ServeOptions", "Shell"]
+__all__ = ["Engine", "Metrics", "Rank", "ServeOptions", "Shell", "startup_seconds"]
 
 
 class Shell(str):
@@ -153,3 +153,12 @@ class Engine(Protocol):
 
     def planned(self, options: ServeOptions) -> tuple[str, ...]:
         """Return the planned flags that the user's arguments replace, as ``--flag value``."""
+
+
+def startup_seconds(weights_gib: float | None, nodes: int) -> int:
+    """Return how long either engine may take to start.
+
+    40 to 150 s to compile were measured on an H200; SGLang's own figure for R1 on two nodes is 20 to 40 minutes. The
+    rest is the download, at 200 MiB/s per replica, and loading.
+    """
+    return 600 + round(5 * (weights_gib or 16)) + (300 if nodes > 1 else 0)

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deepseek_operator.api.spec import EngineName
-from deepseek_operator.engines.arguments import merge
-from deepseek_operator.engines.base import Metrics, Rank, ServeOptions, Shell
-from deepseek_operator.engines.vllm import grouped
+from deepseek_operator.engines.arguments import Flag, grouped, merge, optional
+from deepseek_operator.engines.base import Metrics, Rank, ServeOptions, Shell, startup_seconds
 
 __all__ = ["SGLANG"]
 
@@ -91,8 +90,7 @@ class _SGLang:
     metrics: Metrics = _METRICS
 
     def startup_seconds(self, weights_gib: float | None, nodes: int) -> int:
-        # SGLang's own figure for R1 on two nodes is 20 to 40 minutes.
-        return 600 + round(5 * (weights_gib or 16)) + (300 if nodes > 1 else 0)
+        return startup_seconds(weights_gib, nodes)
 
     def environment(self, options: ServeOptions, startup_seconds: int) -> dict[str, str]:
         return {}
@@ -104,9 +102,9 @@ class _SGLang:
     def planned(self, options: ServeOptions) -> tuple[str, ...]:
         return merge(self._flags(options, Rank()), options.user)[1]
 
-    def _flags(self, options: ServeOptions, rank: Rank) -> list[tuple[str, ...]]:
+    def _flags(self, options: ServeOptions, rank: Rank) -> list[Flag]:
         # One name only; SGLang answers requests under any.
-        flags: list[tuple[str, ...]] = [
+        flags: list[Flag] = [
             ("--model-path", options.model),
             ("--served-model-name", options.served_names[0]),
             ("--host", "0.0.0.0"),
@@ -114,12 +112,9 @@ class _SGLang:
             ("--enable-metrics",),
             *_parallel(options),
         ]
-        if options.max_model_len is not None:
-            flags.append(("--context-length", str(options.max_model_len)))
-        if options.max_num_seqs is not None:
-            flags.append(("--max-running-requests", str(options.max_num_seqs)))
-        if options.max_num_batched_tokens is not None:
-            flags.append(("--chunked-prefill-size", str(options.max_num_batched_tokens)))
+        flags += optional("--context-length", options.max_model_len)
+        flags += optional("--max-running-requests", options.max_num_seqs)
+        flags += optional("--chunked-prefill-size", options.max_num_batched_tokens)
         flags += _model(options)
         if options.api_key:
             flags.append(("--api-key", Shell(f'"${self.api_key_variable}"')))
@@ -133,8 +128,8 @@ class _SGLang:
         return flags
 
 
-def _parallel(options: ServeOptions) -> list[tuple[str, ...]]:
-    flags: list[tuple[str, ...]] = [("--tp-size", str(options.tensor_parallel_size))]
+def _parallel(options: ServeOptions) -> list[Flag]:
+    flags: list[Flag] = [("--tp-size", str(options.tensor_parallel_size))]
     if options.pipeline_parallel_size > 1:
         flags.append(("--pp-size", str(options.pipeline_parallel_size)))
     if options.data_parallel_size > 1:
@@ -144,16 +139,12 @@ def _parallel(options: ServeOptions) -> list[tuple[str, ...]]:
     return flags
 
 
-def _model(options: ServeOptions) -> list[tuple[str, ...]]:
-    flags: list[tuple[str, ...]] = []
-    if options.dtype is not None:
-        flags.append(("--dtype", options.dtype))
-    if options.reasoning_parser is not None:
-        flags.append(("--reasoning-parser", options.reasoning_parser))
-    if options.tool_parser is not None:
-        flags.append(("--tool-call-parser", options.tool_parser))
-    if options.tokenizer_mode is not None:
-        flags.append(("--tokenizer-mode", options.tokenizer_mode))
+def _model(options: ServeOptions) -> list[Flag]:
+    flags: list[Flag] = []
+    flags += optional("--dtype", options.dtype)
+    flags += optional("--reasoning-parser", options.reasoning_parser)
+    flags += optional("--tool-call-parser", options.tool_parser)
+    flags += optional("--tokenizer-mode", options.tokenizer_mode)
     if options.trust_remote_code:
         flags.append(("--trust-remote-code",))
     return flags + grouped(options.model_args)

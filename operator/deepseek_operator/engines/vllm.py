@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deepseek_operator.api.spec import EngineName
-from deepseek_operator.engines.arguments import merge
-from deepseek_operator.engines.base import Metrics, Rank, ServeOptions
+from deepseek_operator.engines.arguments import Flag, grouped, merge, optional
+from deepseek_operator.engines.base import Metrics, Rank, ServeOptions, startup_seconds
 
 __all__ = ["VLLM"]
 
@@ -86,8 +86,7 @@ class _Vllm:
     metrics: Metrics = _METRICS
 
     def startup_seconds(self, weights_gib: float | None, nodes: int) -> int:
-        # Measured on an H200: 40 to 150 s to compile; the rest is the download, at 200 MiB/s per replica, and loading.
-        return 600 + round(5 * (weights_gib or 16)) + (300 if nodes > 1 else 0)
+        return startup_seconds(weights_gib, nodes)
 
     def environment(self, options: ServeOptions, startup_seconds: int) -> dict[str, str]:
         env = {
@@ -107,16 +106,13 @@ class _Vllm:
     def planned(self, options: ServeOptions) -> tuple[str, ...]:
         return merge(self._flags(options, Rank()), options.user)[1]
 
-    def _flags(self, options: ServeOptions, rank: Rank) -> list[tuple[str, ...]]:
-        flags: list[tuple[str, ...]] = [("--served-model-name", *options.served_names)]
+    def _flags(self, options: ServeOptions, rank: Rank) -> list[Flag]:
+        flags: list[Flag] = [("--served-model-name", *options.served_names)]
         flags += [("--host", "0.0.0.0"), ("--port", str(options.port))]
         flags += _parallel(options)
-        if options.max_model_len is not None:
-            flags.append(("--max-model-len", str(options.max_model_len)))
-        if options.max_num_seqs is not None:
-            flags.append(("--max-num-seqs", str(options.max_num_seqs)))
-        if options.max_num_batched_tokens is not None:
-            flags.append(("--max-num-batched-tokens", str(options.max_num_batched_tokens)))
+        flags += optional("--max-model-len", options.max_model_len)
+        flags += optional("--max-num-seqs", options.max_num_seqs)
+        flags += optional("--max-num-batched-tokens", options.max_num_batched_tokens)
         if options.gpu_memory_utilization is not None:
             flags.append(("--gpu-memory-utilization", f"{options.gpu_memory_utilization:g}"))
         if options.cpu:
@@ -129,8 +125,8 @@ class _Vllm:
         return flags
 
 
-def _parallel(options: ServeOptions) -> list[tuple[str, ...]]:
-    flags: list[tuple[str, ...]] = [("--tensor-parallel-size", str(options.tensor_parallel_size))]
+def _parallel(options: ServeOptions) -> list[Flag]:
+    flags: list[Flag] = [("--tensor-parallel-size", str(options.tensor_parallel_size))]
     if options.pipeline_parallel_size > 1:
         flags.append(("--pipeline-parallel-size", str(options.pipeline_parallel_size)))
     if options.data_parallel_size > 1:
@@ -140,31 +136,17 @@ def _parallel(options: ServeOptions) -> list[tuple[str, ...]]:
     return flags
 
 
-def _model(options: ServeOptions) -> list[tuple[str, ...]]:
-    flags: list[tuple[str, ...]] = []
-    if options.dtype is not None:
-        flags.append(("--dtype", options.dtype))
-    if options.reasoning_parser is not None:
-        flags.append(("--reasoning-parser", options.reasoning_parser))
+def _model(options: ServeOptions) -> list[Flag]:
+    flags: list[Flag] = []
+    flags += optional("--dtype", options.dtype)
+    flags += optional("--reasoning-parser", options.reasoning_parser)
     # A tokenizer without the parser's tokens keeps vLLM from starting: --no-enable-auto-tool-choice leaves both out.
     if options.tool_parser is not None and options.user.get("--enable-auto-tool-choice") != "no":
         flags += [("--enable-auto-tool-choice",), ("--tool-call-parser", options.tool_parser)]
-    if options.tokenizer_mode is not None:
-        flags.append(("--tokenizer-mode", options.tokenizer_mode))
+    flags += optional("--tokenizer-mode", options.tokenizer_mode)
     if options.trust_remote_code:
         flags.append(("--trust-remote-code",))
     return flags + grouped(options.model_args)
-
-
-def grouped(words: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Return flags of a catalog row with their values: ``(--block-size, 256)``."""
-    flags: list[tuple[str, ...]] = []
-    for word in words:
-        if word.startswith("--"):
-            flags.append((word,))
-        else:
-            flags[-1] = (*flags[-1], word)
-    return flags
 
 
 VLLM = _Vllm()

@@ -40,8 +40,9 @@ _NAME: Final = re.compile(
 _NOT_IN_REVISION: Final[dict[str, Any]] = {
     "replicas": True,
     "suspend": True,
+    "approval": True,
     "update_strategy": True,
-    "resources": {"max_hourly_cost", "retry_until_up", "provision_timeout_seconds"},
+    "resources": {"capacity", "max_hourly_cost", "retry_until_up", "provision_timeout_seconds"},
     "endpoint": {"type", "proxy"},
 }
 """Fields that change nothing about a running replica: changing them must not replace it."""

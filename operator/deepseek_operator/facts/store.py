@@ -8,7 +8,7 @@
 ===================  ==================================  ===========================================
 facts                key -> value                        written by
 ===================  ==================================  ===========================================
-deployments          key -> typed object                 feeds.kubernetes, and answers to our writes
+:mod:`.deployments`  key -> typed object                 feeds.kubernetes, and answers to our writes
 :mod:`.owned`        UID -> pods, Services, slices       feeds.kubernetes, and answers to our writes
 :mod:`.snapshots`    name -> cluster, requests           feeds.skypilot; runtime.act notes its requests
 :mod:`.answers`      question -> answer                  feeds.questions
@@ -17,16 +17,16 @@ deployments          key -> typed object                 feeds.kubernetes, and a
 """
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from deepseek_operator.api.status import DeepSeekDeploymentStatus
 from deepseek_operator.api.v1alpha1 import LABEL_UID, DeepSeekDeployment
 from deepseek_operator.facts.answers import Answers
-from deepseek_operator.facts.base import Address, Fact, Failure, Known, Probe
+from deepseek_operator.facts.base import Address, Fact, Known, Probe
+from deepseek_operator.facts.deployments import Deployments, Key
 from deepseek_operator.facts.engine import EngineReading
-from deepseek_operator.facts.names import ClusterName, belongs_to, parse_cluster_name, revision_of, uid_prefix
+from deepseek_operator.facts.names import ClusterName, belongs_to, parse_cluster_name, uid_prefix
 from deepseek_operator.facts.owned import Owned, OwnedFact, OwnedObjects
 from deepseek_operator.facts.probed import Probed
 from deepseek_operator.facts.skypilot import SkyPilotCluster, SkyPilotRequest
@@ -41,18 +41,6 @@ from deepseek_operator.facts.world import (
 )
 
 __all__ = ["Key", "Store", "owner_uid"]
-
-Key = tuple[str, str]
-"""``(namespace, name)`` of a deployment."""
-
-
-@dataclass(frozen=True)
-class _Object:
-    """A deployment, what is wrong with its spec, and the revision that this asks for."""
-
-    deployment: DeepSeekDeployment
-    problem: str
-    revision: str
 
 
 class Store:
@@ -75,61 +63,54 @@ class Store:
         wake_edited: Callable[[Key], None] | None = None,
     ) -> None:
         self._wake, self._wake_urgently, self._wake_edited = wake, wake_urgently or wake, wake_edited or wake
-        self._objects: dict[Key, _Object] = {}
-        self._keys_by_uid: dict[str, Key] = {}
-        self._keys_by_prefix: dict[str, set[Key]] = {}
+        self._deployments = Deployments()
         self._owned = OwnedObjects()
         self._terminating: set[str] = set()
         self._conflicts: set[Key] = set()
         self._skypilot: Snapshots[Key] = Snapshots()
         self._answers = Answers()
         self._probed: Probed[Key] = Probed()
-        self._unsaved: dict[Key, tuple[str, DeepSeekDeploymentStatus]] = {}
 
     # --- Kubernetes --------------------------------------------------------------------------------------------------
 
     def all_keys(self) -> tuple[Key, ...]:
         """Return the keys of all deployments."""
-        return tuple(self._objects)
+        return tuple(self._deployments)
 
     def put_deployment(self, body: Mapping[str, Any], *, wake: bool = True) -> None:
         """Store a deployment as the API server sent it."""
         if not self._owned.newer("deployments", body):
             return
-        deployment, problem = DeepSeekDeployment.parse_leniently(dict(body))
-        key, uid = deployment.key, deployment.metadata.uid
-        before = self._objects.get(key)
-        if before is not None and before.deployment.metadata.uid != uid:
-            self._drop_index(key, before.deployment)
-        revision = before.revision if before is not None else ""
-        if before is None or before.deployment.spec != deployment.spec:
-            revision = revision_of(deployment.spec)
-        self._objects[key] = _Object(deployment, problem, revision)
-        self._keys_by_uid[uid] = key
-        self._keys_by_prefix.setdefault(uid_prefix(uid), set()).add(key)
+        stored, before = self._deployments.put(body)
+        deployment = stored.deployment
+        if before is not None and before.deployment.metadata.uid != deployment.metadata.uid:
+            self._forget(before.deployment)  # another object of the same name
         if wake:
             edited = before is None or _wishes(before.deployment) != _wishes(deployment)
-            (self._wake_edited if edited else self._wake)(key)
+            (self._wake_edited if edited else self._wake)(deployment.key)
 
     def drop_deployment(self, key: Key, uid: str = "") -> None:
         """Forget a deployment that is gone, unless another one of its name has come since."""
-        known = self._objects.get(key)
+        known = self._deployments.get(key)
         if known is None or not uid or known.deployment.metadata.uid == uid:
             self._owned.forget("deployments", *key)
         if known is not None and (not uid or known.deployment.metadata.uid == uid):
-            self._drop_object(key, known.deployment)
+            self._drop_object(known.deployment)
 
     def drop_released(self, deployment: DeepSeekDeployment) -> None:
         """Forget a deployment whose last finalizer was taken off, before the watch says that it is gone.
 
-        Its version is remembered until then: an event that is still on its way must not bring it back.
+        Its version is remembered until then: an event that is still on its way must not bring it back. Another object
+        of its name may have come by now, and stays.
         """
-        self._drop_object(deployment.key, deployment)
+        known = self._deployments.get(deployment.key)
+        if known is not None and known.deployment.metadata.uid == deployment.metadata.uid:
+            self._drop_object(deployment)
 
-    def _drop_object(self, key: Key, deployment: DeepSeekDeployment) -> None:
-        self._drop_index(key, deployment)
-        self._objects.pop(key, None)
-        self._wake(key)
+    def _drop_object(self, deployment: DeepSeekDeployment) -> None:
+        self._forget(deployment)
+        self._deployments.drop(deployment.key)
+        self._wake(deployment.key)
 
     def put_owned(self, kind: str, uid: str, body: Mapping[str, Any], fact: OwnedFact, *, wake: bool = True) -> None:
         """Store a pod, Service or EndpointSlice that carries the UID of a deployment."""
@@ -162,7 +143,7 @@ class Store:
                 self.drop_deployment((where, name))
                 continue
             for uid in self._owned.owners(kind, name):
-                if self._keys_by_uid.get(uid, (where, ""))[0] == where:
+                if (self._deployments.of_uid(uid) or (where, ""))[0] == where:
                     self.drop_owned(kind, uid, where, name)
             self._owned.forget(kind, where, name)
 
@@ -171,9 +152,8 @@ class Store:
         if terminating == (name in self._terminating):
             return
         self._terminating.symmetric_difference_update({name})
-        for key in self._objects:
-            if key[0] == name:
-                self._wake(key)
+        for key in self._deployments.in_namespace(name):
+            self._wake(key)
 
     def put_service_conflict(self, key: Key, *, conflict: bool) -> None:
         """Note whether a Service of the deployment's name belongs to someone else."""
@@ -198,8 +178,8 @@ class Store:
         news = self._skypilot.put(sequence, at, clusters, requests)
         for name in news.changed:
             self._answers.forget(name)
-        keys = {key for name in news.changed | news.settled for key in self._keys_of(name)}
-        for key in self._objects if news.recovered else sorted(keys):
+        keys = {key for name in news.changed | news.settled for key in self._deployments.of_cluster(name)}
+        for key in self._deployments if news.recovered else sorted(keys):
             self._wake(key)
 
     def outdate_snapshot(self) -> None:
@@ -209,7 +189,7 @@ class Store:
     def put_skypilot_unknown(self, why: str, since: datetime) -> None:
         """Note that SkyPilot cannot be asked; what was seen last is kept for display."""
         if self._skypilot.put_unknown(why, since):
-            for key in self._objects:
+            for key in self._deployments:
                 self._wake(key)
 
     def acted(self, key: Key, name: str, *, launch: bool) -> None:
@@ -231,28 +211,29 @@ class Store:
 
     def names(self, key: Key) -> frozenset[str]:
         """Return the names of a deployment that SkyPilot knows or was asked about."""
-        known = self._objects.get(key)
+        known = self._deployments.get(key)
         seen = self._seen_names(known.deployment) if known is not None else ()
         return frozenset({*map(str, seen), *self._skypilot.acted_names(key)})
 
     def orphans(self, user: str) -> tuple[str, ...]:
         """Return the clusters that ``user`` launched and no living object owns."""
         ours = (name for name, cluster in self._skypilot.clusters().items() if cluster.user == user)
-        return tuple(sorted(name for name in ours if parse_cluster_name(name) and not self._keys_of(name)))
+        named = (name for name in ours if parse_cluster_name(name))
+        return tuple(sorted(name for name in named if not self._deployments.of_cluster(name)))
 
     # --- statuses that are not stored yet ----------------------------------------------------------------------------
 
     def put_unsaved(self, deployment: DeepSeekDeployment, status: DeepSeekDeploymentStatus) -> None:
         """Keep a status that is to be written: what was done must not be forgotten if it cannot be."""
-        self._unsaved[deployment.key] = (deployment.metadata.uid, status)
+        self._deployments.put_unsaved(deployment, status)
 
     def drop_unsaved(self, key: Key) -> None:
         """Forget it: it is stored, or nothing in it is news."""
-        self._unsaved.pop(key, None)
+        self._deployments.drop_unsaved(key)
 
     def stored_status(self, key: Key) -> DeepSeekDeploymentStatus | None:
         """Return the status as the API server has it; None if the deployment is gone."""
-        known = self._objects.get(key)
+        known = self._deployments.get(key)
         return known.deployment.status if known is not None else None
 
     # --- questions and probes ----------------------------------------------------------------------------------------
@@ -260,20 +241,13 @@ class Store:
     def put_answer(self, question: Question, answer: Fact[Any]) -> None:
         """Store the answer to a question."""
         if question.kind is QuestionKind.CLOUD:
-            self._put_cloud(question.subject, answer)
-            return
-        self._answers.put(question, answer)
-        for key in self._keys_of_question(question):
+            concerned = self._deployments.using(question.subject)
+            keys = concerned if self._answers.put_cloud(question.subject, answer) else ()  # only where it is news
+        else:
+            self._answers.put(question, answer)
+            keys = self._keys_of_question(question)
+        for key in keys:
             self._wake(key)
-
-    def _put_cloud(self, cloud: str, answer: Fact[Failure | None]) -> None:
-        """Store whether a cloud can be used; deployments are woken only where that is news."""
-        if not self._answers.put_cloud(cloud, answer):
-            return
-        for key, known in self._objects.items():
-            places = known.deployment.spec.resources.infra
-            if not places or any(place.split("/", 1)[0] == cloud for place in places):
-                self._wake(key)
 
     def watch(self, key: Key, addresses: Iterable[Address]) -> None:
         """Wake ``key`` when the probe of one of these addresses changes, from now on."""
@@ -294,13 +268,9 @@ class Store:
 
     def world(self, key: Key, now: datetime) -> World | None:
         """Return everything that is known about a deployment; None if its object is gone."""
-        known = self._objects.get(key)
-        if known is None:
+        known, deployment = self._deployments.get(key), self._deployments.latest(key)
+        if known is None or deployment is None:
             return None
-        deployment = known.deployment
-        uid, status = self._unsaved.get(key, ("", deployment.status))
-        if uid == deployment.metadata.uid:
-            deployment = deployment.model_copy(update={"status": status})
         owned = self._owned.of(deployment.metadata.uid)
         return World(
             now=now,
@@ -351,41 +321,30 @@ class Store:
     def _keys_of_question(self, question: Question) -> tuple[Key, ...]:
         if question.kind is QuestionKind.SECRET:
             namespace = question.subject.split("/", 1)[0]
-            return tuple(key for key in self._objects if key[0] == namespace)
+            return self._deployments.in_namespace(namespace)
         if question.kind is QuestionKind.AUTHORITY:
             namespace, name, uid = question.subject.split("/", 2)
-            return ((namespace, name),) if self._keys_by_uid.get(uid) == (namespace, name) else ()
-        return self._keys_of(question.subject)
-
-    def _keys_of(self, name: str) -> tuple[Key, ...]:
-        parsed = parse_cluster_name(name)
-        if parsed is None:
-            return ()
-        candidates = self._keys_by_prefix.get(parsed.uid, ())
-        return tuple(key for key in candidates if belongs_to(parsed, self._objects[key].deployment))
+            return ((namespace, name),) if self._deployments.of_uid(uid) == (namespace, name) else ()
+        return self._deployments.of_cluster(question.subject)
 
     def _seen_names(self, deployment: DeepSeekDeployment) -> tuple[ClusterName, ...]:
         names = self._skypilot.names(uid_prefix(deployment.metadata.uid))
         return tuple(name for name in names if belongs_to(name, deployment))
 
     def _wake_uid(self, uid: str) -> None:
-        if uid in self._keys_by_uid:
-            self._wake(self._keys_by_uid[uid])
+        key = self._deployments.of_uid(uid)
+        if key is not None:
+            self._wake(key)
 
-    def _drop_index(self, key: Key, deployment: DeepSeekDeployment) -> None:
-        uid = deployment.metadata.uid
-        self._keys_by_uid.pop(uid, None)
-        keys = self._keys_by_prefix.get(uid_prefix(uid), set())
-        keys.discard(key)
-        if not keys:
-            self._keys_by_prefix.pop(uid_prefix(uid), None)
+    def _forget(self, deployment: DeepSeekDeployment) -> None:
+        """Drop every fact about a deployment that is gone."""
+        key, uid = deployment.key, deployment.metadata.uid
         for name in {*map(str, self._seen_names(deployment)), *self._skypilot.acted_names(key)}:
             self._answers.forget(name)
         self._answers.drop_authority(authority_question(deployment))
         self._skypilot.drop(key)
         self._owned.drop_all(uid)
         self._conflicts.discard(key)
-        self._unsaved.pop(key, None)
         self.watch(key, ())
 
 

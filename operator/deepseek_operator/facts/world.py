@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
@@ -158,34 +159,34 @@ class World:
         """The certificate of the deployment's own authority; empty while it is unknown or gone."""
         return self.authority.value if isinstance(self.authority, Known) else ""
 
-    @property
+    @cached_property
     def direct(self) -> tuple[Endpoints, ...]:
         """Slices by which the Service leads to engines itself."""
         taken = {self.proxy_slice, *self.members_services}
         return tuple(piece for piece in self.endpoints if piece.name not in taken and piece.service not in taken)
 
-    @property
+    @cached_property
     def members(self) -> tuple[Endpoints, ...]:
         """Slices by which the proxy finds engines."""
         return tuple(piece for piece in self.endpoints if piece.service in self.members_services)
 
-    @property
+    @cached_property
     def fronts(self) -> frozenset[Address]:
         """Proxies to which the Service leads now."""
         return frozenset(a for piece in self.endpoints if piece.name == self.proxy_slice for a in piece.addresses)
 
-    @property
+    @cached_property
     def proxy_slice(self) -> str:
         """Name of the slice by which the Service leads to the proxies."""
         return proxy_name(self.deployment.metadata.name)
 
-    @property
+    @cached_property
     def members_services(self) -> tuple[str, str]:
         """Names of the Services by which the proxy finds engines: those without TLS, and those with it."""
         name = self.deployment.metadata.name
         return members_service(name, encrypted=False), members_service(name, encrypted=True)
 
-    @property
+    @cached_property
     def published(self) -> frozenset[Address]:
         """Engines to which the Service leads now, itself or by its proxy."""
         pieces = self.direct + (self.members if self.fronts else ())

@@ -54,6 +54,8 @@ class KubernetesFeed:
         self._reader, self._store = reader, store
         self._places: tuple[str | None, ...] = namespaces or (None,)
         self._kinds = KINDS if namespaces else ("namespaces", *KINDS)
+        self._unlisted: set[tuple[str, str | None]] = set()
+        """What could not be listed at the last attempt, which was said once."""
 
     def put(self, kind: str, body: Mapping[str, Any], *, wake: bool = True) -> None:
         """Store an object as the API server sent it, in an event, a list, or the answer to a write."""
@@ -171,8 +173,13 @@ class KubernetesFeed:
                     present.add((body["metadata"].get("namespace", ""), body["metadata"]["name"]))
                     self._event(kind, "LISTED", body)
         except KubeError as error:
-            log.warning("list_failed", kind=kind, namespace=namespace, error=str(error))
+            if (kind, namespace) not in self._unlisted:
+                log.warning("list_failed", kind=kind, namespace=namespace, error=str(error))
+            self._unlisted.add((kind, namespace))
             raise
+        if (kind, namespace) in self._unlisted:
+            log.info("listed_again", kind=kind, namespace=namespace)
+            self._unlisted.discard((kind, namespace))
         self._store.put_listing(kind, present, version, namespace)
         return version
 

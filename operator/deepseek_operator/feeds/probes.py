@@ -142,7 +142,8 @@ class Prober:
                 self._wake.clear()
                 wait = max(TICK_S, self._heap[0][0] - loop.time()) if self._heap else None
                 try:
-                    await asyncio.wait_for(self._wake.wait(), wait)
+                    async with asyncio.timeout(wait):
+                        await self._wake.wait()
                 except TimeoutError:
                     continue
         finally:

@@ -78,7 +78,8 @@ class SkyPilotFeed:
             moving = self._busy() or self._store.snapshot_pending() or not self._reachable
             period = BUSY_PERIOD_S if moving else IDLE_PERIOD_S * random.uniform(0.9, 1.1)
             try:
-                await asyncio.wait_for(self._wanted.wait(), period - rest_s)
+                async with asyncio.timeout(period - rest_s):
+                    await self._wanted.wait()
             except TimeoutError:
                 continue
 

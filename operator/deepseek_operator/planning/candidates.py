@@ -1,6 +1,7 @@
 """Which machines are looked at, what each costs, and what the verdict on each is."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 from deepseek_operator.api.status import Verdict
@@ -11,7 +12,6 @@ from deepseek_operator.planning.hardware import emulates, refuse
 from deepseek_operator.planning.interconnect import ETHERNET, Network, network_between
 from deepseek_operator.planning.layout import Layout
 from deepseek_operator.planning.memory import weights_gib
-from deepseek_operator.planning.parallelism import layouts
 from deepseek_operator.planning.request import EngineRequest, Request
 from deepseek_operator.planning.result import Candidate
 from deepseek_operator.planning.verdicts import rank
@@ -22,6 +22,8 @@ MOST_NODES = 4
 """Nodes that are tried when the user gives none: beyond, the network between them decides, not memory."""
 _FULL = range(4, 9)
 """GPUs of a full machine: as many as clouds sell at most, up to 8; a GB200 tray has 4."""
+_MOST_TOO_SMALL = 12
+"""Machines that cannot hold the weights and are looked at nevertheless, to say what they lack: the largest."""
 
 
 def user_accelerators(request: Request, catalog: Catalog) -> tuple[tuple[Accelerator, GpuInfo], ...]:
@@ -83,9 +85,9 @@ def node_counts(request: Request, accelerator: Accelerator, gpu: GpuInfo) -> tup
 
 
 def evaluate_all(request: Request, catalog: Catalog) -> list[Candidate]:
-    """Return the verdicts on every machine, each with the fewest nodes that fit."""
+    """Return the verdicts on every machine worth a look, each with the fewest nodes that fit."""
     found: list[Candidate] = []
-    for accelerator, gpu in all_accelerators(request, catalog):
+    for accelerator, gpu in _worth_a_look(request, catalog):
         for nodes in node_counts(request, accelerator, gpu):
             if nodes > 1 and _hopeless(request, accelerator, gpu, nodes):
                 continue
@@ -94,6 +96,17 @@ def evaluate_all(request: Request, catalog: Catalog) -> list[Candidate]:
             if candidate.verdict is Verdict.FITS:
                 break  # more of the same only costs more
     return found
+
+
+def _worth_a_look(request: Request, catalog: Catalog) -> list[tuple[Accelerator, GpuInfo]]:
+    """Return the machines that may hold the weights, and the largest of those that do not."""
+    large: list[tuple[Accelerator, GpuInfo]] = []
+    small: list[tuple[Accelerator, GpuInfo]] = []
+    for accelerator, gpu in all_accelerators(request, catalog):
+        nodes = node_counts(request, accelerator, gpu)[-1]
+        (small if _hopeless(request, accelerator, gpu, nodes) else large).append((accelerator, gpu))
+    small.sort(key=lambda pair: pair[0].count * pair[1].memory_gib, reverse=True)
+    return large + small[:_MOST_TOO_SMALL]
 
 
 def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> Candidate:
@@ -108,7 +121,7 @@ def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: 
         if best.fits or _hopeless(request, accelerator, gpu, nodes):
             break
     assert best is not None
-    return best
+    return replace(best, on_demand_cost=_on_demand_cost(request, catalog, best)) if request.base else best
 
 
 def _hopeless(request: Request, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> bool:
@@ -139,21 +152,30 @@ def _evaluate(
     refusal = refuse(model, gpu, engine)
     if refusal is not None:
         return candidate(Verdict.DOES_NOT_FIT, refusal)
-    options = layouts(model, accelerator.count, nodes, engine, item.overrides, fast=network.fast)
+    options = request.layouts(item, accelerator.count, nodes, fast=network.fast)
     if model is None:
         layout = options[0]
         reason = f"{request.spec.model.name} is not in the catalog: whether it fits {accelerator} is not known"
         return Candidate(accelerator, gpu, nodes, engine, Verdict.UNKNOWN, layout, None, reason, price, cost)
     if not options:
         return candidate(Verdict.DOES_NOT_FIT, f"{model.short_name} has fewer layers than {nodes} nodes need")
-    fits = [assess(model, gpu, layout, engine, item.overrides) for layout in options]
-    best = min(fits, key=lambda fit: (rank(fit.verdict), -fit.memory.kv_cache if not fit.max_model_len else 0))
+    best = _best_fit(model, gpu, options, item)
     reason = best.reason
     if best.verdict is Verdict.DOES_NOT_FIT:
         reason = _too_big(model, item, accelerator, nodes, best)
     elif nodes > 1:
         reason = f"{reason}; {_over_nodes(best.layout, network)}"
     return candidate(best.verdict, reason, best)
+
+
+def _best_fit(model: ModelInfo, gpu: GpuInfo, options: tuple[Layout, ...], item: EngineRequest) -> Fit:
+    """Return the first layout that fits, else the one that comes closest."""
+    fits: list[Fit] = []
+    for layout in options:
+        fits.append(assess(model, gpu, layout, item.engine.name, item.overrides))
+        if fits[-1].verdict is Verdict.FITS:
+            return fits[-1]
+    return min(fits, key=lambda fit: (rank(fit.verdict), -fit.memory.kv_cache if not fit.max_model_len else 0))
 
 
 def _over_nodes(layout: Layout, network: Network) -> str:
@@ -191,3 +213,11 @@ def _cost(request: Request, price: PriceInfo | None, nodes: int) -> Decimal | No
         return Decimal(0)
     amount = None if price is None else price.spot if request.spot else price.on_demand
     return None if amount is None else amount * nodes
+
+
+def _on_demand_cost(request: Request, catalog: Catalog, candidate: Candidate) -> Decimal | None:
+    """Return US dollars an hour of one replica on demand, where others are spot machines."""
+    if not request.spot or request.only_kubernetes:
+        return candidate.hourly_cost
+    price = catalog.cheapest(candidate.accelerator, spot=False, clouds=request.clouds or None)
+    return None if price is None or price.on_demand is None else price.on_demand * candidate.nodes

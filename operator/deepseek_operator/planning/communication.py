@@ -40,10 +40,11 @@ def outside_gib(model: ModelInfo, layout: Layout) -> float:
     return _CONTEXT_GIB + (_FIRST_GIB + _NEXT_GIB * (count - 1) if count else 0.0)
 
 
-def inside_gib(gpu: GpuInfo, layout: Layout) -> float:
-    """Return GiB per GPU that communication takes of vLLM's budget."""
+def inside_gib(gpu: GpuInfo, layout: Layout, *, flashinfer: bool = True) -> float:
+    """Return GiB per GPU that communication takes of vLLM's budget, with or without FlashInfer's all-reduce."""
     size = layout.tensor_parallel_size
     needed = _SHARED_EXPERTS_GIB if layout.shares_experts else 0.0
     if size > 1:
-        needed = max(needed, _TENSOR_GIB + (_FUSED_GIB if (gpu.capability[0], size) in _FUSED else 0.0))
+        fused = flashinfer and (gpu.capability[0], size) in _FUSED
+        needed = max(needed, _TENSOR_GIB + (_FUSED_GIB if fused else 0.0))
     return needed

@@ -59,6 +59,7 @@ def plan_cpu(request: Request) -> Plan:
     environment.setdefault("VLLM_CPU_KVCACHE_SPACE", str(kv_gib))
     support = request.model.engines[EngineName.VLLM] if request.model else EngineSupport()
     assert item.engine.cpu_image is not None
+    price = Decimal(0) if request.only_kubernetes else None
     return Plan(
         engine=EngineName.VLLM,
         image=request.spec.engine.image or item.engine.cpu_image,
@@ -77,7 +78,10 @@ def plan_cpu(request: Request) -> Plan:
         health_path=item.engine.health_path,
         startup_seconds=startup,
         graceful_stop_seconds=item.engine.graceful_stop_seconds,
-        hourly_cost=Decimal(0) if request.only_kubernetes else None,
+        hourly_cost=price,
+        replicas=request.spec.replicas,
+        base=request.base,
+        on_demand_cost=price,
         max_instance_hourly_cost=request.cap / (max(1, request.spec.replicas) * nodes) if request.cap else None,
         price=None,
         overrides=item.engine.planned(options),

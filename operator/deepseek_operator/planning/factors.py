@@ -17,10 +17,9 @@ class Factors:
         Share of the memory bandwidth that reading weights reaches.
     experts, tuned_experts
         The same for experts, whose kernel (Triton) has tuned settings for a few shapes only.
-    overlap
-        Share of the arithmetic of a decode step that is not hidden behind reading.
     prefill, prefill_experts
-        Share of the GPU's BF16 rate in prefill: dense models, and mixtures of experts in whatever number format.
+        Share of the GPU's BF16 rate in prefill: dense models and every attention, and the weights of mixtures of
+        experts in whatever number format.
     layer, expert_layer, quantized_layer
         Start of a layer's kernels from a CUDA graph: dense, a mixture, and a mixture with FP8 or smaller weights.
     eager_layer
@@ -29,16 +28,19 @@ class Factors:
         Scheduler and sampler of one step.
     sampled
         Bytes that sampling moves per logit.
-    request
-        Front end, per request and step: HTTP, detokenising. Not there where the engine is called in its own process.
     prompt
-        Front end, per prompt.
+        Front end, once for each request: HTTP, template, tokeniser. Not there where the engine is called in its own
+        process. What it does for each token runs beside the engine and does not hold it up (docs/planning.md).
+    launch
+        A mixture's layer in the prefill of one prompt, whose kernels the CPU starts one by one: no prompt is faster.
+        What SGLang needed for R1 on eight B200 (published, docs/planning.md). Dense models start from CUDA graphs.
     link
         Start of an all-reduce over NVLink, for each doubling of the ranks and once more.
     bus
         The same over PCIe (not measured: NCCL's usual figure).
     fabric
-        Start of an all-reduce between machines over InfiniBand or EFA (not measured).
+        Start of an all-reduce between machines over InfiniBand: what is left of the 23.1 ms per token that SGLang
+        needed for R1 on two H100:8 (published, docs/planning.md). EFA is taken to be as fast.
     ethernet
         The same over TCP: what is left of the 87 ms per token that SkyPilot's guide shows for R1 on two H100:8.
     link_bandwidth
@@ -47,21 +49,20 @@ class Factors:
 
     bandwidth: float = 0.86
     experts: float = 0.45
-    tuned_experts: float = 0.86
-    overlap: float = 0.95
+    tuned_experts: float = 0.83
     prefill: float = 0.62
-    prefill_experts: float = 0.23
+    prefill_experts: float = 0.22
     layer: float = 30.0
-    expert_layer: float = 46.0
+    expert_layer: float = 45.0
     quantized_layer: float = 100.0
     eager_layer: float = 860.0
-    step: float = 510.0
-    sampled: float = 100.0
-    request: float = 48.0
+    step: float = 550.0
+    sampled: float = 43.0
     prompt: float = 6500.0
-    link: float = 2.7
+    launch: float = 2100.0
+    link: float = 2.5
     bus: float = 15.0
-    fabric: float = 30.0
+    fabric: float = 114.0
     ethernet: float = 600.0
     link_bandwidth: float = 0.6
 

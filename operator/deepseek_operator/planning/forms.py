@@ -2,10 +2,11 @@
 
 import re
 
-from deepseek_operator.api.spec import ACCELERATOR_PATTERN, DeepSeekDeploymentSpec
+from deepseek_operator.api.places import WITHOUT_SPOT, Place
+from deepseek_operator.api.spec import ACCELERATOR_PATTERN, CapacityType, DeepSeekDeploymentSpec, Resources
 from deepseek_operator.planning.errors import PlanInputError
 
-__all__ = ["check_forms"]
+__all__ = ["check_capacity", "check_forms"]
 
 _INFRA = r"[a-z0-9]+(/[A-Za-z0-9._*:@-]+){0,2}"
 _SIZE = r"[0-9]{1,6}([.][0-9]{1,3})?[+]?"
@@ -40,6 +41,33 @@ def check_forms(spec: DeepSeekDeploymentSpec) -> None:
         raise PlanInputError("model.path", spec.model.path, "must not contain ..")
     if resources.max_hourly_cost is not None and float(resources.max_hourly_cost) == 0:
         raise PlanInputError("resources.maxHourlyCost", resources.max_hourly_cost, dollars)
+
+
+def check_capacity(resources: Resources, places: list[Place]) -> None:
+    """Check how machines are to be paid.
+
+    Raises
+    ------
+    PlanInputError
+        It contradicts itself, or no place has such machines.
+    """
+    base, kind = resources.capacity.on_demand_base, resources.capacity_type
+    if base and kind is CapacityType.ON_DEMAND:
+        raise PlanInputError(
+            "resources.capacity.onDemandBase",
+            base,
+            "is of no use with capacityType OnDemand, where all replicas are on demand; set capacityType to Spot or "
+            "SpotThenOnDemand, or remove it",
+        )
+    clouds = list(dict.fromkeys(place.cloud for place in places))
+    if kind is CapacityType.SPOT and clouds and all(cloud in WITHOUT_SPOT for cloud in clouds):
+        has = f"{clouds[0]} has" if len(clouds) == 1 else f"{' and '.join(clouds)} have"
+        raise PlanInputError(
+            "resources.capacityType",
+            kind.value,
+            f"{has} no spot machines that SkyPilot rents; use OnDemand or SpotThenOnDemand, or another cloud in "
+            "resources.infra",
+        )
 
 
 def _check_strategy(spec: DeepSeekDeploymentSpec) -> None:

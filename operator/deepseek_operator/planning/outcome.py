@@ -121,8 +121,9 @@ class Planned:
         references += [variable.value_from.secret_key_ref for variable in spec.engine.env if variable.value_from]
         return tuple(dict.fromkeys(reference for reference in references if reference is not None))
 
-    def to_status(self) -> PlanStatus:
-        """Return the plan as it stands in ``status.plan``."""
+    @cached_property
+    def status(self) -> PlanStatus:
+        """The plan as it stands in ``status.plan``."""
         return self.plan.to_status()
 
 

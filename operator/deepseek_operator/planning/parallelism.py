@@ -62,7 +62,8 @@ def layouts(
         found.append(Layout(nodes, gpus, 1, 1, gpus, expert_parallel=True))
     if over_nodes and why_not_divisible(model, gpus * nodes, expert_parallel=ep) is None:
         found.append(Layout(nodes, gpus, gpus * nodes, expert_parallel=ep))
-    tp = _largest_tp(model, gpus, ep)
+    most = support.most_tensor_parallel if support else None
+    tp = _largest_tp(model, min(gpus, most or gpus), ep)
     rest = gpus // tp
     if nodes > 1:
         found.append(Layout(nodes, gpus, tp, rest * nodes, expert_parallel=ep and tp > 1))

@@ -9,11 +9,20 @@ from deepseek_operator.catalog import Catalog
 from deepseek_operator.planning.candidates import evaluate, evaluate_all, node_counts, user_accelerators
 from deepseek_operator.planning.cpu import plan_cpu
 from deepseek_operator.planning.performance import unmet
-from deepseek_operator.planning.ranking import closest, context_of, cost_per_token, good_enough, meets, rank_of
+from deepseek_operator.planning.ranking import (
+    closest,
+    context_of,
+    cost_per_token,
+    good_enough,
+    meets,
+    rank_of,
+    recommended,
+    why_not_recommended,
+)
 from deepseek_operator.planning.refusals import refuse_cap, refuse_objective, with_cheapest
 from deepseek_operator.planning.request import Request, read_request
 from deepseek_operator.planning.result import Candidate, Plan, dollars
-from deepseek_operator.planning.serve import make_plan
+from deepseek_operator.planning.serve import make_plan, prices_of
 
 __all__ = ["plan"]
 
@@ -39,7 +48,7 @@ def plan(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Plan:
         return plan_cpu(request)
     choose = _choose if request.accelerators is None else _choose_among_users
     choice = choose(request, catalog)
-    return make_plan(request, choice.chosen, choice.others, _instance_cap(request, choice.chosen[0].nodes))
+    return make_plan(request, choice.chosen, choice.others, _instance_cap(request, choice.chosen[0]))
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,8 @@ class _Choice:
 def _choose(request: Request, catalog: Catalog) -> _Choice:
     """Choose the GPUs: the cheapest that fit, and others as good that SkyPilot may find sooner."""
     looked_at = sorted(evaluate_all(request, catalog), key=rank_of)
-    fitting = [candidate for candidate in looked_at if good_enough(candidate, request)]
+    enough = [candidate for candidate in looked_at if good_enough(candidate, request)]
+    fitting = recommended(enough, request, and_others=request.only_kubernetes)
     affordable = _affordable(request, fitting)
     if not fitting:
         best = min(looked_at, key=lambda candidate: (not candidate.fits, *closest(candidate)))
@@ -71,7 +81,8 @@ def _choose(request: Request, catalog: Catalog) -> _Choice:
     if request.only_kubernetes:
         same = _fewest_of_each(same)
     chosen, dropped = _compatible(tuple(same[:_MOST_CHOSEN]))
-    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen, _demands(request)))
+    doubter = None if request.only_kubernetes else request
+    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen, _demands(request), doubter))
 
 
 def _choose_among_users(request: Request, catalog: Catalog) -> _Choice:
@@ -121,11 +132,11 @@ def _affordable(request: Request, fitting: list[Candidate]) -> list[Candidate]:
     """
     if request.cap is None or request.kubernetes:
         return fitting
-    share = request.cap / max(1, request.spec.replicas)
-    priced = [candidate for candidate in fitting if candidate.hourly_cost is not None]
-    if not priced:
+    at_least_one = replace(request, spec=request.spec.model_copy(update={"replicas": max(1, request.spec.replicas)}))
+    priced = [(candidate, prices_of(at_least_one, candidate).total) for candidate in fitting]
+    if all(total is None for _, total in priced):
         return fitting  # SkyPilot holds each machine to its share
-    return [candidate for candidate in priced if candidate.hourly_cost is not None and candidate.hourly_cost <= share]
+    return [candidate for candidate, total in priced if total is not None and total <= request.cap]
 
 
 def _fewest_of_each(candidates: list[Candidate]) -> list[Candidate]:
@@ -135,7 +146,7 @@ def _fewest_of_each(candidates: list[Candidate]) -> list[Candidate]:
         name = candidate.accelerator.name
         if name not in fewest or candidate.accelerator.count < fewest[name].accelerator.count:
             fewest[name] = candidate
-    return sorted(fewest.values(), key=rank_of)
+    return list(fewest.values())
 
 
 def _dearer_tokens(candidate: Candidate, best: Candidate) -> float | None:
@@ -157,10 +168,11 @@ def _near_in_price(candidate: Candidate, best: Candidate, request: Request) -> b
     return candidate.hourly_cost is not None and candidate.hourly_cost <= _DEAREST_CHOSEN * best.hourly_cost
 
 
-def _instance_cap(request: Request, nodes: int) -> Decimal | None:
+def _instance_cap(request: Request, candidate: Candidate) -> Decimal | None:
     if request.cap is None:
         return None
-    share = request.cap / (max(1, request.spec.replicas) * nodes)
+    all_on_demand = request.base == request.spec.replicas > 0
+    share = prices_of(request, candidate).share(request.cap, on_demand=all_on_demand) / candidate.nodes
     return share.quantize(Decimal("0.0001"), rounding=ROUND_DOWN)
 
 
@@ -196,12 +208,14 @@ def _alternatives(
     looked_at: list[Candidate],
     chosen: tuple[Candidate, ...],
     objective: Objective | None,
+    request: Request | None = None,
     *,
     given: bool = False,
 ) -> tuple[Candidate, ...]:
     """Return those that tell most: what fits and is next in price, then what is closest to fitting.
 
-    GPUs that no engine runs on are named only where the user gave them.
+    GPUs that no engine runs on are named only where the user gave them. With the request, machines that are not taken
+    without the user's word say why.
     """
     taken = {(str(c.accelerator), c.nodes) for c in chosen}
     seen: dict[tuple[str, int], Candidate] = {}
@@ -213,12 +227,16 @@ def _alternatives(
     rest = sorted((c for c in seen.values() if not c.fits and (c.fit or given)), key=closest)
     half = _MOST_ALTERNATIVES // 2
     picked = [*fit[: max(half, _MOST_ALTERNATIVES - len(rest))], *rest]
-    return tuple(_explained(candidate, chosen[0], objective) for candidate in picked[:_MOST_ALTERNATIVES])
+    return tuple(_explained(candidate, chosen[0], objective, request) for candidate in picked[:_MOST_ALTERNATIVES])
 
 
-def _explained(candidate: Candidate, best: Candidate, objective: Objective | None) -> Candidate:
+def _explained(
+    candidate: Candidate, best: Candidate, objective: Objective | None, request: Request | None
+) -> Candidate:
     if not candidate.fits or candidate.reason.startswith("not beside"):
         return candidate
+    if request is not None and (doubt := why_not_recommended(candidate, request)) is not None:
+        return replace(candidate, reason=doubt)
     if candidate.verdict is Verdict.TIGHT and best.verdict is not Verdict.TIGHT:
         return candidate  # its own reason says how tight
     if objective is not None and (missing := unmet(candidate.performance, objective)):

@@ -8,7 +8,17 @@ from deepseek_operator.planning.performance import unmet
 from deepseek_operator.planning.request import Request
 from deepseek_operator.planning.result import Candidate
 
-__all__ = ["closest", "context_of", "cost_per_token", "good_enough", "meets", "rank_of", "size_of"]
+__all__ = [
+    "closest",
+    "context_of",
+    "cost_per_token",
+    "good_enough",
+    "meets",
+    "rank_of",
+    "recommended",
+    "size_of",
+    "why_not_recommended",
+]
 
 _SHORTEST_CHOSEN = 8192
 """Context that a machine must hold to be chosen for the user: reasoning takes thousands of tokens."""
@@ -67,6 +77,38 @@ def good_enough(candidate: Candidate, request: Request) -> bool:
         return candidate.fits
     asked = any(item.overrides.max_model_len for item in request.engines.values())
     return asked or context_of(candidate) >= min(_SHORTEST_CHOSEN, request.model.context_length)
+
+
+def why_not_recommended(candidate: Candidate, request: Request) -> str | None:
+    """Return why a machine is not taken without the user's word, or None where an engine's documentation supports it.
+
+    That has machines for the large models. Of others it says that tensor parallelism wants GPUs connected by NVLink.
+    """
+    model, gpu, count = request.model, candidate.gpu, candidate.accelerator.count
+    if model is None:
+        return None
+    if model.recommended:
+        machine = f"{gpu.chip}:{count}" if candidate.nodes == 1 else f"{candidate.nodes} x {gpu.chip}:{count}"
+        if machine not in model.recommended:
+            return f"no engine's documentation has it for {model.short_name}; name it in resources.accelerators"
+    elif count > 1 and not gpu.nvlink:
+        return f"{gpu.name} have no NVLink, which tensor parallelism wants; name it in resources.accelerators"
+    return None
+
+
+def recommended(candidates: list[Candidate], request: Request, *, and_others: bool = False) -> list[Candidate]:
+    """Return those that may be taken without the user's word, in their order; all where that would leave none.
+
+    Parameters
+    ----------
+    and_others
+        The others come after them: on one's own cluster, of which only its owner knows what is there.
+    """
+    doubts = [(candidate, why_not_recommended(candidate, request)) for candidate in candidates]
+    first = [candidate for candidate, doubt in doubts if doubt is None]
+    if and_others:
+        return first + [candidate for candidate, doubt in doubts if doubt is not None]
+    return first or candidates
 
 
 def meets(candidate: Candidate, request: Request) -> bool:

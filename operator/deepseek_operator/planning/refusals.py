@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal
 
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.catalog import Catalog
 from deepseek_operator.planning.candidates import MOST_NODES, evaluate, evaluate_all
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.performance import Performance, unmet
-from deepseek_operator.planning.ranking import good_enough, rank_of, size_of
+from deepseek_operator.planning.ranking import good_enough, rank_of, recommended, size_of
 from deepseek_operator.planning.request import Request
 from deepseek_operator.planning.result import Candidate, dollars
+from deepseek_operator.planning.serve import prices_of
 
 __all__ = ["refuse_cap", "refuse_objective", "with_cheapest"]
 
@@ -24,23 +24,23 @@ def refuse_cap(request: Request, fitting: list[Candidate]) -> None:
     PlanInputError
         Always.
     """
-    cheapest = min((c for c in fitting if c.price), key=lambda c: (c.hourly_cost or Decimal(0), str(c.accelerator)))
     replicas = max(1, request.spec.replicas)
-    assert cheapest.hourly_cost is not None
+    wanted = replace(request, spec=request.spec.model_copy(update={"replicas": replicas}))
+    totals = [(total, c) for c in fitting if c.price and (total := prices_of(wanted, c).total) is not None]
+    total, cheapest = min(totals, key=lambda pair: (pair[0], str(pair[1].accelerator)))
     assert cheapest.price is not None
-    total = cheapest.hourly_cost * replicas
     plural = "s" if replicas > 1 else ""
+    seen = cheapest.price.seen(spot=request.spot)
+    dated = f" of {seen}" if seen else ", undated"
     times = f"{replicas} replica{plural} of {cheapest.nodes}\N{MULTIPLICATION SIGN}{cheapest.accelerator}"
+    if wanted.base and wanted.spot:
+        times += f" ({wanted.base} on demand)"
     raise PlanInputError(
         "resources.maxHourlyCost",
         request.spec.resources.max_hourly_cost,
         f"is below the cheapest that fits: {times} on {cheapest.price.cloud} for {dollars(total)} $/h "
-        f"(catalog price{_dated(cheapest)}); raise it to that or more, or add kubernetes to resources.infra",
+        f"(catalog price{dated}); raise it to that or more, or add kubernetes to resources.infra",
     )
-
-
-def _dated(candidate: Candidate) -> str:
-    return f" of {candidate.price.as_of}" if candidate.price and candidate.price.as_of else ", undated"
 
 
 def refuse_objective(request: Request, affordable: list[Candidate]) -> None:
@@ -110,7 +110,7 @@ def with_cheapest(request: Request, catalog: Catalog, candidate: Candidate) -> C
         return candidate
     changes = _smaller_changes(request, catalog, candidate) if request.accelerators else []
     free = replace(request, accelerators=None, spec=_with_nodes(request.spec, None))
-    fitting = [c for c in evaluate_all(free, catalog) if good_enough(c, free)]
+    fitting = recommended([c for c in evaluate_all(free, catalog) if good_enough(c, free)], free)
     sentences = [candidate.reason, *(["; ".join(changes)] if changes else [])]
     if not fitting:
         return replace(candidate, reason=f"{'. '.join(sentences)}. Nothing in the catalog fits.")

@@ -15,9 +15,11 @@ from deepseek_operator.api.spec import (
 from deepseek_operator.catalog import Accelerator, Catalog, ModelInfo, parse_accelerator
 from deepseek_operator.engines import ENGINES, Arguments, Engine, get_engine
 from deepseek_operator.planning.errors import PlanInputError
-from deepseek_operator.planning.forms import check_forms
+from deepseek_operator.planning.forms import check_capacity, check_forms
+from deepseek_operator.planning.layout import Layout
 from deepseek_operator.planning.memory import weights_gib
 from deepseek_operator.planning.overrides import Overrides, read_overrides
+from deepseek_operator.planning.parallelism import layouts
 from deepseek_operator.planning.question import Question
 
 __all__ = ["EngineRequest", "Request", "read_request"]
@@ -75,6 +77,11 @@ class Request:
         )
 
     @property
+    def base(self) -> int:
+        """How many replicas are on demand whatever the others are."""
+        return min(self.spec.resources.capacity.on_demand_base, self.spec.replicas)
+
+    @property
     def spot(self) -> bool:
         """Whether spot prices count; a fallback to on-demand counts as on-demand."""
         return self.spec.resources.capacity_type is CapacityType.SPOT
@@ -97,6 +104,17 @@ class Request:
         if self.model is None:
             return 0.0
         return min(weights_gib(self.model, item.overrides) for item in self.engines.values())
+
+    def layouts(self, item: EngineRequest, gpus: int, nodes: int, *, fast: bool) -> tuple[Layout, ...]:
+        """Return the layouts worth trying, best first. They depend on the number of GPUs and not on their type."""
+        key = (item.engine.name, gpus, nodes, fast)
+        if key not in self._layouts:
+            self._layouts[key] = layouts(self.model, gpus, nodes, item.engine.name, item.overrides, fast=fast)
+        return self._layouts[key]
+
+    @cached_property
+    def _layouts(self) -> dict[tuple[EngineName, int, int, bool], tuple[Layout, ...]]:
+        return {}
 
     def engine_order(self, nodes: int) -> tuple[EngineRequest, ...]:
         """Return the engines to try on this many nodes, the preferred one first."""
@@ -149,6 +167,7 @@ def read_request(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Request:
     _check_objective(spec, model, cpu=accelerators == ())
     places = [Place.parse(text) for text in resources.infra]
     _check_runtime(spec, places, cpu=accelerators == ())
+    check_capacity(spec.resources, places)
     clouds = tuple(dict.fromkeys(place.cloud for place in places if not place.is_kubernetes))
     return Request(
         spec=spec,

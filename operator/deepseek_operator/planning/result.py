@@ -12,6 +12,7 @@ from deepseek_operator.engines import ServeOptions
 from deepseek_operator.planning.fit import Fit
 from deepseek_operator.planning.interconnect import ETHERNET, Network
 from deepseek_operator.planning.memory import Layout, Memory
+from deepseek_operator.planning.money import Prices
 from deepseek_operator.planning.performance import Performance, estimate
 from deepseek_operator.planning.question import Question
 
@@ -46,6 +47,8 @@ class Candidate:
     """The network between nodes."""
     question: Question | None = None
     """What its speed depends on besides; None where the model is not known."""
+    on_demand_cost: Decimal | None = None
+    """``hourly_cost`` on demand; known where some replicas are on demand and others not."""
 
     @cached_property
     def performance(self) -> Performance | None:
@@ -71,6 +74,7 @@ class Candidate:
             nodes=self.nodes,
             verdict=self.verdict,
             hourly_cost=dollars(self.hourly_cost),
+            price_origin=self.price.origin if self.price is not None and self.hourly_cost else None,
             max_model_len=self.max_model_len,
             reason=self.reason[:1024],
         )
@@ -114,10 +118,20 @@ class Plan:
     """Memory of one node in GB to ask for, where the user gave none and the default would be too little."""
     cpus: int | None = None
     disk_gb: int | None = None
+    replicas: int = 1
+    base: int = 0
+    """Replicas that are on demand whatever the others are."""
+    on_demand_cost: Decimal | None = None
+    """``hourly_cost`` on demand; known where there is a base."""
     cpu_kv_cache_tokens: int | None = None
     """Tokens that the KV cache of a CPU engine holds; None where the model is not known."""
     network_tier: str | None = None
     """SkyPilot's ``network_tier``, where the plan counts on a network that clouds set up only when asked."""
+
+    @property
+    def prices(self) -> Prices:
+        """What the replicas cost, each and together, on the first candidate."""
+        return Prices(self.replicas, self.base, self.hourly_cost, self.on_demand_cost)
 
     @property
     def launchable(self) -> bool:
@@ -166,6 +180,8 @@ class Plan:
             overhead_gib=round(memory.overhead, 2) if memory else None,
             kv_cache_gib=max(0.0, round(memory.kv_cache, 2)) if memory else None,
             hourly_cost=dollars(self.hourly_cost),
+            price_origin=self.price.origin if self.price is not None else None,
+            total_hourly_cost=dollars(self.prices.total),
             performance=self.performance.to_status() if self.performance else None,
             verdict=self.verdict,
             reason=self.reason[:2048],

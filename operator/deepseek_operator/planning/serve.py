@@ -7,11 +7,12 @@ from math import ceil
 from deepseek_operator.catalog import EngineSupport
 from deepseek_operator.engines import ServeOptions
 from deepseek_operator.planning.hardware import activation_dtype
+from deepseek_operator.planning.money import Prices
 from deepseek_operator.planning.request import EngineRequest, Request
-from deepseek_operator.planning.result import Candidate, Plan
+from deepseek_operator.planning.result import Candidate, Plan, dollars
 from deepseek_operator.planning.verdicts import rank
 
-__all__ = ["make_plan", "model_options", "plan_environment"]
+__all__ = ["make_plan", "model_options", "plan_environment", "prices_of"]
 
 GB_PER_GIB = 2**30 / 10**9
 
@@ -36,6 +37,11 @@ def model_options(request: Request, item: EngineRequest) -> dict[str, object]:
 def needs_api_key(request: Request) -> bool:
     """Return whether the engine asks for a key: whenever the user gave one, and on every rented machine."""
     return request.spec.endpoint.api_key_secret_ref is not None or not request.only_kubernetes
+
+
+def prices_of(request: Request, candidate: Candidate) -> Prices:
+    """Return what the replicas of a deployment cost on these machines."""
+    return Prices(request.spec.replicas, request.base, candidate.hourly_cost, candidate.on_demand_cost)
 
 
 def make_plan(
@@ -72,6 +78,9 @@ def make_plan(
         startup_seconds=startup,
         graceful_stop_seconds=engine.graceful_stop_seconds,
         hourly_cost=first.hourly_cost,
+        replicas=request.spec.replicas,
+        base=request.base,
+        on_demand_cost=first.on_demand_cost,
         max_instance_hourly_cost=instance_cap,
         price=None if request.only_kubernetes else first.price,
         overrides=engine.planned(options) if options else (),
@@ -139,10 +148,40 @@ def _reason(request: Request, first: Candidate, context: int | None) -> str:
     own = first.fit.max_model_len if first.fit else None
     if first.fits and context is not None and own is not None and context < own:
         parts.append(f"Context {context:,}, so that it holds on each of the accelerators.")
-    if first.fits and first.price is not None and not request.only_kubernetes:
-        day = f"price of {first.price.as_of}" if first.price.as_of else "undated price"
-        parts.append(f"Cheapest known: {first.price.instance_type} on {first.price.cloud}, {day}.")
+    if first.fits and not request.only_kubernetes:
+        parts.append(_price(request, first))
+    if first.fits and (words := _kinds(request, first)):
+        parts.append(words)
     return " ".join(parts)
+
+
+def _price(request: Request, first: Candidate) -> str:
+    if first.price is not None:
+        seen = first.price.seen(spot=request.spot)
+        day = f"price of {seen}" if seen else "undated price"
+        return f"Cheapest known: {first.price.instance_type} on {first.price.cloud}, {day}."
+    kind = "No spot price" if request.spot else "No price"
+    where = f" on {' or '.join(request.clouds)}" if request.clouds else ""
+    why = f": {first.gpu.not_rented}" if first.gpu.not_rented else ""
+    return f"{kind} of {first.accelerator}{where} is known{why}."
+
+
+def _kinds(request: Request, first: Candidate) -> str:
+    """Return how many replicas are on demand and how many not, where that is not all the same."""
+    base, replicas = request.spec.resources.capacity.on_demand_base, request.spec.replicas
+    if not base or request.only_kubernetes:
+        return ""
+    if base > replicas:
+        return (
+            f"resources.capacity.onDemandBase {base} is more than the {replicas} of spec.replicas: all are on demand; "
+            f"lower it to {replicas} or less if that is not meant."
+        )
+    others, kind = replicas - base, request.spec.resources.capacity_type.value
+    prices = prices_of(request, first)
+    total = f": {dollars(prices.total)} $/h together" if prices.total else ""
+    each = f" for {dollars(prices.on_demand)} $/h each" if prices.on_demand else ""
+    rest = f" for {dollars(prices.each)} $/h each" if prices.each and others else ""
+    return f"On demand: {base} of {replicas}{each}; {kind}: {others}{rest}{total}."
 
 
 def _memory_gb(weights: float | None, nodes: int) -> int | None:

@@ -52,8 +52,6 @@ class Traffic:
         Requests that decode at the same time.
     context
         Tokens of each in the KV cache.
-    served
-        Requests come over HTTP. Where not, the engine is called in its own process.
     routed
         Exponent on the requests: 1 where every token chooses its experts by itself. Dummy weights send the tokens of a
         step to few experts; only a comparison with such runs sets it lower.
@@ -61,7 +59,6 @@ class Traffic:
 
     requests: int = 1
     context: int = 2048
-    served: bool = True
     routed: float = 1.0
 
 
@@ -93,8 +90,10 @@ def step_seconds(
     read += _expert_bytes(model, layout, traffic, overrides) / (bandwidth * _expert_efficiency(model, layout, factors))
     cache = here * traffic.context * kv_bytes_per_token(model, layout, overrides) * stages
     read += cache / (bandwidth * factors.bandwidth)
-    arithmetic = here * _flops(model, layout, traffic.context, head=True)
-    compute = factors.overlap * arithmetic / (_rate(model, gpu) * TFLOP)
+    arithmetic = _matrix_flops(model, layout, head=True) + _attention_flops(
+        model, layout, traffic.context, absorbed=True
+    )
+    compute = here * arithmetic / (_rate(model, gpu) * TFLOP)
     sampling = here * factors.sampled * model.shape.vocab_size / (bandwidth * factors.bandwidth)
     busy = read + compute + sampling
     layers = model.shape.layers * MICRO
@@ -103,8 +102,7 @@ def step_seconds(
     else:
         busy += layers * _layer(model, factors)
     talking = _communication(model, gpu, layout, here, network_gbs, factors) if connected else 0.0
-    front = MICRO * factors.request * traffic.requests if traffic.served else 0.0
-    return (busy + talking + front + MICRO * factors.step) / gpu.efficiency.decode
+    return (busy + talking + MICRO * factors.step) / gpu.efficiency.decode
 
 
 def prefill_tokens_per_second(
@@ -139,6 +137,8 @@ def time_to_first_token_seconds(
 ) -> float:
     """Return the time from a prompt's arrival at an idle engine to its first token: prefill, then one step."""
     busy = _prefill_seconds(model, gpu, layout, prompt, network_gbs, True, factors)
+    if model.shape.moe:
+        busy = max(busy, MICRO * factors.launch * model.shape.layers)
     traffic = Traffic(requests=1, context=prompt)
     step = step_seconds(model, gpu, layout, traffic, overrides, network_gbs=network_gbs, factors=factors)
     return busy / gpu.efficiency.prefill + step + MICRO * factors.prompt
@@ -161,29 +161,46 @@ def _prefill_seconds(
     connected: bool,
     factors: Factors,
 ) -> float:
-    share = factors.prefill_experts if model.shape.moe else factors.prefill
     assert gpu.bf16_tflops is not None
-    work = prompt * _flops(model, layout, prompt / 2, head=False)
+    each = _matrix_flops(model, layout, head=False) / (factors.prefill_experts if model.shape.moe else factors.prefill)
+    each += _attention_flops(model, layout, prompt / 2, absorbed=False) / factors.prefill
     talking = _communication(model, gpu, layout, prompt, network_gbs, factors) if connected else 0.0
-    return work / (gpu.bf16_tflops * TFLOP * share) + talking
+    return prompt * each / (gpu.bf16_tflops * TFLOP) + talking
 
 
-def _flops(model: ModelInfo, layout: Layout, context: float, *, head: bool) -> float:
-    """Return floating-point operations of one token on one GPU of each stage, over all stages.
+def _matrix_flops(model: ModelInfo, layout: Layout, *, head: bool) -> float:
+    """Return floating-point operations of one token with the weights, on one GPU of each stage, over all stages.
+
+    Parameters
+    ----------
+    head
+        With the vocabulary's logits: decode needs them, prefill only for its last token.
+    """
+    shape = model.shape
+    table = shape.vocab_size * shape.hidden_size
+    active = max(0, (model.active_parameters or model.parameters) - table * (1 if head else 2))
+    whole = _on_every_gpu(model)
+    return 2.0 * (max(0, active - whole) / layout.tensor_parallel_size + whole)
+
+
+def _attention_flops(model: ModelInfo, layout: Layout, context: float, *, absorbed: bool) -> float:
+    """Return those of one token with the tokens before it.
 
     Parameters
     ----------
     context
         Tokens before it.
-    head
-        With the vocabulary's logits: decode needs them, prefill only for its last token.
+    absorbed
+        On MLA's compressed vectors, as in decode; prefill expands them first.
     """
-    shape, tp = model.shape, layout.tensor_parallel_size
-    table = shape.vocab_size * shape.hidden_size
-    active = max(0, (model.active_parameters or model.parameters) - table * (1 if head else 2))
-    width = shape.attention_heads * (shape.mla.kv_lora_rank if shape.mla and head else shape.head_dim)
-    whole = _on_every_gpu(model)
-    return 2.0 * (max(0, active - whole) / tp + whole) + 4.0 * shape.layers * width * context / tp
+    shape = model.shape
+    keys = values = shape.head_dim
+    if shape.mla and absorbed:
+        values = shape.mla.kv_lora_rank
+        keys = values + shape.head_dim - shape.mla.qk_nope_head_dim
+    elif shape.mla:
+        values = shape.mla.v_head_dim
+    return 2.0 * shape.layers * shape.attention_heads * (keys + values) * context / layout.tensor_parallel_size
 
 
 def _on_every_gpu(model: ModelInfo) -> float:

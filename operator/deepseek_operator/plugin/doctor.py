@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from deepseek_operator.api.names import API_VERSION, GROUP, PLURAL
-from deepseek_operator.plugin import findings
+from deepseek_operator.plugin import findings, operators
 from deepseek_operator.plugin.findings import RIGHTS, Finding
 from deepseek_operator.plugin.kubectl import Kubectl, KubectlError, Reading
 from deepseek_operator.plugin.lines import Line, Segment, columns
@@ -19,9 +19,6 @@ from deepseek_operator.plugin.screen import Screen, print_json
 
 __all__ = ["COMMAND", "examine"]
 
-DEFAULT_NAMESPACE: Final = "deepseek-system"
-"""Namespace of the operator in the README; looked into by those who may not look into all."""
-_SELECTOR: Final = "app.kubernetes.io/name=deepseek-operator"
 _HEALTH: Final = ("curl", "-sf", "-m", "5", "http://127.0.0.1:46580/api/health")
 _STYLES: Final = {"ok": "good", "warning": "busy", "fault": "bad"}
 
@@ -38,34 +35,25 @@ def examine(kubectl: Kubectl, operator_namespace: str, plugin: str) -> Iterator[
     rights = {right: kubectl.start("auth", "can-i", right.verb, right.resource) for right in RIGHTS}
     crd = kubectl.get("customresourcedefinitions.apiextensions.k8s.io", f"{PLURAL}.{GROUP}")
     nodes = kubectl.get("nodes")
-    everywhere = kubectl.get("deployments.apps", "--all-namespaces", "--selector", _SELECTOR)
-    there = kubectl.within(operator_namespace).get("deployments.apps", "--selector", _SELECTOR)
+    looking = operators.look_for(kubectl, operator_namespace)
     try:
         yield findings.about_kubernetes(version.json())
     except KubectlError as error:
         yield Finding("Kubernetes", "fault", error.message, "check the context and the network: kubectl cluster-info")
         return
-    operators: list[dict[str, Any]] = []
-    why = ""
-    for reading in (everywhere, there):
-        try:
-            operators = operators or reading.items()
-            why = ""
-            break
-        except KubectlError as error:
-            why = error.message
-    same = any((one["metadata"].get("labels") or {}).get("app.kubernetes.io/version") == plugin for one in operators)
+    found, why = operators.read(looking)
+    same = any((one["metadata"].get("labels") or {}).get("app.kubernetes.io/version") == plugin for one in found)
     yield from _crd(kubectl, crd, same_version=same)
     yield from findings.about_rights({right: _answer(reading) for right, reading in rights.items()})
     if why:
         fix = "name its namespace with --operator-namespace, or ask an administrator to run doctor"
         yield Finding("operator", "warning", f"cannot be looked for: {why}", fix)
-    elif not operators:
+    elif not found:
         yield Finding("operator", "fault", "no Deployment of it was found", findings.INSTALL)
-    for operator in operators:
+    for operator in found:
         yield from _operator(kubectl.within(operator["metadata"]["namespace"]), operator, plugin)
-    if operators:
-        yield from findings.about_namespace(kubectl.current_namespace(), [_served(one) for one in operators])
+    if found:
+        yield from findings.about_namespace(kubectl.current_namespace(), [_served(one) for one in found])
     try:
         from deepseek_operator.catalog import load_catalog
 
@@ -106,9 +94,7 @@ def _crd(kubectl: Kubectl, reading: Reading, *, same_version: bool) -> Iterator[
 
 def _operator(kubectl: Kubectl, operator: Mapping[str, Any], plugin: str) -> Iterator[Finding]:
     try:
-        labels = operator["spec"]["selector"]["matchLabels"]
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        pods = kubectl.get("pods", "--selector", selector).items()
+        pods = operators.pods_of(kubectl, operator)
     except KubectlError:
         pods = []
     yield from findings.about_operator(operator, pods, plugin)
@@ -123,12 +109,11 @@ def _skypilot(kubectl: Kubectl, operator: Mapping[str, Any], pods: list[dict[str
             "SkyPilot", "ok", "runs elsewhere and was not asked; Reason SkyPilotUnavailable shows its absence"
         )
         return
-    running = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Running"]
-    if not running:
+    name = operators.running(pods)
+    if name is None:
         yield Finding("SkyPilot", "warning", "cannot be asked: no pod of the operator runs", "see the operator above")
         return
     try:
-        name = running[0]["metadata"]["name"]
         answer = kubectl.start("exec", name, "--container", "skypilot", "--", *_HEALTH).text()
         yield findings.about_skypilot(json.loads(answer))
     except ValueError:
@@ -203,7 +188,7 @@ def _run(options: Options) -> int:
     else:
         screen = Screen()
         screen.show(_lines(found, screen.width))
-        print(f"{faults} faults, {warnings} warnings")
+        print(f"{faults} fault{'' if faults == 1 else 's'}, {warnings} warning{'' if warnings == 1 else 's'}")
     return 1 if faults else 0
 
 
@@ -229,12 +214,7 @@ def _lines(found: list[Finding], width: int | None) -> list[Line]:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--operator-namespace",
-        default=DEFAULT_NAMESPACE,
-        metavar="NAMESPACE",
-        help=f"where the operator is, for those who may not look into all namespaces (default: {DEFAULT_NAMESPACE})",
-    )
+    operators.namespace_option(parser)
     output_option(parser)
 
 

@@ -75,7 +75,7 @@ RIGHTS: Final = (
     Right("get", _DSD, "every command", needed=True),
     Right("list", _DSD, "status", needed=True),
     Right("create", _DSD, "creating deployments"),
-    Right("patch", _DSD, "changing deployments"),
+    Right("patch", _DSD, "approve, and changing deployments"),
     Right("delete", _DSD, "deleting deployments"),
     Right("list", "pods", "the nodes in status, logs, chat and bench"),
     Right("create", "pods/exec", "logs"),

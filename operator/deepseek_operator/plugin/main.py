@@ -21,7 +21,9 @@ SUMMARIES: Final = {
     "logs": "what the engines write, on the head and the workers",
     "chat": "talk to a model; its thoughts are dimmed",
     "bench": "how fast a deployment answers, with more and more clients",
+    "approve": "show the plan and the price of a deployment, ask, and let it be launched",
     "plan": "what a deployment would come to, before anything is launched",
+    "audit": "what exists although no deployment owns it, and costs money",
     "doctor": "what keeps deployments from working here, and what to do about it",
 }
 """Commands by name, each in a module of that name, which is imported only when the command is named."""

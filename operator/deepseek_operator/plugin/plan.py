@@ -27,9 +27,13 @@ class _Option(NamedTuple):
 
 def _options() -> Iterator[_Option]:
     """Yield the options of the operator's command, as its signature declares them."""
+    import typer
+
     from deepseek_operator.cli.plan import plan_command
 
     for name, parameter in inspect.signature(plan_command).parameters.items():
+        if parameter.annotation is typer.Context or name.startswith("skypilot"):
+            continue  # the plugin has no client of SkyPilot
         kind, declared = get_args(parameter.annotation)
         inner = [part for part in (kind, *get_args(kind)) if part is not type(None)]
         enums = [part for part in inner if isinstance(part, type) and issubclass(part, enum.Enum)]

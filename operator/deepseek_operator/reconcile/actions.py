@@ -43,11 +43,14 @@ class Launch:
         US dollars an hour that all its nodes together may cost; None: no limit.
     without
         Places to leave out where another one of the spec is left.
+    on_demand
+        Rent on-demand machines only, whatever ``capacityType`` says.
     """
 
     name: ClusterName
     cost_limit: Decimal | None = None
     without: tuple[str, ...] = ()
+    on_demand: bool = False
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,9 @@ class Budget:
         committed = sum((_cost(view, plan) for view in views), Decimal(0))
         return cls(plan, dollars(cap) if rents else None, committed)
 
-    @property
-    def room_for_one(self) -> bool:
-        """Whether the cheapest machine that fits can be launched once more."""
-        return self.cap is None or self._limit >= (self._cheapest or _NEXT_TO_NOTHING)
+    def room_for_one(self, *, on_demand: bool) -> bool:
+        """Return whether the cheapest machine that fits can be launched once more, on demand or as the others are."""
+        return self.cap is None or self._limit(on_demand) >= (self._cheapest(on_demand) or _NEXT_TO_NOTHING)
 
     def launch(self, view: View) -> "tuple[View, Budget]":
         """Return a view of a replica that is about to be launched, with its limit or why it is held; and what is left.
@@ -68,34 +67,33 @@ class Budget:
         if self.cap is None:
             return view, self
         assert self.plan is not None  # else there is no cap
-        if self.room_for_one or any(place.is_kubernetes for place in self.plan.places):
-            limit = max(self._limit, _NEXT_TO_NOTHING)
+        if self.room_for_one(on_demand=view.on_demand_only) or any(place.is_kubernetes for place in self.plan.places):
+            limit = max(self._limit(view.on_demand_only), _NEXT_TO_NOTHING)
             return replace(view, cost_limit=limit), replace(self, committed=self.committed + limit)
         if view.blocked is not None and view.blocked.reason is not Reason.PLANNING:
             return view, self
         # Also while something is being looked up, which passes: a status must not flicker between the two.
-        return replace(view, blocked=Failure(Reason.MAX_HOURLY_COST_REACHED, self._words)), self
+        return replace(view, blocked=Failure(Reason.MAX_HOURLY_COST_REACHED, self._words(view.on_demand_only))), self
 
-    @property
-    def _limit(self) -> Decimal:
+    def _limit(self, on_demand: bool) -> Decimal:
         """Most that one more replica may cost: its share of the cap, or what the others leave."""
         assert self.cap is not None
         assert self.plan is not None
-        share = self.cap / max(1, self.plan.spec.replicas)
+        share = self.plan.plan.prices.share(self.cap, on_demand=on_demand)
         return min(share, self.cap - self.committed).quantize(_PRECISION, rounding=ROUND_DOWN)
 
-    @property
-    def _cheapest(self) -> Decimal | None:
-        """Price of the cheapest replica that the plan knows of; None where it knows none."""
+    def _cheapest(self, on_demand: bool) -> Decimal | None:
+        """Return the price of the cheapest replica that the plan knows of; None where it knows none."""
         assert self.plan is not None
-        known = [one.hourly_cost for one in self.plan.plan.candidates if one.hourly_cost]
-        if self.plan.hourly_cost:
-            known.append(self.plan.hourly_cost)
-        return min(known, default=None)
+        prices = self.plan.plan.prices
+        found = [one.on_demand_cost if on_demand else one.hourly_cost for one in self.plan.plan.candidates]
+        found.append(prices.on_demand if on_demand else prices.each)
+        return min((cost for cost in found if cost), default=None)
 
-    @property
-    def _words(self) -> str:
-        more = f"one more costs {self._cheapest:.2f} or more" if self._cheapest else "that leaves nothing for another"
+    def _words(self, on_demand: bool) -> str:
+        cheapest = self._cheapest(on_demand)
+        kind = " on demand" if on_demand else ""
+        more = f"one more{kind} costs {cheapest:.2f} or more" if cheapest else "that leaves nothing for another"
         return (
             f"spec.resources.maxHourlyCost {self.cap}: the replicas that are rented, or being rented, take "
             f"{self.committed:.2f} dollars an hour of it, and {more}; what runs is left alone. Raise maxHourlyCost; "
@@ -112,4 +110,6 @@ def _cost(view: View, plan: Planned | None) -> Decimal:
         return price
     if (limit := dollars(ledger.cost_limit)) is not None:
         return limit
-    return view.shown_cost or (plan.hourly_cost if plan is not None else None) or Decimal(0)
+    prices = plan.plan.prices if plan is not None else None
+    planned = (prices.on_demand if ledger.on_demand else prices.each) if prices is not None else None
+    return view.shown_cost or planned or Decimal(0)

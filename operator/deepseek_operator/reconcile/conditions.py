@@ -8,6 +8,7 @@ from datetime import datetime
 
 from deepseek_operator.api.reasons import ConditionType, Reason
 from deepseek_operator.api.status import Condition, Phase, Verdict
+from deepseek_operator.facts.base import Failure
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned, Refused
@@ -123,9 +124,8 @@ def _reconciling(report: Report) -> _Verdict:
             Reason.PLANNED if report.decision.blocked is None else report.decision.blocked.reason,
             "see Stalled",
         )
-    held = next((one for one in report.replicas if one.finding.reason == Reason.MAX_HOURLY_COST_REACHED), None)
-    if held is not None:
-        return "True", Reason.MAX_HOURLY_COST_REACHED, held.finding.message
+    if (held := _held(report)) is not None:
+        return "True", held.reason, held.message
     status, reason, message = _ready(report)
     if reason in (Reason.SUSPENDED, Reason.SCALED_TO_ZERO):
         busy = bool(report.replicas)
@@ -139,6 +139,16 @@ def _reconciling(report: Report) -> _Verdict:
     return "False", Reason.READY, "nothing is left to do"
 
 
+def _held(report: Report) -> Failure | None:
+    """Return what holds launches back although the deployment may be Ready; somebody who looks at it has to see it."""
+    found = {replica.finding.reason: replica.finding.message for replica in report.replicas}
+    for reason in (Reason.MAX_HOURLY_COST_REACHED, Reason.AWAITING_APPROVAL):
+        if reason in found:
+            return Failure(reason, found[reason])
+    blocked = report.decision.blocked
+    return blocked if blocked is not None and blocked.reason is Reason.AWAITING_APPROVAL else None
+
+
 def _stalled(report: Report) -> _Verdict:
     """True: nothing more happens until somebody changes something."""
     plan = report.plan
@@ -148,6 +158,8 @@ def _stalled(report: Report) -> _Verdict:
     if final is not None:
         text = f"{final.finding.message}; it is not retried because resources.retryUntilUp is false"
         return "True", final.finding.reason, text
+    if (held := _held(report)) is not None and held.reason is Reason.AWAITING_APPROVAL:
+        return "False", held.reason, "waits for somebody's approval, which is no failure"
     return "False", Reason.PLANNED, "the operator can continue without your help"
 
 

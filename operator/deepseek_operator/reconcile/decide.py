@@ -2,7 +2,8 @@
 
 1. An object that is being deleted, or suspended, wants no replicas; everything that exists is retired.
 2. Nothing is launched before the finalizer is on the object, so that nothing rented is ever forgotten.
-3. :mod:`.rollout` says which replicas stay, come and go; :mod:`.replica` says of each what it is and what helps it.
+3. :mod:`.rollout` says which replicas stay, come and go; :mod:`.replicas` holds launches back where an approval, money
+   or a Secret is missing; :mod:`.replica` says of each replica what it is and what helps it.
 4. :mod:`.endpoint` leads the Service to exactly the replicas that serve. Its actions come first: traffic waits for
    nothing else.
 5. What a rule needs to know it asks for. A rule may wait for an answer; a decision never fails for want of one.
@@ -13,23 +14,26 @@ The function is pure: the same world and plan give the same decision.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger, Phase
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Ledger
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, FINALIZER
-from deepseek_operator.facts.base import Address, Fact, Failure, Known, ProbeTarget
+from deepseek_operator.facts.base import Address, Failure, Known, ProbeTarget
 from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.engine import EngineTarget
-from deepseek_operator.facts.names import ClusterName, cluster_name
-from deepseek_operator.facts.world import Question, ReplicaFacts, Seen, World
+from deepseek_operator.facts.names import ClusterName
+from deepseek_operator.facts.world import Question, World
 from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Action, AddFinalizer, RemoveFinalizer
+from deepseek_operator.reconcile.approval import Gate
 from deepseek_operator.reconcile.blocked import why_blocked
 from deepseek_operator.reconcile.budget import Budget, dollars
+from deepseek_operator.reconcile.capacity import Base, on_demand
 from deepseek_operator.reconcile.endpoint import publish
 from deepseek_operator.reconcile.proxy import front, proxy_targets
 from deepseek_operator.reconcile.replica.ledger import advance
-from deepseek_operator.reconcile.replica.rules import leave, want
-from deepseek_operator.reconcile.replica.view import Replica, View, look
+from deepseek_operator.reconcile.replica.view import Health, Replica, View, look
+from deepseek_operator.reconcile.replicas import Launches, find_replicas
 from deepseek_operator.reconcile.rollout import Existing, Rollout, limits, plan_rollout
 from deepseek_operator.reconcile.targets import (
     draining_addresses,
@@ -120,23 +124,33 @@ def decide(
     planned = plan if isinstance(plan, Planned) else None
     revision = world.revision
     ledgers = {instance.name: instance.ledger for instance in deployment.status.instances}
+    costs = {instance.name: dollars(instance.hourly_cost) for instance in deployment.status.instances}
     views = {
-        name: look(world, facts, ledgers.get(str(name), Ledger()), planned, current=name.runs(revision))
+        name: look(
+            world,
+            facts,
+            ledgers.get(str(name), Ledger()),
+            planned,
+            current=name.runs(revision),
+            shown_cost=costs.get(str(name)),
+            launches_waiting=launches_waiting,
+        )
         for name, facts in world.replicas.items()
     }
     current = frozenset(name for name, view in views.items() if name.runs(revision) and not view.renewing)
     wanted = 0 if deployment.spec.suspend or deployment.deleting else deployment.spec.replicas
     complete = sum(view.serving and name in current for name, view in views.items()) >= wanted
     blocked, asks = why_blocked(world, plan, complete=complete)
-    costs = {instance.name: dollars(instance.hourly_cost) for instance in deployment.status.instances}
-    views = {
-        name: replace(view, blocked=blocked, launches_waiting=launches_waiting, shown_cost=costs.get(str(name)))
-        for name, view in views.items()
-    }
+    if blocked is not None:
+        views = {name: replace(view, blocked=blocked) for name, view in views.items()}
     budget = Budget.of(planned, deployment.spec.resources.max_hourly_cost, views.values())
-    rollout = _rollout(world, views, current, budget, may_add=planned is not None)
-    replicas = _find(world, views, rollout, current, planned, blocked, launches_waiting, budget)
-    replicas = tuple(_shown(replica, deployment.status) for replica in replicas)
+    gate = Gate.of(deployment, plan, sum(view.exists for view in views.values()))
+    # Old replicas must not make room for new ones that wait.
+    waits = gate.closed and len(current) < len(views)
+    rollout = _rollout(world, views, current, budget, planned, may_add=planned is not None and not waits)
+    base = Base.of(planned, (views[name] for name in rollout.keep))
+    launches = Launches(blocked, launches_waiting, base, gate, budget)
+    replicas = find_replicas(world, views, rollout, current, planned, launches)
     if deployment.deleting and (release := _release(world, replicas)) is not None:
         return release
 
@@ -147,6 +161,7 @@ def decide(
     in_front = front(world, planned, proxy, over_tls, tls=tls)
     actions = [(replica.name, action) for replica in replicas for action in replica.finding.actions]
     looks = [replica.finding.next_look_s for replica in replicas if replica.finding.next_look_s is not None]
+    held_back = gate.closed and not complete and (blocked is None or blocked.reason is Reason.PLANNING)
     if wanted and (blocked is not None or not isinstance(world.skypilot, Known)):
         looks.append(BLOCKED_LOOK_S)
     if lacks_authority(world, replicas):
@@ -157,7 +172,7 @@ def decide(
     of_replicas = (question for replica in replicas for question in replica.finding.asks)
     return Decision(
         replicas=replicas,
-        blocked=blocked,
+        blocked=gate.waiting if held_back else blocked,
         publish=(
             *publish(world, planned, serving, draining=draining_addresses(replicas), proxy=in_front),
             *in_front.actions,
@@ -182,7 +197,13 @@ def _release(world: World, replicas: tuple[Replica, ...]) -> Decision | None:
 
 
 def _rollout(
-    world: World, views: Mapping[ClusterName, View], current: frozenset[ClusterName], budget: Budget, *, may_add: bool
+    world: World,
+    views: Mapping[ClusterName, View],
+    current: frozenset[ClusterName],
+    budget: Budget,
+    planned: Planned | None,
+    *,
+    may_add: bool,
 ) -> Rollout:
     spec = world.deployment.spec
     if world.deployment.deleting or spec.suspend:
@@ -190,7 +211,8 @@ def _rollout(
     if world.unreadable:
         return Rollout(serve=tuple(views))  # what the spec wants is not known, so nothing is taken away
     surge, unavailable = limits(spec.update_strategy, spec.replicas)
-    if unavailable and not budget.room_for_one:
+    base = Base.of(planned, (view for name, view in views.items() if name in current))
+    if unavailable and not budget.room_for_one(on_demand=base.missing > 0):
         surge = 0  # a replica beside the old ones is beyond maxHourlyCost, and the user lets one of these go first
     foreign = strays(world, views.values())
     existing = [
@@ -203,6 +225,7 @@ def _rollout(
             present=view.exists,
             leaving=view.ledger.leaving_since is not None,
             hourly_cost=view.shown_cost,
+            on_demand=on_demand(view),
         )
         for name, view in views.items()
     ]
@@ -213,64 +236,13 @@ def _rollout(
         existing=existing,
         may_add=may_add,
         taken=frozenset(name.ordinal for name in views if name.runs(world.revision)),
+        base=spec.resources.capacity.on_demand_base,
     )
 
 
 def _recovering(view: View) -> bool:
     """Return whether a replica that served stopped answering so recently that it may come back by itself."""
-    ledger = advance(view, wanted=True)
-    if view.address is None or ledger.silent_since is None:
+    if view.address is None or (view.serving and view.health is Health.ANSWERS):
         return False
-    return elapsed(view.now, ledger.silent_since) < RECOVERY_S
-
-
-def _find(
-    world: World,
-    views: Mapping[ClusterName, View],
-    rollout: Rollout,
-    current: frozenset[ClusterName],
-    plan: Planned | None,
-    blocked: Failure | None,
-    launches_waiting: bool,
-    budget: Budget,
-) -> tuple[Replica, ...]:
-    replicas = []
-    for name in rollout.keep:
-        view = views[name]
-        if name in rollout.launchable:
-            view, budget = budget.launch(view)
-        else:
-            view = replace(view, may_launch=False)
-        replicas.append(Replica(name, True, view, want(view)))
-    for ordinal in rollout.add:
-        name = cluster_name(world.deployment, world.revision, ordinal)
-        facts = ReplicaFacts(name, skypilot=_absent(world))
-        view = look(world, facts, Ledger(), plan, current=True)
-        view, budget = budget.launch(replace(view, blocked=blocked, launches_waiting=launches_waiting))
-        replicas.append(Replica(name, True, view, want(view)))
-    for name in rollout.serve:
-        # An older revision is used while it serves and never repaired: its successor is on the way.
-        finding = want(views[name])
-        replicas.append(Replica(name, False, views[name], replace(finding, actions=(), asks=())))
-    for name in rollout.retire:
-        found = leave(views[name])
-        if found is not None:
-            replicas.append(Replica(name, name in current, views[name], found))
-    return tuple(replicas)
-
-
-def _shown(replica: Replica, status: DeepSeekDeploymentStatus) -> Replica:
-    """Let a replica go on saying what its status says where nothing new is known of it."""
-    finding = replica.finding
-    said = next((instance for instance in status.instances if instance.name == str(replica.name)), None)
-    if not finding.passing or said is None or not said.reason or said.phase is Phase.READY:
-        return replica
-    if (said.phase is Phase.TERMINATING) != (finding.phase is Phase.TERMINATING):
-        return replica
-    return replace(replica, finding=replace(finding, phase=said.phase, reason=said.reason, message=said.message))
-
-
-def _absent(world: World) -> Fact[Seen]:
-    if isinstance(world.skypilot, Known):
-        return Known(Seen(), world.skypilot.at)
-    return world.skypilot
+    silent_since = advance(view, wanted=True).silent_since
+    return silent_since is not None and elapsed(view.now, silent_since) < RECOVERY_S

@@ -15,6 +15,7 @@ _NORMAL: Final = frozenset(
         Reason.PLANNING,
         Reason.PLANNED,
         Reason.QUEUED,
+        Reason.AWAITING_APPROVAL,
         Reason.LAUNCHING,
         Reason.ENGINE_STARTING,
         Reason.PUBLISHING_ENDPOINT,
@@ -54,10 +55,12 @@ def notes(before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus) -> 
     if after.plan_warned_revision not in (None, before.plan_warned_revision):
         warned = [one for one in after.instances if one.revision == after.plan_warned_revision and too_optimistic(one)]
         found += [_optimism(instance, instance.engine) for instance in warned[:1] if instance.engine is not None]
-    for kind in (ConditionType.READY, ConditionType.STALLED):
+    for kind in (ConditionType.READY, ConditionType.STALLED, ConditionType.RECONCILING):
         old_condition, new_condition = _find(before, kind), _find(after, kind)
         if new_condition is None or not _turned(old_condition, new_condition):
             continue
+        if kind is ConditionType.RECONCILING and new_condition.reason != Reason.AWAITING_APPROVAL:
+            continue  # what else is under way is said by the Events of the replicas
         # What is not Ready has its cause named by the Event of a replica, but for what stands in front of all of them.
         of_proxy = kind is ConditionType.READY and new_condition.reason == Reason.PROXY_REFUSED
         if new_condition.status == "True" or of_proxy:
@@ -65,8 +68,8 @@ def notes(before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus) -> 
     return tuple(dict.fromkeys(found))
 
 
-_QUIET: Final = frozenset({Reason.PLANNING, Reason.STARTING, Reason.READY})
-"""Stages of a replica that say nothing new; the condition Ready has an Event of its own."""
+_QUIET: Final = frozenset({Reason.PLANNING, Reason.STARTING, Reason.READY, Reason.AWAITING_APPROVAL})
+"""Stages of a replica that say nothing new; the conditions have Events of their own for Ready and AwaitingApproval."""
 
 
 def _worth_an_event(old: Instance | None, new: Instance) -> bool:

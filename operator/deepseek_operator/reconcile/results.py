@@ -41,15 +41,15 @@ class Result:
 
     Attributes
     ----------
-    taken
-        It failed because a name that it needs belongs to something else.
+    reason
+        Who or what was in the way of an action that failed.
     """
 
     name: ClusterName
     action: Action
     kind: ResultKind
     error: str = ""
-    taken: bool = False
+    reason: Reason = Reason.SKYPILOT_UNAVAILABLE
 
 
 def with_results(decision: Decision, results: Iterable[Result], plan: Planned | None, now: datetime) -> Decision:
@@ -79,11 +79,10 @@ def _after(replica: Replica, result: Result, plan: Planned | None, now: datetime
     if result.kind is ResultKind.QUEUED:
         return replace(replica, finding=_not_done(finding, Reason.QUEUED, result.error))
     if result.kind is ResultKind.FAILED:
-        if result.taken:
-            return replace(replica, finding=_not_done(finding, Reason.NAME_CONFLICT, result.error, finding.phase))
-        kind = _KINDS.get(type(result.action))
-        words = f"the {kind} request failed: {result.error}" if kind else result.error
-        return replace(replica, finding=_not_done(finding, Reason.SKYPILOT_UNAVAILABLE, words, replica.finding.phase))
+        words = result.error
+        if result.reason is Reason.SKYPILOT_UNAVAILABLE:
+            words = f"the {_KINDS[type(result.action)]} request failed: {words}"
+        return replace(replica, finding=_not_done(finding, result.reason, words, finding.phase))
     ledger = _ledger_after(finding.ledger, result.action, plan, now)
     if result.kind is ResultKind.UNANSWERED:
         ledger = sent(ledger, _KINDS[type(result.action)], now)
@@ -104,7 +103,8 @@ def _ledger_after(ledger: Ledger, action: Action, plan: Planned | None, now: dat
         ledger = launched(ledger, plan, now, again=isinstance(action, RunAgain))
         if isinstance(action, Launch):
             limit = action.cost_limit
-            ledger = update(ledger, cost_limit=str(limit) if limit is not None else None)
+            limited = str(limit) if limit is not None else None
+            ledger = update(ledger, cost_limit=limited, on_demand=action.on_demand)
         return ledger
     # A teardown, by SkyPilot or by label: from now on, its absence is no surprise.
     return update(ledger, teardown_at=whole_second(now))

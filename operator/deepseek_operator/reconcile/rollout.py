@@ -36,6 +36,8 @@ class Existing:
         Its removal has begun.
     hourly_cost
         US dollars an hour; None if unknown.
+    on_demand
+        No provider takes its machines back.
     """
 
     name: ClusterName
@@ -46,6 +48,7 @@ class Existing:
     present: bool = True
     leaving: bool = False
     hourly_cost: Decimal | None = None
+    on_demand: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def plan_rollout(
     existing: Iterable[Existing],
     may_add: bool,
     taken: frozenset[int] = frozenset(),
+    base: int = 0,
 ) -> Rollout:
     """Return which replicas stay, come and go.
 
@@ -103,8 +107,10 @@ def plan_rollout(
         ``replicas`` is still taken away.
     taken
         Ordinals of the current revision that replicas have, those included that are to be replaced all the same.
+    base
+        How many replicas on demand stay when others have to go, although they are dearer.
     """
-    found = sorted(existing, key=_preference)
+    found = _in_order(existing, base)
     current = [one for one in found if one.current]
     older = [one for one in found if not one.current]
     if not may_add:
@@ -142,10 +148,17 @@ def plan_rollout(
     )
 
 
-def _preference(one: Existing) -> tuple[object, ...]:
-    """Order by what is kept longest: what serves, then what is not being removed, then the cheapest."""
+def _in_order(existing: Iterable[Existing], base: int) -> list[Existing]:
+    """Return what is kept longest first: what serves, what is not being removed, the base, then the cheapest."""
+    found = sorted(existing, key=_preference)
+    kept = [one for one in found if one.on_demand and one.current][:base]
+    return sorted(found, key=lambda one: _preference(one, based=one in kept))
+
+
+def _preference(one: Existing, *, based: bool = False) -> tuple[object, ...]:
     cost = one.hourly_cost if one.hourly_cost is not None else Decimal(0)
-    return (not one.serving, not one.recovering, one.leaving, not one.present, not one.current, cost, one.name.ordinal)
+    stage = (not one.serving, not one.recovering, one.leaving, not one.present, not one.current)
+    return (*stage, not based, cost, one.name.ordinal)
 
 
 def _resolve(value: str, replicas: int, *, round_up: bool) -> int:

@@ -41,8 +41,10 @@ def instance_cost(view: View, plan: Planned | Refused, previous: Instance | None
         return amount(price)
     row = view.facts.last_seen.cluster
     if current and isinstance(plan, Planned):
-        same = [one.hourly_cost for one in plan.plan.candidates if row and str(one.accelerator) == row.accelerators]
-        planned = next((cost for cost in same if cost), plan.hourly_cost)
+        dear, prices = view.ledger.on_demand, plan.plan.prices
+        same = [one for one in plan.plan.candidates if row and str(one.accelerator) == row.accelerators]
+        costs = (one.on_demand_cost if dear else one.hourly_cost for one in same)
+        planned = next((cost for cost in costs if cost), prices.on_demand if dear else prices.each)
         if planned is not None:
             return amount(planned)
     return previous.hourly_cost if previous is not None else None

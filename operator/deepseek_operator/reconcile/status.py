@@ -3,11 +3,13 @@
 from dataclasses import replace
 from typing import Any, Final
 
-from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance
+from deepseek_operator.api.spec import Approval
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, PlanStatus
 from deepseek_operator.api.v1alpha1 import LABEL_UID
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned, Refused
+from deepseek_operator.reconcile.approval import hash_of
 from deepseek_operator.reconcile.conditions import Report, conditions
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.endpoint import endpoint_status, reachability
@@ -58,7 +60,7 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
     )
     report = Report(world, plan, decision, reachable)
     instances = tuple(_instance(world, plan, replica) for replica in decision.replicas)
-    planned = plan.to_status() if isinstance(plan, Planned) else plan.plan
+    planned = _plan_status(plan, approval=deployment.spec.approval) if isinstance(plan, Planned) else plan.plan
     warned = next((one.revision for one in instances if one.revision == world.revision and too_optimistic(one)), None)
     return DeepSeekDeploymentStatus(
         observed_generation=deployment.metadata.generation,
@@ -73,6 +75,11 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
         plan_warned_revision=warned or deployment.status.plan_warned_revision,
         conditions=conditions(report),
     )
+
+
+def _plan_status(plan: Planned, *, approval: Approval) -> PlanStatus:
+    """Return the plan, with its hash where that is to be approved."""
+    return plan.status.model_copy(update={"hash": str(hash_of(plan))}) if approval is Approval.REQUIRED else plan.status
 
 
 def _instance(world: World, plan: Planned | Refused, replica: Replica) -> Instance:

@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Known
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import Outcome, RequestKind
@@ -100,7 +101,7 @@ class Actor:
             self.slots.used(str(name))
             if not isinstance(error, KubeError | SkyPilotError):
                 raise
-            return Result(name, action, ResultKind.FAILED, str(error), taken=isinstance(error, KubeConflictError))
+            return _failed(name, action, error)
         task = asyncio.create_task(self._send(key, name, action, send))
         done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
         if done:
@@ -116,7 +117,7 @@ class Actor:
                 await self.writer.clear_remains(metadata.namespace, on_cloud)
                 self.store.drop_cluster(metadata.uid, on_cloud)
         except KubeError as error:
-            return Result(name, action, ResultKind.FAILED, str(error))
+            return _failed(name, action, error)
         return Result(name, action, ResultKind.DONE)
 
     async def _sender(
@@ -174,3 +175,11 @@ class Actor:
 
     def _log(self, action: Action) -> None:
         log.info("action", action=type(action).__name__, detail=str(action))
+
+
+def _failed(name: ClusterName, action: Action, error: KubeError | SkyPilotError) -> Result:
+    """Return the result of an action that ``error`` kept from being sent."""
+    reason = Reason.KUBERNETES_REFUSED if isinstance(error, KubeError) else Reason.SKYPILOT_UNAVAILABLE
+    if isinstance(error, KubeConflictError):
+        reason = Reason.NAME_CONFLICT
+    return Result(name, action, ResultKind.FAILED, str(error), reason)

@@ -23,8 +23,10 @@ from deepseek_operator.runtime.act import Actor
 from deepseek_operator.runtime.publish import Publisher
 from deepseek_operator.runtime.queue import WorkQueue
 from deepseek_operator.runtime.reconciler import Reconciler
+from deepseek_operator.runtime.recorder import Recorder
 from deepseek_operator.runtime.slots import LaunchSlots
 from deepseek_operator.runtime.tasks import TaskMaker
+from deepseek_operator.runtime.tracing import Tracer
 
 __all__ = ["ControlLoop", "Outside", "ProberLike", "ReaderLike"]
 
@@ -82,6 +84,7 @@ class ControlLoop:
         proxy: ProxySettings = ProxySettings(),  # noqa: B008 - frozen
         resync_period_s: float = 600.0,
         kubernetes_context: str | None = None,
+        tracer: Tracer = Tracer(),  # noqa: B008 - keeps nothing
     ) -> None:
         self.queue = WorkQueue(waited=metrics.QUEUE_WAIT_SECONDS.observe)
         self.store = Store(self.queue.add, self.queue.add_urgent, self.queue.add_edited)
@@ -126,6 +129,8 @@ class ControlLoop:
             clock=outside.clock,
             resync_period_s=resync_period_s,
             proxy=proxy,
+            recorder=Recorder(tracer=tracer),
+            tracer=tracer,
         )
         self._workers = workers
         self._started: dict[Key, float] = {}

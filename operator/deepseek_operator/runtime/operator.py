@@ -24,7 +24,7 @@ from deepseek_operator.kube.lease import LeaderElection
 from deepseek_operator.kube.reader import KubeReader
 from deepseek_operator.kube.write import KubeWriter
 from deepseek_operator.planning import Planner
-from deepseek_operator.runtime import metrics
+from deepseek_operator.runtime import metrics, series, tracing
 from deepseek_operator.runtime.audit import AuditLoop
 from deepseek_operator.runtime.loop import ControlLoop, Outside
 from deepseek_operator.runtime.readiness import Readiness
@@ -47,11 +47,12 @@ class Operator:
         self._settings = settings
         token = settings.skypilot_token_file.read_text().strip() if settings.skypilot_token_file else None
         self._kube = KubeClient()
+        self._tracer = tracing.start(settings.tracing_endpoint, settings.instance)
         self._skypilot = SkyPilotClient(
             settings.skypilot_endpoint,
             user_id=settings.skypilot_user_id,
             token=token,
-            observe=metrics.observe_skypilot,
+            observe=self._skypilot_asked,
         )
         planner = Planner(
             load_catalog(settings.catalog_files),
@@ -63,7 +64,7 @@ class Operator:
             reader=KubeReader(self._kube),
             writer=KubeWriter(self._kube, settings.instance),
             prober=partial(Prober, count=metrics.count_probe),
-            engines=partial(EngineReader, live=metrics.ENGINES.put),
+            engines=partial(EngineReader, live=series.ENGINES.put),
             clock=_now,
         )
         self._loop = ControlLoop(
@@ -75,6 +76,7 @@ class Operator:
             proxy=settings.proxy,
             resync_period_s=settings.resync_period_s,
             kubernetes_context=settings.kubernetes_context,
+            tracer=self._tracer,
         )
         self._prices = PriceFeed(self._skypilot, planner, clock=_now)
         self._audit = AuditLoop(self._loop.store, settings.skypilot_user_id)
@@ -112,6 +114,7 @@ class Operator:
                 await self._readiness.close()
             await self._skypilot.close()
             await self._kube.close()
+            await self._tracer.close()
 
         @kopf.on.probe(id="operator", registry=registry)
         async def alive(**_: Any) -> str:
@@ -119,6 +122,10 @@ class Operator:
             if trouble := self._loop.trouble():
                 raise RuntimeError(trouble)
             return "ok"
+
+    def _skypilot_asked(self, path: str, seconds: float | None, error: str) -> None:
+        metrics.observe_skypilot(path, seconds, error)
+        self._tracer.skypilot_asked(path, seconds, error)
 
     def _lead(self) -> None:
         metrics.LEADER.set(1)

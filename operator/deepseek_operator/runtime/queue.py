@@ -162,7 +162,8 @@ class WorkQueue:
             self._changed.clear()
             wait = self._heap[0][0] - loop.time() if self._heap else None
             try:
-                await asyncio.wait_for(self._changed.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
 

@@ -1,7 +1,7 @@
 """The pass: join, decide, act, status, Events. One at a time per deployment, and nothing is read from the network."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -28,6 +28,7 @@ from deepseek_operator.reconcile.actions import (
     RunAgain,
     UnpublishEndpoints,
 )
+from deepseek_operator.reconcile.approval import choose_plan
 from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.endpoint import about_to_be_asked
 from deepseek_operator.reconcile.events import EventNote, notes
@@ -37,6 +38,7 @@ from deepseek_operator.runtime.act import Actor
 from deepseek_operator.runtime.publish import Publisher, refusal_of
 from deepseek_operator.runtime.recorder import Recorder
 from deepseek_operator.runtime.slots import LaunchSlots
+from deepseek_operator.runtime.tracing import Note, Tracer
 
 __all__ = ["Reconciler"]
 
@@ -63,6 +65,8 @@ class Reconciler:
         Tells the reader which engines of a deployment to read.
     recorder
         Turns statuses into metrics and log lines.
+    tracer
+        Makes spans of passes and actions.
     unsettled
         Keys that wait for something; SkyPilot is asked often while there are any.
     """
@@ -82,6 +86,7 @@ class Reconciler:
     resync_period_s: float = 600.0
     proxy: ProxySettings = field(default_factory=ProxySettings)
     recorder: Recorder = field(default_factory=Recorder)
+    tracer: Tracer = field(default_factory=Tracer)
     unsettled: set[Key] = field(default_factory=set)
     _waiting: dict[Key, datetime] = field(default_factory=dict)
     """Since when a status has not been written although it differs, because another one follows in a moment."""
@@ -99,12 +104,18 @@ class Reconciler:
 
     async def _pass(self, key: Key) -> bool:
         """Run one pass; return whether it has added the finalizer, without which nothing is launched."""
+        with self.tracer.span_of_pass(key) as note:
+            return await self._noted_pass(key, note)
+
+    async def _noted_pass(self, key: Key, note: Note) -> bool:
         world = self.store.world(key, self.clock())
         if world is None:
             self.forget(key)
+            note("outcome", "gone")
             return False
         plan = self._plan(world)
         decision = decide(world, plan, launches_waiting=self.slots.others_wait(key), proxy=self.proxy)
+        note("actions", [type(action).__name__ for action in _actions(decision)])
         self.store.watch(key, decision.targets)
         self.watch(key, dict(decision.targets))
         self.read(key, dict(decision.engines))
@@ -114,7 +125,8 @@ class Reconciler:
         errors, refused = await self._publish(world, decision)
         decision = with_failed_publish(decision, refused)
         if decision.finalizer is not None:
-            await self.actor.finalizer(world, decision.finalizer)
+            with self.tracer.span_of_action(type(decision.finalizer).__name__, "", ""):
+                await self.actor.finalizer(world, decision.finalizer)
         planned = plan if isinstance(plan, Planned) else None
         self.slots.keep(key, {str(name) for name, action in decision.actions if isinstance(action, Launch | RunAgain)})
         why = {replica.name: str(replica.finding.reason) for replica in decision.replicas}
@@ -127,22 +139,29 @@ class Reconciler:
         errors += [one for one in ended if isinstance(one, BaseException)]
         if decision.released:
             await self._announce_abandoned(world, decision)
+            note("outcome", "released")
             return False
         await self._write_status(world, plan, decision)
         self._schedule(key, decision)
+        note("outcome", "error" if errors else "ok")
         if errors:
             raise errors[0]
         return isinstance(decision.finalizer, AddFinalizer)
 
     async def _act(self, world: World, plan: Planned | None, name: ClusterName, action: Action, reason: str) -> Result:
         """Carry out one action; every line that is logged meanwhile names the replica and why."""
-        with structlog.contextvars.bound_contextvars(replica=str(name), reason=reason):
-            return await self.actor.act(world, plan, name, action)
+        with (
+            structlog.contextvars.bound_contextvars(replica=str(name), reason=reason),
+            self.tracer.span_of_action(type(action).__name__, str(name), reason) as note,
+        ):
+            result = await self.actor.act(world, plan, name, action)
+            note("result", str(result.kind))
+            return result
 
     def _plan(self, world: World) -> Planned | Refused:
         if world.unreadable:
             return Refused(reason=Reason.INVALID_SPEC, message=world.unreadable)
-        return self.planner.plan(world.deployment.spec)
+        return choose_plan(world.deployment, self.planner.plan)
 
     async def _publish(
         self, world: World, decision: Decision
@@ -160,7 +179,8 @@ class Reconciler:
             if publishing_failed and isinstance(action, UnpublishEndpoints):
                 continue
             try:
-                changed |= await self.publisher.publish(world, action)
+                with self.tracer.span_of_action(type(action).__name__, "", ""):
+                    changed |= await self.publisher.publish(world, action)
             except KubeError as error:
                 refusal = refusal_of(error) if isinstance(action, ApplyProxy) else None
                 if refusal is not None:
@@ -251,3 +271,12 @@ class Reconciler:
         self.slots.forget(key)
         self.watch(key, {})
         self.read(key, {})
+
+
+def _actions(decision: Decision) -> Iterator[Action]:
+    """Yield the actions of a decision in the order in which they are carried out."""
+    yield from decision.publish
+    if decision.finalizer is not None:
+        yield decision.finalizer
+    for _, action in decision.actions:
+        yield action

@@ -1,4 +1,4 @@
-"""What a written status means for the metrics and the log: stages that have ended, launches, failures.
+"""What a written status means for metrics, traces and the log: stages that have ended, launches, failures.
 
 Everything is read off the difference between two statuses, as Events are: it is counted once, also by the process that
 follows one that was killed.
@@ -17,7 +17,8 @@ from deepseek_operator.api.status import DeepSeekDeploymentStatus, EngineStatus,
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.store import Key
-from deepseek_operator.runtime import metrics
+from deepseek_operator.runtime import metrics, series
+from deepseek_operator.runtime.tracing import EndedLaunch, Stage, Tracer
 
 __all__ = ["Recorder"]
 
@@ -32,7 +33,7 @@ CPU: Final = "cpu"
 
 @dataclass
 class Recorder:
-    """Turns statuses into metrics and log lines.
+    """Turns statuses into metrics, log lines and spans of launches.
 
     Attributes
     ----------
@@ -40,15 +41,18 @@ class Recorder:
         Where the series of the deployments come from.
     """
 
-    deployments: metrics.DeploymentCollector = field(default_factory=lambda: metrics.DEPLOYMENTS)
+    deployments: series.DeploymentCollector = field(default_factory=lambda: series.DEPLOYMENTS)
+    tracer: Tracer = field(default_factory=Tracer)
     _ended: dict[Key, dict[str, datetime | None]] = field(default_factory=dict)
     """Launches whose result has been counted: replica and time of the launch. An engine that is started again on the
     same nodes is no launch."""
+    _queued: dict[Key, dict[str, datetime]] = field(default_factory=dict)
+    """Since when launches under way had waited for a launch slot, before SkyPilot was asked."""
 
     def saw(self, deployment: DeepSeekDeployment, status: DeepSeekDeploymentStatus) -> None:
         """Export what is so now. Called in each pass, whether or not the status is written."""
         spec, cost = deployment.spec, status.cost
-        facts = metrics.DeploymentFacts(
+        facts = series.DeploymentFacts(
             model=spec.model.name,
             desired=0 if spec.suspend else spec.replicas,
             replicas=status.replicas,
@@ -67,11 +71,12 @@ class Recorder:
         ended = self._ended.setdefault(key, {name: _result_known(one) for name, one in earlier.items()})
         for gone in ended.keys() - {instance.name for instance in after.instances}:
             del ended[gone]
+            self._queued.get(key, {}).pop(gone, None)
         performance = after.plan.performance if after.plan is not None else None
         expected_s = performance.start_seconds if performance is not None else 0.0
         for instance in after.instances:
             old = earlier.get(instance.name)
-            self._count(ended, old, instance, expected_s)
+            self._count(key, old, instance, expected_s)
             if old is None or (old.phase, old.reason) != (instance.phase, instance.reason):
                 say = log.warning if instance.phase is Phase.FAILED else log.info
                 say(
@@ -87,11 +92,15 @@ class Recorder:
     def forget(self, key: Key) -> None:
         """Drop everything of a deployment that is gone, its series among it."""
         self._ended.pop(key, None)
+        self._queued.pop(key, None)
         self.deployments.forget(key)
 
-    def _count(self, ended: dict[str, datetime | None], old: Instance | None, new: Instance, expected_s: float) -> None:
+    def _count(self, key: Key, old: Instance | None, new: Instance, expected_s: float) -> None:
+        ended = self._ended[key]
         infra = new.infra or new.ledger.infra or UNKNOWN
         launched = new.ledger.launched_at
+        if old is not None and old.ledger.launched_at != launched and _waits_for_slot(old):
+            self._queued.setdefault(key, {})[new.name] = datetime.fromisoformat(old.since or "")
         underway = launched is not None and ended.get(new.name) != launched
         failed = new.ledger.counted if old is None or old.ledger.counted != new.ledger.counted else ""
         if failed:
@@ -103,6 +112,7 @@ class Recorder:
         if failed:
             metrics.LAUNCHES.labels(new.ledger.failure_reason, infra).inc()
             ended[new.name] = launched
+            self._trace(key, new, infra, new.ledger.failure_reason, None)
         elif new.ledger.ready_since is not None:
             metrics.LAUNCHES.labels(str(Reason.READY), infra).inc()
             for stage, seconds in _stages(new):
@@ -110,20 +120,37 @@ class Recorder:
                 if stage == "engine" and expected_s > 0:
                     metrics.START_RATIO.labels(infra).observe(seconds / expected_s)
             ended[new.name] = launched
+            self._trace(key, new, infra, str(Reason.READY), new.ledger.ready_since)
+
+    def _trace(self, key: Key, new: Instance, infra: str, result: str, ended: datetime | None) -> None:
+        """Make a trace of a launch that has ended, from what the ledger knows of it."""
+        launched, up = new.ledger.launched_at, new.ledger.starting_since
+        assert launched is not None  # it was under way
+        queued = self._queued.get(key, {}).pop(new.name, None)
+        moments = (("slot", queued, launched), ("nodes", launched, up), ("engine", up, ended))
+        stages = tuple(
+            Stage(name, began, max(began, until)) for name, began, until in moments if began is not None and until
+        )
+        tried = tuple(one for one in new.places_tried if datetime.fromisoformat(one.time) >= launched)
+        self.tracer.launch_ended(EndedLaunch(key, new.name, infra, queued or launched, ended, result, stages, tried))
 
 
-def _series(status: DeepSeekDeploymentStatus) -> Iterator[metrics.ReplicaSeries]:
+def _series(status: DeepSeekDeploymentStatus) -> Iterator[series.ReplicaSeries]:
     for instance in status.instances:
         address = Address.parse(instance.address or "")
         if instance.phase is Phase.READY and address is not None:
             engine = instance.engine or EngineStatus()
-            yield metrics.ReplicaSeries(
+            yield series.ReplicaSeries(
                 instance.name,
                 address,
                 instance.accelerators or CPU,
                 engine.kv_cache_tokens,
                 engine.planned_kv_cache_tokens,
             )
+
+
+def _waits_for_slot(instance: Instance) -> bool:
+    return instance.phase is Phase.PENDING and instance.reason == Reason.QUEUED and instance.since is not None
 
 
 def _result_known(instance: Instance) -> datetime | None:

@@ -64,5 +64,8 @@ class Settings:
     metrics_port: int | None = 8081
     """Port of the Prometheus metrics. Unset: none are served."""
 
+    tracing_endpoint: str | None = None
+    """Base URL of a receiver of OpenTelemetry's OTLP over HTTP. Unset: no traces are made."""
+
     instance: str = "deepseek-operator"
     """Name of this process (its pod), shown in Events."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
 from deepseek_operator.api.places import Place
-from deepseek_operator.api.spec import SecretKeyRef
+from deepseek_operator.api.spec import CapacityType, SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Known
 from deepseek_operator.facts.names import (
@@ -115,10 +115,13 @@ class TaskMaker:
 
 
 def limited(plan: Planned, action: Action) -> Planned:
-    """Return the plan of a launch: without the places that it leaves out, and with what each of its nodes may cost."""
+    """Return the plan of a launch: where it may go, how it is paid, and what each of its nodes may cost."""
     if not isinstance(action, Launch):
         return plan
     plan = _elsewhere(plan, action.without)
+    if action.on_demand:
+        resources = plan.spec.resources.model_copy(update={"capacity_type": CapacityType.ON_DEMAND})
+        plan = replace(plan, spec=plan.spec.model_copy(update={"resources": resources}))
     if action.cost_limit is None:
         return plan
     per_node = (action.cost_limit / plan.nodes).quantize(Decimal("0.0001"), rounding=ROUND_DOWN)

@@ -127,8 +127,12 @@ WAYS_OUT: Final[dict[Reason, str]] = {
         "grant the SkyPilot server's account what is named, or take this cloud out of resources.infra"
     ),
     Reason.NOT_OFFERED: "put another region into resources.infra, or another GPU into resources.accelerators",
+    Reason.NO_MATCHING_RESOURCES: (
+        "name other resources.accelerators or another place in resources.infra, raise resources.maxHourlyCost, or take "
+        "capacityType Spot back; deepseek-operator plan --skypilot shows what there is"
+    ),
 }
-"""What to do, with the fields of the spec that help; for reasons that a provider gives."""
+"""What to do, with the fields of the spec that help; for reasons that a provider gives, and what nobody offers."""
 
 _HOPE: Final = (Reason.NO_CAPACITY, Reason.UNSCHEDULABLE, *(reason for reason, _ in CODES[1:]))
 

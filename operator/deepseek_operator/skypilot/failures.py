@@ -12,6 +12,7 @@ from deepseek_operator.facts.base import Failure
 from deepseek_operator.facts.skypilot import PlaceTried
 from deepseek_operator.facts.text import clean, without_colours
 from deepseek_operator.skypilot.codes import WAYS_OUT, more_hopeful, reason_of
+from deepseek_operator.skypilot.infra import no_such_place
 from deepseek_operator.skypilot.tried import decisive_error, places_tried
 
 __all__ = ["classify", "no_access"]
@@ -66,6 +67,8 @@ def classify(error_type: str, message: str, log: str = "") -> Failure:
         return _helpful(error.reason, error.words)
     if error_type == "SystemExit":  # what rejected cloud credentials come out as
         return _helpful(Reason.CREDENTIALS_INVALID, "the provider did not accept the SkyPilot server's credentials")
+    if wrong := no_such_place(without_colours(message)):
+        return Failure(Reason.INVALID_SPEC, clean(wrong, 900))
     reason = reason_of(message)
     if reason is None:
         prefix = f"{error_type}: " if error_type and error_type not in shown else ""
@@ -83,6 +86,8 @@ def no_access(cloud: str, error_type: str, said: str) -> Failure:
     """
     if error_type:
         failure = classify(error_type, said)
+        if failure.message.startswith("spec."):
+            return failure
         return Failure(failure.reason, clean(f"spec.resources.infra: {cloud}: {failure.message}"))
     why = _CHECK_REASON.search(without_colours(said))
     detail = f" ({clean(why[1], 300).rstrip('.')})" if why else ""

@@ -6,9 +6,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from deepseek_operator.catalog import PriceInfo
+from deepseek_operator.catalog import LIVE_PRICE, PriceInfo
+from deepseek_operator.planning.offers import Offer
 
-__all__ = ["hourly_price", "read_prices"]
+__all__ = ["hourly_price", "read_offers", "read_prices"]
 
 _MILL = Decimal("0.0001")
 
@@ -25,25 +26,29 @@ def read_prices(value: Mapping[str, Iterable[Iterable[Any]]] | None, day: date) 
     day
         Day on which they were asked for.
     """
-    prices: list[PriceInfo] = []
+    return tuple(offer.price for offer in read_offers(value, day))
+
+
+def read_offers(value: Mapping[str, Iterable[Iterable[Any]]] | None, day: date) -> tuple[Offer, ...]:
+    """Return the same with the size of each machine."""
+    offers: list[Offer] = []
     for rows in (value or {}).values():
-        for cloud, instance_type, name, count, _cpus, _gpu_memory, _memory, price, spot, region in rows:
+        for cloud, instance_type, name, count, cpus, _gpu_memory, memory, price, spot, region in rows:
             on_demand, on_spot = _dollars(price), _dollars(spot)
             if not instance_type or count != int(count) or (on_demand is None and on_spot is None):
                 continue
-            prices.append(
-                PriceInfo(
-                    cloud=str(cloud).lower(),
-                    instance_type=str(instance_type),
-                    region=str(region) if region else None,
-                    accelerators=f"{name}:{int(count)}",
-                    on_demand=on_demand,
-                    spot=on_spot,
-                    as_of=day,
-                    source="SkyPilot's catalog, asked through its API",
-                )
+            found = PriceInfo(
+                cloud=str(cloud).lower(),
+                instance_type=str(instance_type),
+                region=str(region) if region else None,
+                accelerators=f"{name}:{int(count)}",
+                on_demand=on_demand,
+                spot=on_spot,
+                as_of=day,
+                source=LIVE_PRICE,
             )
-    return tuple(prices)
+            offers.append(Offer(found, _number(cpus), _number(memory)))
+    return tuple(offers)
 
 
 def hourly_price(rows: Iterable[Mapping[str, Any]] | None, cluster_name: str) -> Decimal | None:
@@ -63,3 +68,7 @@ def _dollars(value: Any) -> Decimal | None:
     if value is None or not math.isfinite(float(value)) or float(value) <= 0:
         return None
     return Decimal(str(value)).quantize(_MILL)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(float(value)) else None

@@ -50,6 +50,7 @@ def _cluster_row(row: Mapping[str, Any]) -> SkyPilotCluster:
         nodes=int(row.get("nodes") or 1),
         hash=str(row.get("cluster_hash") or ""),
         user=str(row.get("user_hash") or ""),
+        # ``1x[spot](gpus=L4:1, ...)``; other tables of SkyPilot write it with a capital.
         spot="[spot]" in str(row.get("resources_str") or "").lower(),
     )
 

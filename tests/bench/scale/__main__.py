@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.scale import phases
+from tests.bench.scale import kuberay, phases
 from tests.bench.scale.ground import Ground, ground
 from tests.bench.scale.report import median, table
 
@@ -26,14 +26,22 @@ def main() -> None:
     parser.add_argument("--settled-seconds", type=float, default=60)
     parser.add_argument("--operator-flag", action="append", default=[], help="more flags of `deepseek-operator run`")
     parser.add_argument("--log", type=Path, default=Path("/tmp/dsd-bench-operator.log"), help="the operator's log")
+    parser.add_argument("--kuberay", type=Path, help="a checkout of KubeRay's ray-operator with its `manager` built")
     parser.add_argument("--json", type=Path, help="write all figures here, too")
     options = parser.parse_args()
+    if options.kuberay is not None and not (options.kuberay / "manager").is_file():
+        parser.error(f"--kuberay: {options.kuberay}/manager does not exist; build it there: go build -o manager .")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended, too
     runs = []
     for number in range(options.runs):
         print(f"run {number + 1} of {options.runs}: {options.n} deployments", flush=True)
         with ground(options.log, tuple(options.operator_flag)) as found:
-            runs.append(_run(found, options))
+            figures = _run(found, options)
+        if options.kuberay is not None:
+            print(f"KubeRay: {options.n} RayClusters ...", flush=True)
+            log = options.log.with_name("dsd-bench-kuberay.log")
+            figures |= kuberay.measure(options.kuberay, options.n, options.settled_seconds, log)
+        runs.append(figures)
     figures = median(runs)
     if options.json:
         options.json.write_text(json.dumps({"n": options.n, "median": figures, "runs": runs}, indent=1))

@@ -10,33 +10,39 @@ from deepseek_operator.api.v1alpha1 import LABEL_NAME
 from tests.bench.scale.ground import Ground
 from tests.bench.scale.usage import Usage, load
 from tests.fakes.payloads import Cluster
+from tests.system.audit import Audit
 from tests.system.wait import eventually
 
-__all__ = ["Figures", "create", "delete", "dying", "edit", "newcomers", "restart", "settled"]
+__all__ = ["Figures", "Meter", "create", "delete", "dying", "edit", "newcomers", "restart", "settled"]
 
 Figures = dict[str, float]
 
 WITHIN_S: Final = 1800.0
 
 
-class _Meter:
-    """What the operator uses and asks between now and :meth:`read`."""
+class Meter:
+    """What an operator uses and asks between now and :meth:`read`.
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
+    Parameters
+    ----------
+    status
+        The status as the audit log names it.
+    """
+
+    def __init__(self, pid: int, audit: Audit, status: str = "deepseekdeployments/status") -> None:
+        self._pid, self._audit, self._status = pid, audit, status
         self._began = time.monotonic()
-        self._before = Usage.of(ground.operator.pid)
-        self._mark = ground.audit.now()
-        self._calls = len(ground.skypilot.calls)
+        self._before = Usage.of(pid)
+        self._mark = audit.now()
 
     def read(self, name: str, count: int) -> Figures:
         """Return wall and CPU seconds, memory, and requests per object."""
         wall_s = time.monotonic() - self._began
-        after = Usage.of(self._ground.operator.pid)
-        counts = self._ground.audit.counts(self._mark)
+        after = Usage.of(self._pid)
+        counts = self._audit.counts(self._mark)
         reads = sum(n for (verb, _), n in counts.items() if verb in ("get", "list"))
         writes = sum(n for (verb, _), n in counts.items() if verb not in ("get", "list", "watch"))
-        status = sum(n for (_, what), n in counts.items() if what == "deepseekdeployments/status")
+        status = sum(n for (_, what), n in counts.items() if what == self._status)
         events = sum(n for (_, what), n in counts.items() if what == "events")
         print(f"  {name} by the audit log: {dict(sorted(counts.items()))}", flush=True)
         return {
@@ -52,13 +58,16 @@ class _Meter:
             f"{name}.events_per_object": events / count,
             f"{name}.reads": float(reads),
             f"{name}.writes": float(writes),
-            f"{name}.skypilot_calls": float(len(self._ground.skypilot.calls) - self._calls),
         }
+
+
+def _meter(ground: Ground) -> Meter:
+    return Meter(ground.operator.pid, ground.audit)
 
 
 def create(ground: Ground, names: list[str], beside: int) -> Figures:
     """Create all deployments at once, and some more while those come up; wait until all are Ready."""
-    meter = _Meter(ground)
+    meter = _meter(ground)
     began = time.time()
     ground.create(names)
     posted_s = time.time() - began
@@ -75,12 +84,12 @@ def create(ground: Ground, names: list[str], beside: int) -> Figures:
 
 def settled(ground: Ground, seconds: float) -> Figures:
     """Do nothing for some time."""
-    meter, answered = _Meter(ground), ground.engines.answered
+    meter, answered, calls = _meter(ground), ground.engines.answered, len(ground.skypilot.calls)
     time.sleep(seconds)
     found = meter.read("settled", 1)
     found["settled.cores"] = found["settled.cpu_s"] / found["settled.wall_s"]
     found["settled.probes_per_s"] = (ground.engines.answered - answered) / seconds
-    found["settled.skypilot_per_minute"] = found["settled.skypilot_calls"] * 60 / seconds
+    found["settled.skypilot_per_minute"] = (len(ground.skypilot.calls) - calls) * 60 / seconds
     return found
 
 
@@ -117,7 +126,7 @@ def dying(ground: Ground, count: int) -> Figures:
 
 def edit(ground: Ground, names: list[str]) -> Figures:
     """Edit all deployments in a field that makes no new revision; wait until every status speaks of it."""
-    meter = _Meter(ground)
+    meter = _meter(ground)
     wanted = {name: ground.deployments.generation[name] + 1 for name in names}
     ground.edit(names, {"resources": {"retryUntilUp": False}})
     _until(lambda: all(ground.deployments.generation[name] >= wanted[name] for name in names), "edits are observed")
@@ -147,7 +156,7 @@ def restart(ground: Ground, quiet_s: float) -> Figures:
 
 def delete(ground: Ground, names: list[str]) -> Figures:
     """Delete all deployments; wait until the last is gone, which is when nothing of it is left."""
-    meter = _Meter(ground)
+    meter = _meter(ground)
     ground.delete(names)
     _until(lambda: not any(name in ground.deployments.there for name in names), "all deployments gone")
     return meter.read("delete", len(names))

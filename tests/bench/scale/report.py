@@ -30,8 +30,14 @@ def table(figures: Figures, count: int) -> str:
 
 def _line(row: dict[str, Any], figures: Figures) -> str:
     values = [figures[key] for key in row["keys"]]
-    goals = row.get("goals", [])
+    beside = [figures.get(f"kuberay.{key}") for key in row.get("kuberayKeys", row["keys"])]
+    measured = [value for value in beside if value is not None]
+    kuberay = _shown(measured) if measured else row.get("kuberay", "")
+    goals = measured if row.get("goalIsKuberay") and measured else row.get("goals", [])
     missed = " (missed)" if any(value > goal for value, goal in zip(values, goals, strict=False)) else ""
-    shown = " / ".join(f"{value:.3g}" for value in values)
     wanted = f"<= {' / '.join(f'{goal:g}' for goal in goals)}" if goals else ""
-    return f"| {row['what']} | {shown}{missed} | {wanted} | {row.get('before', '')} | {row.get('kuberay', '')} |"
+    return f"| {row['what']} | {_shown(values)}{missed} | {wanted} | {row.get('before', '')} | {kuberay} |"
+
+
+def _shown(values: Sequence[float]) -> str:
+    return " / ".join(f"{value:.3g}" for value in values)

@@ -11,10 +11,10 @@ from lightkube.resources.discovery_v1 import EndpointSlice
 
 from tests.system.resources import DeploymentResource
 
-__all__ = ["Deployments", "Endpoints"]
+__all__ = ["Deployments", "Endpoints", "Watch"]
 
 
-class _Watch(Thread):
+class Watch(Thread):
     """Calls ``seen`` with the type and body of every event, in a thread of its own."""
 
     def __init__(self, client: Client, kind: type[Any], namespace: str, seen: Callable[[str, Any], None]) -> None:
@@ -50,7 +50,7 @@ class Deployments:
 
     def watch(self, client: Client, namespace: str) -> None:
         """Start to watch."""
-        _Watch(client, DeploymentResource, namespace, self._seen).start()
+        Watch(client, DeploymentResource, namespace, self._seen).start()
 
     def _seen(self, type_: str, body: Any) -> None:
         now, metadata = time.time(), body["metadata"]
@@ -80,7 +80,7 @@ class Endpoints:
 
     def watch(self, client: Client, namespace: str) -> None:
         """Start to watch."""
-        _Watch(client, EndpointSlice, namespace, self._seen).start()
+        Watch(client, EndpointSlice, namespace, self._seen).start()
 
     def _seen(self, type_: str, body: Any) -> None:
         slice_ = body.to_dict()

@@ -49,13 +49,44 @@ def test_prices_over_90_days_old_are_warned_of_and_others_are_not() -> None:
         if "days old" in finding.message
     }
     assert "aws/p5.48xlarge" in old
-    assert not [f for f in check_catalog(load_catalog(), today=TODAY) if "days old" in f.message]
+    now = [f.row for f in check_catalog(load_catalog(), today=TODAY) if "days old" in f.message]
+    assert sorted(now) == [  # nothing newer was found
+        "aws/g6e.48xlarge",
+        "aws/g7e.48xlarge",
+        "aws/p5.4xlarge",
+        "aws/p5en.48xlarge",
+        "aws/p6-b200.48xlarge",
+        "aws/p6-b300.48xlarge",
+        "gcp/a3-megagpu-8g",
+    ]
+
+
+def test_every_gpu_has_a_price_or_says_why_none() -> None:
+    catalog = load_catalog()
+    priced = {price.accelerators.rpartition(":")[0] for price in catalog.prices}
+    assert {gpu.name for gpu in catalog.gpus.values() if gpu.not_rented} == {"GB200", "GB300"}
+    assert not [gpu.name for gpu in catalog.gpus.values() if not gpu.not_rented and gpu.name not in priced]
+    assert not [f for f in check_catalog(catalog, today=TODAY) if f.field == "prices"]
+
+
+def test_a_gpu_that_a_user_adds_without_a_price_is_told_of(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("gpus: [{base: L4, name: L4X, sources: {memoryGib: memory}}]")
+    found = check_catalog(load_catalog([file]), today=TODAY, known=load_catalog())
+    assert [(f.row, f.field) for f in found] == [("L4X", "prices")]
 
 
 # section, row, field, words, whether it is wrong
 CASES: list[tuple[str, dict[str, Any], str, str, bool]] = [
     ("models", model(parameters=8_200_000_000), "parameters", "the shape has 8030261248", True),
     ("models", model(kvBytesPerToken=131_000), "kvBytesPerToken", "the shape has 131072", True),
+    (
+        "models",
+        model(recommended=["2 x Z9:8"], sources={"recommended": "memory"}),
+        "recommended",
+        "2 x Z9:8: no GPU of that name",
+        True,
+    ),
     ("models", model(weights={"gib": 17.0}), "weights.gib", "8030261248 parameters are 15.0", True),
     (
         "models",

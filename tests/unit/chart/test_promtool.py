@@ -9,7 +9,7 @@ import yaml
 from prometheus_client import generate_latest
 
 from deepseek_operator.runtime import metrics
-from deepseek_operator.runtime.metrics import DeploymentFacts
+from deepseek_operator.runtime.series import DEPLOYMENTS, DeploymentFacts
 from tests.cluster.cache import cache_dir
 from tests.unit.chart.chart import CHART
 
@@ -64,11 +64,11 @@ def test_metrics_follow_the_conventions() -> None:
     metrics.FAILURES.labels("EngineExited", "kubernetes")
     metrics.observe_skypilot("/status", 0.1, "failed")
     key = ("promtool", "promtool")
-    metrics.DEPLOYMENTS.put(key, DeploymentFacts("m", 1, 1, 1, 0.5, (("Ready", True, "Ready"),)))
+    DEPLOYMENTS.put(key, DeploymentFacts("m", 1, 1, 1, 0.5, (("Ready", True, "Ready"),)))
     try:
         text = generate_latest().decode()
     finally:
-        metrics.DEPLOYMENTS.forget(key)
+        DEPLOYMENTS.forget(key)
     status, words = promtool("check", "metrics", stdin=text)
     ours = [line for line in words.splitlines() if line.startswith("deepseek_operator_")]
     assert ours == [], words

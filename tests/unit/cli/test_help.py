@@ -38,3 +38,9 @@ def test_examples_stand_on_lines_of_their_own(words: tuple[str, ...]) -> None:
     ]
     assert examples
     assert all(len(line) <= 120 for line in examples)
+
+
+def test_the_version_is_printed_as_a_command_and_as_an_option() -> None:
+    asked, said = (CliRunner().invoke(app, [word]) for word in ("--version", "version"))
+    assert (asked.exit_code, asked.output) == (0, said.output)
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*\n", asked.output)

@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.cluster import images
 from tests.cluster.api import ClusterError
 from tests.cluster.local.containerd import chain, writable_folder, write_layout_archive
 from tests.cluster.storage import StoredImage, read_image
+from tests.cluster.versions import ROOT
 
 LOW, HIGH = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
@@ -103,3 +105,12 @@ def test_inputs_of_an_image_are_its_own(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert changed("images/engine-cpu/x.py") == {"engine-cpu"}
     assert changed("Dockerfile") == set(images.TARGETS) - {"operator-previous"}
     assert changed("operator/a.pyc") == set()
+
+
+def test_only_the_targets_that_copy_kubectl_wait_for_it() -> None:
+    stages = re.split(r"(?m)^FROM ", (ROOT / "Dockerfile").read_text())[1:]
+    names = {stage.split()[2]: stage for stage in stages if stage.split()[1] == "AS"}
+    copying = {name for name, stage in names.items() if "--from=kubectl" in stage}
+    above = {stage.split()[0] for stage in stages}
+    assert copying == images.WITH_KUBECTL
+    assert not copying & above, "a stage on top of one that copies kubectl needs it, too"

@@ -13,6 +13,7 @@ PINS = [
     ("COREDNS_VERSION", "coredns", "github.com/coredns/coredns"),
     ("HELM_VERSION", "helm", "helm.sh/helm/v4"),
     ("HELM3_VERSION", "helm3", "helm.sh/helm/v3"),
+    ("KUBE_NETWORK_POLICIES_VERSION", "netpol", "sigs.k8s.io/kube-network-policies"),
 ]
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.local.process import Identity, only_child, parse_stat, program_of
+from tests.cluster.shell import meanwhile
+from tests.system.wait import eventually
 
 _TAIL = "1 2 3 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 {started} 0 0"
 
@@ -79,3 +81,23 @@ def test_child_and_program_are_found() -> None:
         shell.wait()
     assert only_child(shell.pid) is None
     assert program_of(shell.pid) is None
+
+
+def test_what_runs_meanwhile_is_waited_for(tmp_path: Path) -> None:
+    with meanwhile(["sh", "-c", f"sleep 0.3; touch {tmp_path / 'done'}"]):
+        assert not (tmp_path / "done").exists()
+    assert (tmp_path / "done").exists()
+
+
+def test_what_runs_meanwhile_ends_with_all_that_it_has_started_where_the_body_fails(tmp_path: Path) -> None:
+    child = tmp_path / "child"
+
+    def body() -> None:
+        with meanwhile(["sh", "-c", f"sleep 600 & echo $! > {child}; wait"]):
+            eventually(lambda: child.exists() and child.read_text(), within=10, what="the child runs", every=0.05)
+            raise LookupError("the cluster does not start")
+
+    with pytest.raises(LookupError):
+        body()
+    pid = int(child.read_text())
+    eventually(lambda: Identity.of(pid) is None, within=10, what="the child is gone", every=0.05)

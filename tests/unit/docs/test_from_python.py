@@ -37,7 +37,7 @@ class Server:
         self.deleted = False
 
     def __enter__(self) -> Self:
-        server = self
+        server: Server = self
 
         class Handler(_Handler):
             fake = server

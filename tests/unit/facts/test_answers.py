@@ -13,6 +13,7 @@ from deepseek_operator.facts.base import Address, Failure, Known, Probe, Unknown
 from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.engine import EngineReading
 from deepseek_operator.facts.probed import Probed
+from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, authority_question
 from tests.unit.reconcile import builders as b
 
@@ -43,7 +44,7 @@ class TestAnswers:
     def test_are_forgotten_with_their_name(self) -> None:
         answers = Answers()
         answers.put(OUTCOME, Known(None, b.NOW))
-        answers.put(JOB, b.job(b.JobState.ACTIVE))
+        answers.put(JOB, b.job(JobState.ACTIVE))
         answers.forget(NAME)
         assert answers.of(NAME) == {}
         answers.forget(NAME)

@@ -95,15 +95,15 @@ class TestAfterARequestOfOurs:
         snapshots.acted("key", str(R1), launch=True)
         snapshots.not_acted(str(R1))
         snapshots.not_acted(str(R2))
-        assert (snapshots.pending(), snapshots.acted_names("key")) == (False, set())
+        assert (snapshots.pending(), snapshots.acted_names("key")) == (False, frozenset())
         assert isinstance(snapshots.of(str(R1)), Known)
 
     def test_the_object_may_go(self, snapshots: Snapshots[str]) -> None:
         snapshots.acted("key", str(R1), launch=True)
         snapshots.acted("other", str(R2), launch=True)
         snapshots.drop("key")
-        assert (snapshots.acted_names("key"), snapshots.acted_names("other")) == (set(), {str(R2)})
-        assert snapshots.launches() == ({str(R2)}, set())
+        assert (snapshots.acted_names("key"), snapshots.acted_names("other")) == (frozenset(), frozenset({str(R2)}))
+        assert snapshots.launches() == (frozenset({str(R2)}), frozenset())
 
 
 def test_what_takes_a_launch_worker_is_counted(snapshots: Snapshots[str]) -> None:
@@ -112,4 +112,4 @@ def test_what_takes_a_launch_worker_is_counted(snapshots: Snapshots[str]) -> Non
     snapshots.acted("key", "sent", launch=True)
     things = (b.request(R1, "exec"), b.request(R2, "launch", "PENDING"), b.request(b.name(b.deployment(), 2), "down"))
     shown(snapshots, *things, sequence=asked_before)
-    assert snapshots.launches() == ({str(R1), str(R2), "sent"}, {str(R2)})
+    assert snapshots.launches() == (frozenset({str(R1), str(R2), "sent"}), frozenset({str(R2)}))

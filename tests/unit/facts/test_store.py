@@ -115,6 +115,13 @@ def test_a_late_event_does_not_bring_back_what_was_released(store: Store) -> Non
     assert world(store).deployment.metadata.uid == b.UID
 
 
+def test_a_release_that_is_answered_late_does_not_drop_the_object_that_has_come_since(store: Store) -> None:
+    released, other = world(store).deployment, "0badcafe-4e5f-6789-abcd-ef0123456789"
+    store.put_deployment(body(2, uid=other))
+    store.drop_released(released)
+    assert world(store).deployment.metadata.uid == other
+
+
 def test_before_the_first_snapshot_everything_of_skypilot_is_unknown(store: Store) -> None:
     store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
     found = world(store)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from deepseek_operator.facts.store import Store
 from deepseek_operator.feeds import kubernetes as module
@@ -185,6 +186,21 @@ async def test_a_namespace_that_must_not_be_read_does_not_hold_up_the_others(ser
         for _ in range(50):
             await asyncio.sleep(0)
         assert {namespace for _, namespace, _ in server.watched} == {"serving", "gone"}
+
+
+async def test_what_cannot_be_listed_is_said_once_and_so_is_that_it_can_again(server: Server, store: Store) -> None:
+    def attempts() -> int:
+        return server.listed.count("pods")
+
+    server.denied = {"gone"}
+    with capture_logs() as lines:
+        async with informed(server, store, "serving", "gone"):
+            assert attempts() > 5
+            server.denied = set()
+            for _ in range(50):
+                await asyncio.sleep(0)
+    told = [(line["event"], line["namespace"]) for line in lines if line["kind"] == "pods"]
+    assert told == [("list_failed", "gone"), ("listed_again", "gone")]
 
 
 async def test_where_nothing_may_be_read_nothing_is_believed_to_be_seen(server: Server, store: Store) -> None:

@@ -53,11 +53,12 @@ class _Connection:
         loop = asyncio.get_running_loop()
         self.engines.asked.append((loop.time(), self.address, path))
         how = self.engines.how.get(self.address, "down")
-        answer = {
+        answers: dict[str, Answer | NoAnswer] = {
             "up": Answer(200, self.engines.metrics if path == "/metrics" else b""),
             "down": NoAnswer("connection refused"),
             "hung": NoAnswer("no answer within 4 s"),
-        }[how]
+        }
+        answer = answers[how]
         self.pending = loop.call_later(HUNG_S if how == "hung" else 0.005, answered, answer)
 
     def close(self) -> None:

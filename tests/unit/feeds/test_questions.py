@@ -58,6 +58,9 @@ class Answers:
     async def missing_secret(self, namespace: str, reference: SecretKeyRef) -> str | None:
         return await self._answer("secret", None)  # type: ignore[no-any-return]
 
+    async def authority(self, namespace: str, name: str, uid: str) -> str:
+        return await self._answer("authority", "")  # type: ignore[no-any-return]
+
 
 def play(story: Callable[[Answers, Questions, list[tuple[Question, Any]]], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:

@@ -101,7 +101,7 @@ async def test_a_service_is_created_without_a_read() -> None:
 
 
 async def test_a_service_of_someone_else_is_a_conflict_and_not_touched() -> None:
-    foreign = {"metadata": {"labels": {}}, "spec": {}}
+    foreign: dict[str, Any] = {"metadata": {"labels": {}}, "spec": {}}
     client = Recorded(POST=KubeConflictError("exists", 409), GET=foreign)
     with pytest.raises(KubeConflictError, match="was not made for this deployment"):
         await writer(client).apply_service(DSD, (8000,), "ClusterIP", create=True)

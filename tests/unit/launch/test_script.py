@@ -17,7 +17,8 @@ from deepseek_operator.engines import ENGINES, SGLANG, VLLM, Arguments, Engine, 
 from deepseek_operator.launch.packages import setup_script, with_packages
 from deepseek_operator.launch.script import quote, run_script
 
-WORDS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=("Cs",))), max_size=5)
+CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"])
+WORDS = st.lists(st.text(CHARACTERS), max_size=5)
 PRINTER = f"{sys.executable} -c 'import json, sys; print(json.dumps(sys.argv[1:]))'"
 
 

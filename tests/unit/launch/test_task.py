@@ -25,6 +25,7 @@ def entries(task: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def ray_node(task: dict[str, Any]) -> dict[str, Any]:
+    container: dict[str, Any]
     (container,) = task["config"]["kubernetes"]["pod_config"]["spec"]["containers"]
     assert container["name"] == "ray-node"
     return container

@@ -27,6 +27,20 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
         "MI300X:8",
         "set engine.image to a ROCm",
     ),
+    (
+        "r1-8b",
+        {"replicas": 2, "resources": {"infra": ["aws"], "capacity": {"onDemandBase": 1}}},
+        "resources.capacity.onDemandBase",
+        "1",
+        "set capacityType to Spot or SpotThenOnDemand, or remove it",
+    ),
+    (
+        "r1-8b",
+        {"resources": {"infra": ["lambda"], "capacityType": "Spot"}},
+        "resources.capacityType",
+        "Spot",
+        "lambda has no spot machines that SkyPilot rents; use OnDemand or SpotThenOnDemand, or another cloud",
+    ),
     ("r1-8b", {"resources": {"accelerators": ["L4:x"]}}, "resources.accelerators", "L4:x", "NAME or NAME:COUNT"),
     ("r1-8b", {"resources": {"infra": ["AWS east"]}}, "resources.infra", "AWS east", "aws/us-east-1"),
     (
@@ -173,7 +187,7 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
         {"resources": {"maxHourlyCost": "100", "infra": ["aws"]}, "replicas": 2},
         "resources.maxHourlyCost",
         "100",
-        "2 replicas of 2×A100-80GB:8 on aws for 109.79 $/h",
+        "2 replicas of 1×H200:8 on aws for 126.59 $/h",
     ),
     ("r1-8b", {"resources": {"maxHourlyCost": "0"}}, "resources.maxHourlyCost", "0", "above 0"),
     ("r1-8b", {"resources": {"maxHourlyCost": "0.00"}}, "resources.maxHourlyCost", "0.00", "above 0"),
@@ -237,7 +251,7 @@ def test_a_model_that_does_not_fit_is_no_error_but_a_verdict_with_the_arithmetic
     plan = plan_for("r1", resources={"accelerators": ["L4:8"], "nodes": 1})
     assert plan.reason == (
         "DeepSeek-R1 needs 641 GiB for weights in FP8; 8×L4 offer 160 GiB usable. "
-        "Cheapest that fits: H200:8 on nebius for 28.00 $/h."
+        "Cheapest that fits: H200:8 on nebius for 36.00 $/h."
     )
 
 

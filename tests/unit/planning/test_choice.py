@@ -37,9 +37,35 @@ def test_a_replica_on_ones_own_kubernetes_costs_nothing() -> None:
     assert plan.accelerators[0] == "H200:8"
 
 
+@pytest.mark.parametrize(
+    ("accelerators", "infra", "words"),
+    [
+        ("GB200:4", [], "No price of GB200:4 is known: no cloud of SkyPilot's catalog rents it."),
+        ("H200:8", ["gcp"], "No price of H200:8 on gcp is known."),
+        ("A100:8", [], "Cheapest known: p4d.24xlarge on aws, price of 2026-11-09."),
+        ("L4:8", [], "Cheapest known: g6.48xlarge on aws, undated price."),
+    ],
+)
+def test_a_plan_says_what_is_known_of_its_price(accelerators: str, infra: list[str], words: str) -> None:
+    plan = plan_for("r1-70b", resources={"accelerators": [accelerators], "infra": infra})
+    assert plan.reason.endswith(words)
+
+
+def test_a_plan_on_ones_own_cluster_says_nothing_of_prices() -> None:
+    plan = plan_for("r1-70b", resources={"accelerators": ["GB200:4"], "infra": ["kubernetes"]})
+    assert "price" not in plan.reason
+
+
 def test_spot_prices_rank_spot_plans() -> None:
     plan = plan_for("r1", resources={"infra": ["aws"], "capacityType": "Spot"})
     assert plan.hourly_cost == Decimal("6.84")
+
+
+def test_a_spot_price_is_not_given_the_day_of_the_on_demand_price() -> None:
+    spot = plan_for("r1", resources={"infra": ["aws"], "capacityType": "Spot"})
+    assert "Cheapest known: p5en.48xlarge on aws, undated price." in spot.reason
+    on_demand = plan_for("r1", resources={"infra": ["aws"]})
+    assert "Cheapest known: p5en.48xlarge on aws, price of 2026-08-01." in on_demand.reason
 
 
 def test_a_fallback_to_on_demand_counts_as_on_demand() -> None:

@@ -1,11 +1,14 @@
 """The matrix of the guide this project replaces: 12 cells, today's verdict and why. docs/guide-matrix.md says more."""
 
+from pathlib import Path
+
 import pytest
 
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.planning import PlanInputError
 from tests.unit.planning.builders import plan_for
 
+PAGE = Path(__file__).parents[3] / "docs" / "guide-matrix.md"
 QWEN, LLAMA, R1 = "DeepSeek-R1-Distill-Qwen-7B", "DeepSeek-R1-Distill-Llama-70B", "DeepSeek-R1"
 
 # model, accelerators, the guide's answer, our verdict on one node, (tensor, pipeline, data) parallel, words of why
@@ -42,6 +45,13 @@ def test_each_cell_of_the_guide_has_todays_verdict_and_reason(
         assert (plan.tensor_parallel_size, plan.pipeline_parallel_size, plan.data_parallel_size) == layout
     if guide:
         assert plan.launchable
+
+
+@pytest.mark.parametrize(("accelerators", "context"), [("A100-80GB:2", 22_016), ("H100:2", 10_496)])
+def test_two_gpus_of_80_gb_hold_llama_70b_with_the_context_that_the_page_says(accelerators: str, context: int) -> None:
+    plan = plan_for(LLAMA, resources={"accelerators": [accelerators], "infra": ["kubernetes"]})
+    assert plan.max_model_len == context
+    assert f"{context:,}" in PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("model", [QWEN, LLAMA, R1])

@@ -130,12 +130,12 @@ def test_nothing_spans_small_machines_where_the_planner_chooses() -> None:
 
 def test_a_refusal_on_ones_own_cluster_names_the_smallest_and_on_clouds_the_cheapest() -> None:
     own = plan_for("r1-70b", resources={"accelerators": ["L4:1"], "infra": ["kubernetes"]})
-    assert "1×L4 offer 20.3 GiB usable. L4:8 fits. Smallest that fits: L40S:4." in own.reason
+    assert "1×L4 offer 20.3 GiB usable. L4:8 fits. Smallest that fits: B200:1." in own.reason
     rented = plan_for("r1-70b", resources={"accelerators": ["L4:1"], "infra": ["aws"]})
     request = read_request(spec_for("r1-70b", resources={"infra": ["aws"]}), CATALOG)
-    assert "Cheapest that fits: L40S:4 on aws for 10.49 $/h." in rented.reason
-    l40s = CATALOG.find_gpu("L40S")
-    assert l40s
+    assert "Cheapest that fits: A100:8 on aws for 21.96 $/h." in rented.reason
+    a100 = CATALOG.find_gpu("A100")
+    assert a100
     cheapest = plan_for("r1-70b", resources={"infra": ["aws"]})
-    assert cheapest.accelerators[0] == "L40S:4"
-    assert evaluate(request, CATALOG, cheapest.candidates[0].accelerator, l40s, 1).verdict is Verdict.FITS
+    assert cheapest.accelerators[0] == "A100:8"
+    assert evaluate(request, CATALOG, cheapest.candidates[0].accelerator, a100, 1).verdict is Verdict.FITS

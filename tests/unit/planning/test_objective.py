@@ -243,4 +243,4 @@ def test_half_a_load_costs_more_per_token_than_a_full_one() -> None:
     assert found.dollars_per_million_tokens
     assert found.dollars_per_million_tokens_at_half_load
     assert found.dollars_per_million_tokens_at_half_load > found.dollars_per_million_tokens
-    assert found.hourly_cost == Decimal("6.88")
+    assert found.hourly_cost == Decimal("3.85")

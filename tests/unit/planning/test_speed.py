@@ -28,7 +28,7 @@ WHAT = ("decode, 1 request", "decode, many", "prefill", "start")
 
 MODELS = st.sampled_from(list(CATALOG.models.values()))
 GPUS = st.sampled_from([gpu for gpu in CATALOG.gpus.values() if gpu.memory_bandwidth])
-TRAFFIC = st.builds(Traffic, st.integers(1, 512), st.integers(1, 100_000), st.booleans())
+TRAFFIC = st.builds(Traffic, st.integers(1, 512), st.integers(1, 100_000))
 FASTER = st.floats(1.0, 4.0, allow_nan=False)
 
 
@@ -135,7 +135,7 @@ def test_no_step_reads_faster_than_the_memory_and_no_prefill_computes_faster_tha
     assert gpu.memory_bandwidth
     assert gpu.bf16_tflops
     layout = a_layout(model, count, 1)
-    each = step_seconds(model, gpu, layout, Traffic(1, 1, served=False), Overrides())
+    each = step_seconds(model, gpu, layout, Traffic(1, 1), Overrides())
     if model.shape.moe is None:
         read = (model.weights.gib * 2**30 - 2 * model.shape.vocab_size * model.shape.hidden_size) / (
             layout.tensor_parallel_size

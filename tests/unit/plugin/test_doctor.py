@@ -257,7 +257,7 @@ def test_an_api_server_that_is_away_ends_the_examination(cluster: FakeKubectl, r
     code, out, _ = run("doctor")
     assert code == 1
     assert re.match(r"fault +Kubernetes +Unable to connect to the server: no route to host", out)
-    assert out.splitlines()[-1] == "1 faults, 0 warnings"
+    assert out.splitlines()[-1] == "1 fault, 0 warnings"
 
 
 def test_who_may_not_read_crds_learns_what_is_served(cluster: FakeKubectl, run: Run) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,9 @@ def test_a_home_with_spaces_is_no_trouble(tmp_path: Path, run: Run, monkeypatch:
 
 
 def test_what_cannot_be_shown_is_named_with_why(kubectl: FakeKubectl, run: Run) -> None:
-    pulling = {"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no image"}}}]}
+    pulling: dict[str, Any] = {
+        "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no image"}}}]
+    }
     kubectl.put(
         deployment(
             instance(0),

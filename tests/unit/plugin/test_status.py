@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,8 +25,10 @@ from tests.unit.plugin.conftest import Run
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 EXPECTED = Path(__file__).parent / "expected" / "status.txt"
-PULLING = {"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]}
-NO_ROOM = {
+PULLING: dict[str, Any] = {
+    "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]
+}
+NO_ROOM: dict[str, Any] = {
     "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]
 }
 

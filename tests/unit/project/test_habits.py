@@ -34,6 +34,12 @@ def test_a_file_of_the_forge_has_its_form(schema: str, files: list[Path]) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_image_gets_nothing_that_is_for_development_only() -> None:
+    lines = [line for line in (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines() if "uv sync" in line]
+    assert len(lines) == 2
+    assert all("--no-default-groups --all-extras" in line for line in lines)
+
+
 def jobs(path: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
     return found

@@ -70,7 +70,7 @@ API_KEY_EXISTS = {SecretKeyRef(name="key", key="token"): Known("", NOW)}
 """The Secret of :func:`rented_deployment` exists."""
 
 
-CLOUDS_ENABLED = {cloud: Known(None, NOW) for cloud in ("aws", "gcp")}
+CLOUDS_ENABLED: dict[str, Known[Failure | None] | Unknown] = {cloud: Known(None, NOW) for cloud in ("aws", "gcp")}
 """The SkyPilot server has credentials for both clouds."""
 
 

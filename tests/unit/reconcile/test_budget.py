@@ -178,9 +178,9 @@ def priced(plan_cost: str | None, *candidates: str | None) -> Planned:
 )
 def test_there_is_room_for_the_cheapest_machine_that_the_plan_knows(plan: Planned, cheapest: str | None) -> None:
     limit = Decimal(cheapest or "0.0001") * 2  # a share of half the cap
-    assert Budget(plan, limit, Decimal(0)).room_for_one
+    assert Budget(plan, limit, Decimal(0)).room_for_one(on_demand=False)
     tight = Budget(plan, limit, limit / 2 + Decimal("0.0001"))
-    assert not tight.room_for_one
+    assert not tight.room_for_one(on_demand=False)
     held, _ = tight.launch(View(b.NOW, b.facts(b.name(b.deployment()))))
     assert held.blocked is not None
     words = f"one more costs {cheapest} or more" if cheapest else "that leaves nothing for another"
@@ -214,7 +214,7 @@ def test_a_replica_takes_of_the_budget(
 
 
 def test_without_a_plan_and_without_a_cap_the_limit_of_missing_replicas_needs_no_budget() -> None:
-    strategy = {"updateStrategy": {"maxSurge": 0, "maxUnavailable": 1}}
+    strategy: dict[str, Any] = {"updateStrategy": {"maxSurge": 0, "maxUnavailable": 1}}
     of = capped("4", **strategy)
     assert decide(b.world(of), Refused(Reason.DOES_NOT_FIT, "needs 654 GiB")).actions == ()
     assert launches(passes(capped(None, **strategy))[0]) == [None, None]

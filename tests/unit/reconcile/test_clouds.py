@@ -11,7 +11,9 @@ from deepseek_operator.reconcile.actions import Launch
 from deepseek_operator.reconcile.decide import decide
 from tests.unit.reconcile import builders as b
 
-DENIED = Known(Failure(Reason.CREDENTIALS_INVALID, "spec.resources.infra: aws: no working credentials"), b.NOW)
+DENIED: Known[Failure | None] = Known(
+    Failure(Reason.CREDENTIALS_INVALID, "spec.resources.infra: aws: no working credentials"), b.NOW
+)
 ENABLED: Fact[Failure | None] = Known(None, b.NOW)
 
 
@@ -71,7 +73,9 @@ def test_a_question_that_fails_does_not_hold_the_launch_which_will_say_the_same(
 
 
 def test_a_misspelt_cloud_stops_the_whole_list_as_skypilot_would() -> None:
-    wrong = Known(Failure(Reason.INVALID_SPEC, "spec.resources.infra: awss: not a valid cloud"), b.NOW)
+    wrong: Known[Failure | None] = Known(
+        Failure(Reason.INVALID_SPEC, "spec.resources.infra: awss: not a valid cloud"), b.NOW
+    )
     assert found(rented("awss", "gcp", awss=wrong, gcp=ENABLED))[1] == "InvalidSpec"
 
 
@@ -85,7 +89,9 @@ def test_a_rented_replica_whose_status_was_lost_is_asked_for_at_the_port_of_the_
 
 
 def test_of_two_clouds_that_cannot_be_used_the_misspelt_one_is_named() -> None:
-    wrong = Known(Failure(Reason.INVALID_SPEC, "spec.resources.infra: awss: not a valid cloud"), b.NOW)
+    wrong: Known[Failure | None] = Known(
+        Failure(Reason.INVALID_SPEC, "spec.resources.infra: awss: not a valid cloud"), b.NOW
+    )
     assert found(rented("aws", "awss", aws=DENIED, awss=wrong))[1] == "InvalidSpec"
 
 

@@ -18,7 +18,7 @@ from deepseek_operator.reconcile.decide import Decision, decide
 from tests.unit.reconcile import builders as b
 
 NO_PLAN = Refused(Reason.DOES_NOT_FIT, "needs 654 GiB")
-SECRET = {"endpoint": {"apiKeySecretRef": {"name": "key", "key": "token"}}}
+SECRET: dict[str, Any] = {"endpoint": {"apiKeySecretRef": {"name": "key", "key": "token"}}}
 REF = SecretKeyRef(name="key", key="token")
 
 

@@ -23,7 +23,7 @@ A, B, C = Address("10.0.0.1", 8000), Address("10.0.0.2", 8000), Address("10.0.0.
 DSD = b.deployment()
 PLAN = b.planned(DSD)
 OTHER_PORT = b.deployment(endpoint={"port": 9000})
-RENTED = {
+RENTED: dict[str, Any] = {
     "model": {"name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"},
     "engine": {"name": "VLLM"},
     "resources": {"accelerators": ["L4:1"], "infra": ["aws"]},

@@ -81,16 +81,16 @@ def test_a_request_that_failed_says_which_and_nothing_is_remembered() -> None:
     assert finding.message == "the down request failed: why"
     assert finding.ledger.teardown_at is None
     assert after(Launch(R1), ResultKind.FAILED).phase is Phase.PENDING
-    assert after(ClearRemains(R1, ()), ResultKind.FAILED).message == "why"
 
 
-def test_what_belongs_to_something_else_is_no_fault_of_skypilot() -> None:
+@pytest.mark.parametrize("reason", [Reason.NAME_CONFLICT, Reason.KUBERNETES_REFUSED])
+def test_what_kubernetes_refuses_is_no_fault_of_skypilot(reason: Reason) -> None:
     finding = Finding(Phase.LAUNCHING, Reason.LAUNCHING, "words", LEDGER)
     decision = Decision(replicas=(Replica(R1, True, View(b.NOW, b.facts(R1)), finding),))
     words = "a Secret r1-ca exists and was not made for this deployment"
-    result = Result(R1, Launch(R1), ResultKind.FAILED, words, taken=True)
+    result = Result(R1, Launch(R1), ResultKind.FAILED, words, reason)
     (found,) = with_results(decision, [result], PLAN, LATER).replicas
-    assert (found.finding.phase, found.finding.reason) == (Phase.PENDING, Reason.NAME_CONFLICT)
+    assert (found.finding.phase, found.finding.reason) == (Phase.PENDING, reason)
     assert found.finding.message == words
     assert found.finding.ledger == LEDGER
 

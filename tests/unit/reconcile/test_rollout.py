@@ -129,8 +129,11 @@ def test_limits(strategy: dict[str, str], replicas: int, expected: tuple[int, in
     assert limits(UpdateStrategy(**strategy), replicas) == expected
 
 
+Situation = tuple[int, int, int, tuple[ClusterName, ...], frozenset[ClusterName]]
+
+
 @st.composite
-def situations(draw: st.DrawFn) -> tuple[int, int, int, tuple[ClusterName, ...], frozenset[str]]:
+def situations(draw: st.DrawFn) -> Situation:
     replicas = draw(st.integers(0, 5))
     surge = draw(st.integers(0, 3))
     unavailable = draw(st.integers(0 if surge else 1, 3))
@@ -141,14 +144,14 @@ def situations(draw: st.DrawFn) -> tuple[int, int, int, tuple[ClusterName, ...],
 
 
 @given(situations())
-def test_never_more_than_replicas_and_surge_because_of_what_is_started(situation: tuple) -> None:
+def test_never_more_than_replicas_and_surge_because_of_what_is_started(situation: Situation) -> None:
     replicas, surge, unavailable, existing, ready = situation
     result = rollout(replicas, existing, tuple(ready), surge, unavailable)
     assert not result.add or len(existing) + len(result.add) <= replicas + surge
 
 
 @given(situations())
-def test_never_fewer_answer_than_allowed_because_of_what_is_stopped(situation: tuple) -> None:
+def test_never_fewer_answer_than_allowed_because_of_what_is_stopped(situation: Situation) -> None:
     replicas, surge, unavailable, existing, ready = situation
     result = rollout(replicas, existing, tuple(ready), surge, unavailable)
     answering = sum(name in ready for name in (*result.keep, *result.serve))
@@ -157,14 +160,14 @@ def test_never_fewer_answer_than_allowed_because_of_what_is_stopped(situation: t
 
 
 @given(situations())
-def test_every_replica_is_accounted_for_once(situation: tuple) -> None:
+def test_every_replica_is_accounted_for_once(situation: Situation) -> None:
     replicas, surge, unavailable, existing, ready = situation
     result = rollout(replicas, existing, tuple(ready), surge, unavailable)
     assert sorted((*result.keep, *result.serve, *result.retire)) == sorted(existing)
 
 
 @given(situations())
-def test_a_rollout_always_ends(situation: tuple) -> None:
+def test_a_rollout_always_ends(situation: Situation) -> None:
     """If every started replica comes to answer and every retired one goes, only wanted ones remain."""
     replicas, surge, unavailable, existing, ready = situation
     for _ in range(40):

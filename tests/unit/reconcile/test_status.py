@@ -68,7 +68,7 @@ class TestTheStatus:
 
     def test_shows_the_plan_of_the_spec(self) -> None:
         _, status = b.step(b.world(self.OF))
-        assert status.plan == b.planned(self.OF).to_status()
+        assert status.plan == b.planned(self.OF).status
 
     def test_leaves_out_what_skypilot_does_not_say(self) -> None:
         row = b.row(self.NAME, region="", accelerators="")

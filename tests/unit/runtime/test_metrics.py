@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from deepseek_operator.engines.metrics import Figures
 from deepseek_operator.facts.base import Address
 from deepseek_operator.runtime import metrics
-from deepseek_operator.runtime.metrics import DeploymentCollector, DeploymentFacts, LiveFigures, ReplicaSeries
+from deepseek_operator.runtime.series import DeploymentCollector, DeploymentFacts, LiveFigures, ReplicaSeries
 from tests.unit.exported import Exported, exported
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"

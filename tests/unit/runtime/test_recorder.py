@@ -20,8 +20,8 @@ from deepseek_operator.api.status import (
     Verdict,
 )
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.runtime.metrics import DeploymentCollector, LiveFigures
 from deepseek_operator.runtime.recorder import Recorder
+from deepseek_operator.runtime.series import DeploymentCollector, LiveFigures
 from tests.unit.reconcile import builders as b
 
 KEY = ("serving", "r1")
@@ -130,7 +130,7 @@ def test_the_launch_after_a_failure_is_another_one(recorder: Recorder) -> None:
 
 
 def test_an_engine_that_is_started_again_is_a_failure_and_no_launch(recorder: Recorder) -> None:
-    failed = {"counted": "job-1", "failure_reason": "EngineExited", "restarts": 1}
+    failed: dict[str, Any] = {"counted": "job-1", "failure_reason": "EngineExited", "restarts": 1}
     ended = status(Phase.FAILED, "EngineExited", launched_at=T, **failed)
     up = status(Phase.READY, "Ready", launched_at=T, ready_since=seconds(500), **failed)
     with (
@@ -143,13 +143,13 @@ def test_an_engine_that_is_started_again_is_a_failure_and_no_launch(recorder: Re
 
 
 def test_a_new_process_counts_no_launch_that_an_earlier_one_has_counted(recorder: Recorder) -> None:
-    failed = {"launched_at": T, "counted": "job-1", "failure_reason": "EngineExited", "restarts": 1}
+    failed: dict[str, Any] = {"launched_at": T, "counted": "job-1", "failure_reason": "EngineExited", "restarts": 1}
     with counted("launches_total", by=0, result="Ready", infra="aws"):
         recorder.wrote(KEY, status(**failed), status(Phase.READY, "Ready", ready_since=seconds(9), **failed))
 
 
 def test_a_failure_before_there_is_a_place_has_an_unknown_one(recorder: Recorder) -> None:
-    failed = {"launched_at": T, "counted": "request-2", "failure_reason": "AccessDenied"}
+    failed: dict[str, Any] = {"launched_at": T, "counted": "request-2", "failure_reason": "AccessDenied"}
     with counted("launches_total", result="AccessDenied", infra="unknown"):
         recorder.wrote(KEY, LAUNCHED, status(Phase.FAILED, "AccessDenied", infra=None, **failed))
 

@@ -13,6 +13,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.skypilot import JobState, RequestKind, RequestState, SkyPilotClusterState
 from deepseek_operator.skypilot import client as client_module
+from deepseek_operator.skypilot import transport as transport_module
 from deepseek_operator.skypilot.client import SkyPilotClient
 from deepseek_operator.skypilot.errors import (
     SkyPilotRejectedError,
@@ -250,7 +251,7 @@ async def test_a_cloud_without_credentials_says_why(server: Server, client: SkyP
 async def test_a_check_that_takes_too_long_is_ended_before_the_next_one(
     server: Server, client: SkyPilotClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "_RESULT_S", 0.2)
+    monkeypatch.setattr(transport_module, "_RESULT_S", 0.2)
     server.answers("/enabled_clouds", [])
     server.unfinished.add("/check")
     with pytest.raises(SkyPilotUnavailableError):

@@ -12,7 +12,7 @@ from deepseek_operator.planning import plan
 from deepseek_operator.skypilot.prices import hourly_price, read_prices
 
 DAY = date(2026, 11, 24)
-ROWS = {
+ROWS: dict[str, list[list[Any]]] = {
     "L4": [
         ["AWS", "g6.xlarge", "L4", 1.0, 4.0, 22.0, 16.0, 0.8048, 0.3, "us-east-1"],
         ["GCP", None, "L4", 1.0, None, 24.0, None, 0.56, 0.2, "us-east4"],

@@ -131,8 +131,10 @@ def _nothing_there(view: View) -> Finding | None:
     if ledger.launched_at is not None and not isinstance(view.facts.outcome, Known):
         return _ask(view, QuestionKind.OUTCOME, "asking SkyPilot how the last request ended")
     if view.blocked is not None:
-        return _stage(view, Phase.PENDING, view.blocked.reason, view.blocked.message)
-    launch = Launch(view.name, view.cost_limit, excluded_now(ledger, view.now))
+        finding = _stage(view, Phase.PENDING, view.blocked.reason, view.blocked.message)
+        # An approval is an event, and may take days.
+        return replace(finding, next_look_s=None) if view.blocked.reason is Reason.AWAITING_APPROVAL else finding
+    launch = Launch(view.name, view.cost_limit, excluded_now(ledger, view.now), view.on_demand_only)
     gone = _why_gone(view)
     if gone is None:
         if not view.may_launch:
@@ -226,7 +228,8 @@ def _engine_gone(view: View) -> Finding | None:
         return _stage(view, Phase.PENDING, view.blocked.reason, view.blocked.message)
     if job.state is JobState.NONE:
         # The server died after the nodes came up and before it submitted the job: a launch adopts the nodes.
-        return _stage(view, Phase.LAUNCHING, Reason.LAUNCHING, "the nodes are up without an engine", Launch(view.name))
+        adopt = Launch(view.name, on_demand=view.ledger.on_demand)
+        return _stage(view, Phase.LAUNCHING, Reason.LAUNCHING, "the nodes are up without an engine", adopt)
     words = f"the engine ended ({job.status})"
     why = cause(job.log_tail)
     failure = Failure(Reason.ENGINE_EXITED, f"{words}: {why}" if why else words)

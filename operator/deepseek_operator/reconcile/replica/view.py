@@ -55,6 +55,8 @@ class View:
         The rollout has room for it.
     cost_limit
         US dollars an hour that its launch may cost; None: no limit.
+    on_demand_only
+        Its launch is to rent on-demand machines, whatever the others are.
     shown_cost
         What the status says that it costs, in US dollars an hour.
     launches_waiting
@@ -77,6 +79,7 @@ class View:
     blocked: Failure | None = None
     may_launch: bool = True
     cost_limit: Decimal | None = None
+    on_demand_only: bool = False
     shown_cost: Decimal | None = None
     launches_waiting: bool = False
     lag_s: float = 0.0
@@ -222,8 +225,17 @@ def _given_back(facts: ReplicaFacts, ledger: Ledger) -> bool:
     return ledger.teardown_at is not None or (isinstance(facts.terminated, Known) and facts.terminated.value)
 
 
-def look(world: World, facts: ReplicaFacts, ledger: Ledger, plan: Planned | None, *, current: bool) -> View:
-    """Return the part of the world that concerns one replica.
+def look(
+    world: World,
+    facts: ReplicaFacts,
+    ledger: Ledger,
+    plan: Planned | None,
+    *,
+    current: bool,
+    shown_cost: Decimal | None = None,
+    launches_waiting: bool = False,
+) -> View:
+    """Return the part of the world that concerns one replica, before the rollout has said whether it may launch.
 
     Parameters
     ----------
@@ -248,6 +260,9 @@ def look(world: World, facts: ReplicaFacts, ledger: Ledger, plan: Planned | None
         deleting=world.deployment.deleting,
         abandoned=str(facts.name) in world.deployment.metadata.annotations.get(ANNOTATION_ABANDON, "").split(","),
         plan=plan if current else None,
+        may_launch=False,
+        shown_cost=shown_cost,
+        launches_waiting=launches_waiting,
         lag_s=PROXY_LAG_S if world.fronts else 0.0,
     )
 

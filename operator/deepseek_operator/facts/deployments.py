@@ -1,0 +1,117 @@
+"""The deployments themselves, and whose a UID or a name is."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deepseek_operator.api.status import DeepSeekDeploymentStatus
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.facts.names import belongs_to, parse_cluster_name, revision_of, uid_prefix
+
+__all__ = ["Deployments", "Key", "Stored"]
+
+Key = tuple[str, str]
+"""``(namespace, name)`` of a deployment."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A deployment, what is wrong with its spec, and the revision that this asks for."""
+
+    deployment: DeepSeekDeployment
+    problem: str
+    revision: str
+
+
+class Deployments:
+    """Every deployment as the API server has it, and the statuses that it does not have yet."""
+
+    def __init__(self) -> None:
+        self._stored: dict[Key, Stored] = {}
+        self._by_uid: dict[str, Key] = {}
+        self._by_prefix: dict[str, set[Key]] = {}
+        self._unsaved: dict[Key, tuple[str, DeepSeekDeploymentStatus]] = {}
+
+    def __iter__(self) -> Iterator[Key]:
+        """Iterate over the keys."""
+        return iter(self._stored)
+
+    def get(self, key: Key) -> Stored | None:
+        """Return a deployment; None if it is not there."""
+        return self._stored.get(key)
+
+    def put(self, body: Mapping[str, Any]) -> tuple[Stored, Stored | None]:
+        """Store a deployment as the API server sent it; return it, and what was stored before under its name."""
+        deployment, problem = DeepSeekDeployment.parse_leniently(dict(body))
+        key, uid = deployment.key, deployment.metadata.uid
+        before = self._stored.get(key)
+        if before is not None and before.deployment.spec == deployment.spec:
+            revision = before.revision
+        else:
+            revision = revision_of(deployment.spec)
+        if before is not None and before.deployment.metadata.uid != uid:
+            self.unindex(before.deployment)
+        stored = self._stored[key] = Stored(deployment, problem, revision)
+        self._by_uid[uid] = key
+        self._by_prefix.setdefault(uid_prefix(uid), set()).add(key)
+        return stored, before
+
+    def drop(self, key: Key) -> None:
+        """Forget a deployment."""
+        known = self._stored.pop(key, None)
+        if known is not None:
+            self.unindex(known.deployment)
+
+    def unindex(self, deployment: DeepSeekDeployment) -> None:
+        """Forget whose the UID and the names of a deployment are, and its status that is not stored yet."""
+        uid, key = deployment.metadata.uid, deployment.key
+        self._by_uid.pop(uid, None)
+        keys = self._by_prefix.get(uid_prefix(uid), set())
+        keys.discard(key)
+        if not keys:
+            self._by_prefix.pop(uid_prefix(uid), None)
+        self._unsaved.pop(key, None)
+
+    def of_uid(self, uid: str) -> Key | None:
+        """Return the key of the deployment with this UID."""
+        return self._by_uid.get(uid)
+
+    def of_cluster(self, name: str) -> tuple[Key, ...]:
+        """Return the keys of the deployments whose cluster may have this name."""
+        parsed = parse_cluster_name(name)
+        if parsed is None:
+            return ()
+        candidates = self._by_prefix.get(parsed.uid, ())
+        return tuple(key for key in candidates if belongs_to(parsed, self._stored[key].deployment))
+
+    def in_namespace(self, namespace: str) -> tuple[Key, ...]:
+        """Return the keys of the deployments of a namespace."""
+        return tuple(key for key in self._stored if key[0] == namespace)
+
+    def using(self, cloud: str) -> tuple[Key, ...]:
+        """Return the keys of the deployments that may run on a cloud."""
+        found = []
+        for key, known in self._stored.items():
+            places = known.deployment.spec.resources.infra
+            if not places or any(place.split("/", 1)[0] == cloud for place in places):
+                found.append(key)
+        return tuple(found)
+
+    # --- statuses that are not stored yet ----------------------------------------------------------------------------
+
+    def put_unsaved(self, deployment: DeepSeekDeployment, status: DeepSeekDeploymentStatus) -> None:
+        """Keep a status that is to be written: what was done must not be forgotten if it cannot be."""
+        self._unsaved[deployment.key] = (deployment.metadata.uid, status)
+
+    def drop_unsaved(self, key: Key) -> None:
+        """Forget it: it is stored, or nothing in it is news."""
+        self._unsaved.pop(key, None)
+
+    def latest(self, key: Key) -> DeepSeekDeployment | None:
+        """Return a deployment with its latest status, stored or not; None if it is not there."""
+        known = self._stored.get(key)
+        if known is None:
+            return None
+        deployment = known.deployment
+        uid, status = self._unsaved.get(key, ("", deployment.status))
+        return deployment.model_copy(update={"status": status}) if uid == deployment.metadata.uid else deployment

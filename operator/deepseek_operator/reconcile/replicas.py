@@ -1,0 +1,114 @@
+"""The replicas of one pass: each with what the rollout wants of it, what holds its launch, and what its rules find."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger, Phase
+from deepseek_operator.facts.base import Fact, Failure, Known
+from deepseek_operator.facts.names import ClusterName, cluster_name
+from deepseek_operator.facts.world import ReplicaFacts, Seen, World
+from deepseek_operator.planning import Planned
+from deepseek_operator.reconcile.approval import Gate
+from deepseek_operator.reconcile.budget import Budget
+from deepseek_operator.reconcile.capacity import Base
+from deepseek_operator.reconcile.replica.rules import leave, want
+from deepseek_operator.reconcile.replica.view import Replica, View, look
+from deepseek_operator.reconcile.rollout import Rollout
+
+__all__ = ["Launches", "find_replicas"]
+
+
+@dataclass(frozen=True)
+class Launches:
+    """What holds the launches of one pass; each launch leaves less for the next one.
+
+    Attributes
+    ----------
+    blocked
+        Why nothing at all may be launched.
+    waiting
+        Launches of other deployments wait for a free launch worker.
+    base
+        How many are still to be on demand.
+    gate
+        How many are approved.
+    budget
+        What is left under ``maxHourlyCost``.
+    """
+
+    blocked: Failure | None
+    waiting: bool
+    base: Base
+    gate: Gate
+    budget: Budget
+
+    def launch(self, view: View) -> "tuple[View, Launches]":
+        """Return a view of a replica that is about to be launched, held back by whatever holds it; and what is left."""
+        view, base = self.base.launch(replace(view, blocked=self.blocked, may_launch=True))
+        view, gate = self.gate.launch(view)
+        left = replace(self, base=base, gate=gate)
+        if view.blocked is not None and view.blocked.reason is Reason.AWAITING_APPROVAL:
+            return view, left  # what waits for an approval takes no money from what does not
+        view, budget = self.budget.launch(view)
+        return view, replace(left, budget=budget)
+
+    def hold(self, view: View) -> "tuple[View, Launches]":
+        """Return a view of a replica for which the rollout has no room now, and what is left."""
+        if not self.gate.closed:
+            return view, self
+        view, gate = self.gate.launch(view)  # says that approval is waited for, too
+        return view, replace(self, gate=gate)
+
+
+def find_replicas(
+    world: World,
+    views: Mapping[ClusterName, View],
+    rollout: Rollout,
+    current: frozenset[ClusterName],
+    plan: Planned | None,
+    launches: Launches,
+) -> tuple[Replica, ...]:
+    """Return every replica with what its rules find.
+
+    Parameters
+    ----------
+    current
+        Names of the current revision that are not to be replaced.
+    """
+    replicas = []
+    for name in rollout.keep:
+        view, launches = (launches.launch if name in rollout.launchable else launches.hold)(views[name])
+        replicas.append(Replica(name, True, view, want(view)))
+    for ordinal in rollout.add:
+        name = cluster_name(world.deployment, world.revision, ordinal)
+        facts = ReplicaFacts(name, skypilot=_absent(world))
+        view = look(world, facts, Ledger(), plan, current=True, launches_waiting=launches.waiting)
+        view, launches = launches.launch(view)
+        replicas.append(Replica(name, True, view, want(view)))
+    for name in rollout.serve:
+        # An older revision is used while it serves and never repaired: its successor is on the way.
+        finding = want(views[name])
+        replicas.append(Replica(name, False, views[name], replace(finding, actions=(), asks=())))
+    for name in rollout.retire:
+        found = leave(views[name])
+        if found is not None:
+            replicas.append(Replica(name, name in current, views[name], found))
+    return tuple(_shown(replica, world.deployment.status) for replica in replicas)
+
+
+def _shown(replica: Replica, status: DeepSeekDeploymentStatus) -> Replica:
+    """Let a replica go on saying what its status says where nothing new is known of it."""
+    finding = replica.finding
+    said = next((instance for instance in status.instances if instance.name == str(replica.name)), None)
+    if not finding.passing or said is None or not said.reason or said.phase is Phase.READY:
+        return replica
+    if (said.phase is Phase.TERMINATING) != (finding.phase is Phase.TERMINATING):
+        return replica
+    return replace(replica, finding=replace(finding, phase=said.phase, reason=said.reason, message=said.message))
+
+
+def _absent(world: World) -> Fact[Seen]:
+    if isinstance(world.skypilot, Known):
+        return Known(Seen(), world.skypilot.at)
+    return world.skypilot

@@ -1,0 +1,70 @@
+"""Actions that cannot even be sent: who was in the way."""
+
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.facts.store import Store
+from deepseek_operator.kube.errors import KubeConflictError, KubeDeniedError, KubeRejectedError, KubeUnavailableError
+from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch
+from deepseek_operator.reconcile.results import ResultKind
+from deepseek_operator.runtime.act import Actor
+from deepseek_operator.runtime.slots import LaunchSlots
+from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
+from tests.unit.reconcile import builders as b
+
+DSD = b.deployment()
+R1 = b.name(DSD)
+
+
+def actor_that_meets(error: Exception) -> Actor:
+    async def fail(*_: Any) -> None:
+        raise error
+
+    store = Store(lambda _: None)
+    parts: dict[str, Any] = defaultdict(lambda: None)
+    parts |= {"writer": SimpleNamespace(clear_remains=fail), "tasks": SimpleNamespace(make=fail)}
+    return Actor(
+        writer=parts["writer"],
+        tasks=parts["tasks"],
+        skypilot=cast(Any, SimpleNamespace()),
+        store=store,
+        kubernetes=parts["kubernetes"],
+        questions=parts["questions"],
+        slots=LaunchSlots(store, 1, lambda _: None),
+        hurry=lambda: None,
+        clock=lambda: b.NOW,
+    )
+
+
+@pytest.mark.parametrize("action", [Launch(R1), ClearRemains(R1, ("r1-on-cloud",))])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KubeRejectedError("exceeded quota: secrets", 422), Reason.KUBERNETES_REFUSED),
+        (KubeDeniedError("serviceaccounts is forbidden", 403), Reason.KUBERNETES_REFUSED),
+        (KubeUnavailableError("etcd is away", 503), Reason.KUBERNETES_REFUSED),
+        (KubeConflictError("a Secret r1-ca exists", 409), Reason.NAME_CONFLICT),
+    ],
+)
+async def test_what_kubernetes_keeps_from_being_sent_is_said_of_kubernetes(
+    action: Action, error: Exception, reason: Reason
+) -> None:
+    result = await actor_that_meets(error).act(b.world(DSD), b.planned(DSD), R1, action)
+    assert (result.kind, result.reason, result.error) == (ResultKind.FAILED, reason, str(error))
+
+
+async def test_what_skypilot_keeps_from_being_sent_is_said_of_skypilot() -> None:
+    error = SkyPilotUnavailableError("it does not answer")
+    result = await actor_that_meets(error).act(b.world(DSD), b.planned(DSD), R1, Launch(R1))
+    assert (result.kind, result.reason) == (ResultKind.FAILED, Reason.SKYPILOT_UNAVAILABLE)
+
+
+async def test_a_launch_that_could_not_be_sent_gives_its_slot_back() -> None:
+    actor = actor_that_meets(KubeDeniedError("forbidden", 403))
+    for _ in range(2):
+        result = await actor.act(b.world(DSD), b.planned(DSD), R1, Launch(R1))
+        assert result.kind is ResultKind.FAILED  # not QUEUED: there is one slot
