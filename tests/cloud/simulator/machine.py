@@ -62,6 +62,10 @@ class Machine:
         return self.ground.work / "machines" / self.id
 
     @property
+    def _link_name(self) -> str:
+        return f"v{self.id[-10:]}"
+
+    @property
     def alive(self) -> bool:
         """Whether its first process runs."""
         return self._process is not None and self._process.poll() is None
@@ -131,8 +135,13 @@ class Machine:
         subprocess.run(nft, input=table, text=True, check=True)
 
     def halt(self) -> None:
-        """End it as a power cut would: processes, mounts, namespaces and the link go with its first process."""
+        """End it as a power cut would, without a word to anybody who is connected.
+
+        Processes, mounts, namespaces and the link go with its first process.
+        """
         if self._process is not None:
+            # First, or its kernel would say goodbye for the processes that are killed. It may have gone by itself.
+            subprocess.run(["ip", "link", "set", self._link_name, "down"], check=False)
             self._process.kill()
             self._process.wait()
             self._process = None
@@ -148,9 +157,8 @@ class Machine:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.id} has not entered its namespaces after {_ENTERED_S:g} s")
             time.sleep(0.01)
-        link = f"v{self.id[-10:]}"
-        _ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
-        _ip("link", "set", link, "master", BRIDGE, "up")
+        _ip("link", "add", self._link_name, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+        _ip("link", "set", self._link_name, "master", BRIDGE, "up")
 
     def _cloud_init(self) -> None:
         """Do what cloud-init does with SkyPilot's user data: the user's keys, and files. No key pair is ever made."""
