@@ -135,11 +135,14 @@ class Gate:
         Replicas that there may be at once where something is to be approved.
     present
         Replicas that there are.
+    wanted
+        Replicas that the plan has without an update.
     """
 
     waiting: Failure | None = None
     most: int = 0
     present: int = 0
+    wanted: int = 0
 
     @classmethod
     def of(cls, deployment: DeepSeekDeployment, plan: Planned | Refused, present: int) -> "Gate":
@@ -155,12 +158,22 @@ class Gate:
             # more replicas.
             more = min(approved.surge, wanted.surge) if wanted.replicas <= approved.replicas else 0
             most = min(approved.replicas, wanted.replicas) + more
-        return cls(Failure(Reason.AWAITING_APPROVAL, _words(deployment, plan, wanted, approved)), most, present)
+        return cls(
+            Failure(Reason.AWAITING_APPROVAL, _words(deployment, plan, wanted, approved)),
+            most,
+            present,
+            plan.spec.replicas,
+        )
 
     @property
     def closed(self) -> bool:
         """Whether nothing at all of the plan is approved."""
         return self.waiting is not None and self.most == 0
+
+    @property
+    def short(self) -> bool:
+        """Whether fewer replicas are approved than are wanted: one that makes room may get no successor."""
+        return self.waiting is not None and self.most < self.wanted
 
     def launch(self, view: View) -> "tuple[View, Gate]":
         """Return a view of a replica that is about to be launched, held back if it may not be; and what is left.

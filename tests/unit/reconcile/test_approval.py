@@ -15,7 +15,7 @@ from deepseek_operator.facts.names import ClusterName, revision_of
 from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.planning import Planned, Planner, Refused
 from deepseek_operator.reconcile.actions import Launch, RunAgain, TearDown
-from deepseek_operator.reconcile.approval import PlanHash, choose_plan, hash_of
+from deepseek_operator.reconcile.approval import Gate, PlanHash, choose_plan, hash_of
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.events import notes
 from tests.unit.reconcile import builders as b
@@ -183,8 +183,24 @@ class TestAfterTheApproval:
     def test_no_old_replica_makes_room_for_one_that_waits(self) -> None:
         strategy = {"maxSurge": 0, "maxUnavailable": 1}
         of = approve(waiting("aws", replicas=2, updateStrategy=strategy), "0123456789ab-2+0")
-        decision, _ = passes(of, b.older(of, 0), b.older(of, 1))
-        assert decision.actions == ()
+        _, status = passes(of, b.older(of, 0), b.older(of, 1))
+        assert [one.phase.value for one in status.instances] == ["Ready", "Ready"]
+
+    def test_no_old_replica_makes_room_where_only_fewer_replicas_are_approved(self) -> None:
+        strategy = {"maxSurge": 0, "maxUnavailable": 1}
+        fewer = hash_of(b.planned(waiting("aws", replicas=2, updateStrategy=strategy)))
+        of = approve(waiting("aws", replicas=3, updateStrategy=strategy), fewer)
+        _, status = passes(of, b.older(of, 0), b.older(of, 1), b.older(of, 2))
+        assert [one.phase.value for one in status.instances] == ["Ready", "Ready", "Ready"]
+        assert condition(status, "Reconciling") == ("True", "AwaitingApproval")
+
+    @pytest.mark.parametrize(("approval", "short"), [("1+1", True), ("2+0", False), ("2+1", False)])
+    def test_an_old_replica_may_make_room_where_only_the_room_for_updates_is_not_approved(
+        self, approval: str, short: bool
+    ) -> None:
+        of = waiting("aws", replicas=2)
+        plan = b.planned(of)
+        assert Gate.of(approve(of, f"{hash_of(plan).digest}-{approval}"), plan, 2).short is short
 
     def test_more_replicas_wait_and_what_was_approved_still_comes_back(self) -> None:
         of = approve(waiting("aws", replicas=3), hash_of(b.planned(waiting("aws", replicas=2))))
