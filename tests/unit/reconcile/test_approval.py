@@ -1,6 +1,7 @@
 """``spec.approval``: no plan is launched before somebody has approved it, and nothing that runs is touched."""
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
-from deepseek_operator.api.status import DeepSeekDeploymentStatus
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Phase
 from deepseek_operator.api.v1alpha1 import ANNOTATION_APPROVED_PLAN, DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Known, Unknown
 from deepseek_operator.facts.names import ClusterName, revision_of
@@ -300,6 +301,64 @@ class TestThePlanThatWasApproved:
         model = self.of.spec.model.model_copy(update={"name": "deepseek-ai/DeepSeek-R1"})
         other = self.of.model_copy(update={"spec": self.of.spec.model_copy(update={"model": model})})
         assert hash_of(b_planned(choose_plan(other, self.planner.plan))).digest != hash_of(self.plan).digest
+
+
+class TestTheUsersGpusThatWereApproved:
+    """Where the user lists GPUs, prices decide which of them a launch may use: one above maxHourlyCost is left out."""
+
+    def setup_method(self) -> None:
+        self.planner = Planner(b.planner().catalog)
+        of = waiting("aws", resources={"accelerators": ["L4:1", "A10G:1"], "maxHourlyCost": "2"})
+        self.plan = b_planned(self.planner.plan(of.spec))
+        assert self.plan.plan.accelerators == ("L4:1", "A10G:1")
+        shown = DeepSeekDeploymentStatus(plan=self.plan.status, observed_generation=of.metadata.generation)
+        self.of = approve(of.model_copy(update={"status": shown}), hash_of(self.plan))
+
+    def price(self, **prices: str) -> None:
+        catalog = self.planner.catalog
+        found = tuple(
+            one.model_copy(update={"on_demand": Decimal(prices[name])}) if (name := one.accelerators[:-2]) in prices
+            else one
+            for one in catalog.prices
+        )  # fmt: skip
+        self.planner.catalog = catalog.with_prices(found)
+
+    def chosen(self, of: DeepSeekDeployment) -> Planned:
+        return b_planned(choose_plan(of, self.planner.plan))
+
+    def edited(self, resources: dict[str, Any], **status: Any) -> DeepSeekDeployment:
+        """The deployment after a change of its spec, of which the status does not know yet."""
+        metadata = self.of.metadata.model_copy(update={"generation": self.of.metadata.generation + 1})
+        spec = self.of.spec.model_copy(update={"resources": self.of.spec.resources.model_copy(update=resources)})
+        known = self.of.status.model_copy(update=status)
+        return self.of.model_copy(update={"metadata": metadata, "spec": spec, "status": known})
+
+    def test_stay_when_one_of_them_becomes_dearer_than_the_limit_and_keep_the_limit(self) -> None:
+        self.price(A10G="2.5")
+        assert b_planned(self.planner.plan(self.of.spec)).plan.accelerators == ("L4:1",)
+        kept = self.chosen(self.of)
+        assert hash_of(kept) == hash_of(self.plan)
+        assert kept.spec.resources.max_hourly_cost == "2"
+        assert kept.plan.max_instance_hourly_cost == Decimal(2)
+
+    def test_are_refused_when_all_of_them_are_dearer_than_the_limit(self) -> None:
+        self.price(A10G="2.5", L4="2.4")
+        assert isinstance(choose_plan(self.of, self.planner.plan), Refused)
+
+    def test_stay_when_only_the_number_of_replicas_is_another_one(self) -> None:
+        self.price(A10G="2.5")
+        lost = Instance(name="r1-0", revision=revision_of(self.of.spec), phase=Phase.FAILED)
+        assert hash_of(self.chosen(self.edited({}, instances=(lost,)))) == hash_of(self.plan)
+
+    def test_go_when_the_list_gets_longer(self) -> None:
+        of = self.edited({"accelerators": ("L4:1", "A10G:1", "L40S:1")})
+        self.price(L40S="1.9")
+        assert self.chosen(of).plan.accelerators == ("L4:1", "A10G:1", "L40S:1")
+
+    def test_go_when_the_limit_is_another_one(self) -> None:
+        of = self.edited({"max_hourly_cost": "2.4"}, observed_generation=self.of.metadata.generation + 1)
+        self.price(A10G="2.5")
+        assert hash_of(self.chosen(of)).digest != hash_of(self.plan).digest
 
 
 def b_planned(plan: Planned | Refused) -> Planned:
