@@ -119,12 +119,10 @@ def choose_plan(
     nodes = spec.resources.nodes or shown.nodes
     pinned = spec.resources.model_copy(update={"accelerators": shown.accelerators, "nodes": nodes})
     kept = planner(spec.model_copy(update={"resources": pinned}))
-    if isinstance(kept, Refused) or _same(approved, kept):
-        return plan if isinstance(kept, Refused) else kept
-    # Some of these GPUs are above maxHourlyCost now. They stay in the plan: no launch may cost more than that anyway.
+    # Some of these GPUs may be above maxHourlyCost now. They stay in the plan: no launch may cost more anyway.
     uncapped = pinned.model_copy(update={"max_hourly_cost": None})
     whole = planner(spec.model_copy(update={"resources": uncapped}))
-    if isinstance(whole, Refused):
+    if isinstance(kept, Refused) or isinstance(whole, Refused):
         return plan
     capped = replace(whole.plan, max_instance_hourly_cost=kept.plan.max_instance_hourly_cost)
     whole = replace(whole, spec=kept.spec, plan=capped)
@@ -155,7 +153,7 @@ class Gate:
     present
         Replicas that there are.
     wanted
-        Replicas that the plan has without an update.
+        Replicas that there are to be, updates apart, where something is to be approved.
     """
 
     waiting: Failure | None = None
@@ -192,7 +190,7 @@ class Gate:
     @property
     def short(self) -> bool:
         """Whether fewer replicas are approved than are wanted: one that makes room may get no successor."""
-        return self.waiting is not None and self.most < self.wanted
+        return self.most < self.wanted
 
     def launch(self, view: View) -> "tuple[View, Gate]":
         """Return a view of a replica that is about to be launched, held back if it may not be; and what is left.
@@ -234,8 +232,8 @@ def _price(plan: Planned, wanted: PlanHash) -> str:
         return f"at a price that is not known{limit}"
     prices = plan.plan.prices
     others = f", {prices.base} of them on demand for {_dollars(prices.on_demand)}" if _mixed(prices) else ""
-    together = f", {_dollars(prices.total)} $/h together" if prices.total is not None else ""
-    return f"{_dollars(each)} $/h each at today's catalog prices{others}{together}{limit}"
+    together = f", {_dollars(prices.total)} together" if prices.total is not None else ""
+    return f"{_dollars(each)} each at today's catalog prices{others}{together}{limit}"
 
 
 def _mixed(prices: Prices) -> bool:
@@ -243,4 +241,4 @@ def _mixed(prices: Prices) -> bool:
 
 
 def _dollars(amount: Decimal | None) -> str:
-    return f"{amount:.2f}" if amount is not None else "an unknown price"
+    return f"{amount:.2f} $/h" if amount is not None else "an unknown price"

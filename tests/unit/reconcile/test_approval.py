@@ -235,6 +235,23 @@ class TestAfterTheApproval:
         decision, _ = b.step(b.world(remembered, ended, probes=b.silent(Address(b.host(), b.PORT))))
         assert [type(action) for _, action in decision.actions] == [RunAgain]
 
+    def test_a_replica_that_is_lost_while_a_change_waits_says_both_and_a_warning_does_too(self) -> None:
+        of = approve(waiting("aws", replicas=2), "0123456789ab-2+1")
+        _, before = passes(of, b.name(of, 0))
+        ledgers = {
+            b.name(of, ordinal): b.ledger(infra="aws", ready_since=b.ago(60), silent_since=b.ago(30))
+            for ordinal in (0, 1)
+        }
+        lost = [b.facts(name) for name in ledgers]
+        world = b.world(b.remembering(of, ledgers), *lost, secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED)
+        _, after = b.step(world)
+        assert after.instances[0].message.startswith(
+            "its nodes are gone; approved is 0123456789ab-2+1, and the plan has"
+        )
+        told = [note for note in notes(before, after) if note.type == "Warning"]
+        # Of the one that served; the other one waited already.
+        assert [(one.reason, one.message.split(":")[0]) for one in told] == [("AwaitingApproval", str(b.name(of, 0)))]
+
     def test_broken_nodes_are_given_back_although_a_change_waits(self) -> None:
         of = waiting("aws")
         name = b.name(of)
