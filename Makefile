@@ -10,7 +10,7 @@ RUN := $(UV) run --frozen --no-sync
 CLUSTER := $(RUN) python -m tests.cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install docs docs-serve lint unit simulation proxy mutants contract integration e2e chart traffic cloud test on-the-cluster demo run bench-launch bench-scale bench-probes bench-proxy bench crds images cluster-up clean-cluster clean
+.PHONY: help install docs docs-serve lint unit simulation proxy mutants contract integration e2e chart traffic cloud test on-the-cluster demo run bench-launch bench-scale bench-growth bench-probes bench-proxy bench crds images cluster-up clean-cluster clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -94,6 +94,9 @@ bench-launch: cluster-up ## apply to Ready, against the same task launched by ha
 
 bench-scale: cluster-up ## What 1,000 deployments cost, beside goals and KubeRay (N=1000, RUNS=1, KUBERAY=DIR; 15 min a run)
 	$(RUN) python -m tests.bench.scale -n $(or $(N),1000) --runs $(or $(RUNS),1) $(if $(KUBERAY),--kuberay $(KUBERAY))
+
+bench-growth: install ## What grows with the number of deployments, up to 10,000, on a virtual clock (10 min)
+	$(RUN) python -m tests.bench.growth
 
 bench-probes: install ## What a probe costs, beside aiohttp, and what silent addresses do to it
 	$(RUN) python -m tests.bench.probes

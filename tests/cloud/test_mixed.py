@@ -33,7 +33,13 @@ def mixed(tenant: Tenant, cluster: LocalCluster) -> Iterator[Tenant]:
             NAME,
             replicas=2,
             engine={"name": "VLLM", "runtime": "Image", "image": reference_of("engine-stub")},
-            resources={"infra": ["kubernetes", "aws"], "capacityType": "Spot", "provisionTimeoutSeconds": 20},
+            resources={
+                "infra": ["kubernetes", "aws"],
+                "capacityType": "Spot",
+                "provisionTimeoutSeconds": 20,
+                "cpus": "1+",  # the node is small
+                "memory": "2+",
+            },
         )
         tenant.until_ready(NAME)
         print(f"\nfigure: apply to Ready, one replica here and one rented: {time.monotonic() - began:.1f} s")

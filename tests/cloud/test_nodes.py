@@ -6,6 +6,7 @@ rank once, from the address that the script calls that node's own.
 
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 
@@ -44,8 +45,9 @@ def test_two_machines_answer_as_one_at_the_address_in_the_cluster(two_nodes: Ten
 
 
 def test_two_machines_cost_twice_the_catalogs_price(two_nodes: Tenant) -> None:
-    catalog = f"{2 * price('g6.xlarge', 'us-east-1'):.2f}"
-    eventually(lambda: two_nodes.instance(NAME)["hourlyCost"] == catalog, within=180, what=f"they cost {catalog}")
+    catalog = 2 * price("g6.xlarge", "us-east-1")
+    cost = two_nodes.instance
+    eventually(lambda: Decimal(cost(NAME)["hourlyCost"]) == catalog, within=180, what=f"they cost {catalog}")
 
 
 def test_losing_the_worker_replaces_the_replica_and_leaves_no_machine_behind(two_nodes: Tenant) -> None:

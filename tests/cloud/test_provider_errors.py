@@ -78,8 +78,10 @@ async def test_each_refusal_has_its_own_reason_in_every_place_tried(
     cloud: World, skypilot: SkyPilotClient, code: str, reason: Reason
 ) -> None:
     cloud.faults(refused(code))
+    began = time.monotonic()
     await launch(skypilot, "refused")
     outcome = await ended(skypilot, "refused")
+    print(f"\nfigure: three places refuse a launch with {code}: {time.monotonic() - began:.1f} s")
     assert outcome.failure is not None
     assert outcome.failure.reason is reason
     places = ["aws/us-east-1", "aws/us-west-2", "aws/eu-west-1/eu-west-1b"]  # by price; the last has one zone

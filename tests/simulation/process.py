@@ -51,6 +51,8 @@ class Process:
     ----------
     world
         The simulation, see :class:`tests.simulation.run.Simulation`.
+    workers, launch_slots
+        Passes that run side by side, and launches in flight.
 
     Attributes
     ----------
@@ -58,7 +60,7 @@ class Process:
         Steps of external calls until it is killed: each call has one before it is heard and one before it is answered.
     """
 
-    def __init__(self, world: Any, planner: Planner) -> None:
+    def __init__(self, world: Any, planner: Planner, *, workers: int = 4, launch_slots: int = 4) -> None:
         self.world = world
         self.dead = False
         self.kill_in: int | None = None
@@ -76,8 +78,8 @@ class Process:
                 clock=world.loop.now,
             ),
             planner,
-            workers=4,
-            launch_slots=4,
+            workers=workers,
+            launch_slots=launch_slots,
         )
         self.loop.report = lambda words: world.promises.broken("bug", words)
 

@@ -146,3 +146,39 @@ def test_the_entries_are_those_of_the_task_that_is_sent_in_its_order(kind: str, 
     found = consider(spec, chosen, OFFERS, {})
     mine = [(str(entry.place), entry.accelerators, entry.spot) for entry in found]
     assert mine == words if "ordered" in sent else sorted(mine) == sorted(words)
+
+
+def look(infra: str, offers: list[Offer], kind: str = "OnDemand", accelerators: str = "L4:1") -> str:
+    """Why the one place of a spec is not taken; empty if it is."""
+    spec = spec_for("r1-8b", resources={"infra": [infra, "gcp"], "accelerators": [accelerators], "capacityType": kind})
+    return consider(spec, plan(spec, CATALOG), offers, {})[0].why_not
+
+
+def test_a_cloud_without_spot_machines_says_so_although_it_has_the_gpus() -> None:
+    assert look("lambda", [offer("lambda", "us-east-1", "L4:1", 0.7, None)], "Spot") == "lambda has no spot machines"
+
+
+def test_a_machine_that_is_only_sold_as_spot_has_no_on_demand_price() -> None:
+    only = [offer("aws", "us-east-1", "L4:1", None, 0.3)]
+    assert look("aws", only) == "SkyPilot's catalog has no on-demand price of L4:1 there"
+
+
+def test_of_many_regions_the_first_are_named_and_the_others_counted() -> None:
+    many = [offer("aws", f"region-{number}", "L4:1", 1.0, None) for number in range(8)]
+    why = look("aws/nowhere", [*many, offer("gcp", "elsewhere", "L4:1", 1.0, None)])
+    assert why.endswith("there are some in region-0, region-1, region-2, region-3, region-4, region-5 and 2 more")
+
+
+def test_a_region_is_not_called_unknown_where_nothing_is_known_of_its_cloud() -> None:
+    assert look("aws/us-east-1", []) == "SkyPilot's catalog has no L4:1 there"
+
+
+def test_the_same_price_is_called_the_same() -> None:
+    same = [offer("aws", "us-east-1", name, 1.0, None) for name in ("L4:1", "A10G:1")]
+    spec = spec_for("r1-8b", resources={"infra": ["aws"], "accelerators": ["L4:1", "A10G:1"]})
+    first, second = consider(spec, plan(spec, CATALOG), same, {})
+    assert first.chosen
+    assert second.why_not == f"the same price as {first.label}, which is named first"
+    ordered = spec_for("r1-8b", resources={"infra": ["aws/us-east-1", "aws"], "accelerators": ["L4:1"]})
+    _, later = consider(ordered, plan(ordered, CATALOG), same, {})
+    assert later.why_not == "comes after aws/us-east-1 L4:1, in your order; the same price"

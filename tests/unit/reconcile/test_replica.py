@@ -12,6 +12,7 @@ from deepseek_operator.facts.kubernetes import LaunchedService, Pod
 from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
 from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, ReplicaFacts
 from deepseek_operator.reconcile.actions import ClearRemains, Launch, RunAgain, TearDown
+from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.replica.coming import COMING
 from deepseek_operator.reconcile.replica.leaving import LEAVING
 from deepseek_operator.reconcile.replica.rules import want
@@ -805,3 +806,20 @@ def test_a_replica_with_a_node_too_few_is_replaced() -> None:
         decision, status = b.step(b.world(of, known, probes=b.silent(AT)))
         assert (decision.actions, status.instances[0].reason) == (((R1, DOWN),), Reason.INSTANCE_LOST)
         assert "1 of its 2 pods are gone" in status.instances[0].message
+
+
+@pytest.mark.parametrize(
+    ("capacity", "reason"), [("Spot", Reason.PREEMPTED), ("OnDemand", Reason.INSTANCE_LOST)], ids=["spot", "on demand"]
+)
+def test_machines_of_which_skypilot_has_no_record_any_more_were_taken_back_if_they_were_spot(
+    capacity: str, reason: Reason
+) -> None:
+    of = b.rented_deployment(resources={"capacityType": capacity})
+    name = b.name(of)
+    replica = b.facts(name)
+    known = {"secrets": b.API_KEY_EXISTS, "clouds": b.CLOUDS_ENABLED}
+    (found,) = decide(b.world(b.remembering(of, {name: RENTED}), replica, **known), b.planned(of)).replicas
+    assert found.finding.reason is reason
+    here = b.ledger(infra="kubernetes", ready_since=b.ago(60))
+    (found,) = decide(b.world(b.remembering(of, {name: here}), replica, **known), b.planned(of)).replicas
+    assert found.finding.reason is Reason.INSTANCE_LOST

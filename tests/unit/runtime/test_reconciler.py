@@ -8,7 +8,8 @@ import pytest
 import structlog
 
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.api.v1alpha1 import FINALIZER
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.api.v1alpha1 import ANNOTATION_APPROVED_PLAN, FINALIZER
 from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.store import Store
@@ -20,7 +21,9 @@ from deepseek_operator.kube.errors import (
     KubeUnavailableError,
 )
 from deepseek_operator.launch.proxy import ProxySettings, ProxySpec
+from deepseek_operator.planning import Planned, Planner
 from deepseek_operator.reconcile.actions import Action, ApplyProxy, ApplyService, PublishEndpoints, UnpublishEndpoints
+from deepseek_operator.reconcile.approval import hash_of
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.results import Result, ResultKind
 from deepseek_operator.runtime.reconciler import Reconciler
@@ -179,3 +182,33 @@ async def test_nothing_is_kept_of_a_deployment_that_is_gone(store: Store) -> Non
     store.drop_deployment(KEY)
     await reconciler.reconcile(KEY)
     assert set(actor.forgotten) == {KEY}
+
+
+async def test_an_approved_plan_stays_although_prices_have_moved_since() -> None:
+    spec = {
+        "model": {"name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"},
+        "resources": {"infra": ["aws"]},
+        "approval": "Required",
+        "replicas": 0,  # nothing is launched or asked for: only the plan is looked at
+    }
+    planner = Planner(b.planner().catalog)
+    before = planner.plan(DeepSeekDeploymentSpec.model_validate(spec))
+    assert isinstance(before, Planned)
+    dear = before.plan.accelerators[0]
+    moved = [
+        one.model_copy(update={"on_demand": one.on_demand and one.on_demand * 10}) if one.accelerators == dear else one
+        for one in planner.catalog.prices
+    ]
+    planner.catalog = planner.catalog.with_prices(tuple(moved))
+    metadata = {"name": "r1", "namespace": "serving", "uid": b.UID, "resourceVersion": "1", "finalizers": [FINALIZER]}
+    shown = before.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for annotations, same in (({ANNOTATION_APPROVED_PLAN: str(hash_of(before))}, True), ({}, False)):
+        body = {"metadata": {**metadata, "annotations": annotations}, "spec": spec, "status": {"plan": shown}}
+        store = Store(lambda key: None)
+        store.put_deployment(body)
+        store.put_snapshot(store.ask_snapshot(), b.NOW, {}, {})
+        actor = Actor()
+        reconciler = reconciler_of(store, actor, DeploymentCollector(LiveFigures()))
+        reconciler.planner = planner
+        await reconciler.reconcile(KEY)
+        assert (set(actor.statuses[-1]["plan"]["accelerators"]) == set(before.plan.accelerators)) is same
