@@ -71,10 +71,6 @@ class TestTheHash:
         ]
         assert hash_of(spot[0]).digest != hash_of(spot[1]).digest
 
-    def test_covers_no_disk_where_nothing_is_rented(self) -> None:
-        own = b.planned(required("kubernetes"))
-        assert hash_of(replace(own, plan=replace(own.plan, disk_gb=900, network_tier="best"))) == hash_of(own)
-
 
 class FakePlanner:
     """Makes the plans that it is given, by GPUs and nodes of the spec."""
@@ -158,10 +154,6 @@ class TestTheGate:
         text = None if approval is None else f"{hash_of(plan).digest}-{approval}"
         return Gate.of(required("aws", approval=text, replicas=replicas), plan, 1)
 
-    def test_is_open_without_need_of_an_approval_and_for_a_plan_that_is_refused(self) -> None:
-        assert Gate.of(b.rented_deployment(), b.planned(b.rented_deployment()), 1) == Gate()
-        assert Gate.of(required(), REFUSED, 1) == Gate()
-
     @pytest.mark.parametrize("approval", ["2+1", "3+1", "2+2"])
     def test_is_open_where_as_much_is_approved(self, approval: str) -> None:
         assert self.gate(approval) == Gate()
@@ -181,12 +173,6 @@ class TestTheGate:
         assert (first.blocked, second.blocked, gate.present) == (None, WAITING, 2)
         there = view(of, exists=True)
         assert gate.launch(there) == (there, gate)
-
-    def test_says_first_what_else_is_wrong_but_not_that_something_is_being_looked_up(self) -> None:
-        of, gate = required("aws"), Gate(WAITING, most=0, wanted=1)
-        missing, planning = Failure(Reason.SECRET_NOT_FOUND, "no key"), Failure(Reason.PLANNING, "looking")
-        assert gate.launch(view(of, blocked=missing))[0].blocked == missing
-        assert gate.launch(view(of, blocked=planning))[0].blocked == WAITING
 
     @pytest.mark.parametrize(("most", "blocked"), [(0, WAITING), (1, None)])
     def test_a_replica_without_room_says_that_it_waits_only_where_nothing_is_approved(
@@ -213,10 +199,6 @@ class TestTheBase:
         assert not gone.exists
         assert Base.of(b.planned(of), [gone]).missing == 1
         assert Base.of(b.planned(of), [replace(view(of, exists=True), ledger=b.ledger(on_demand=True))]).missing == 0
-
-    def test_is_nothing_in_ones_own_cluster(self) -> None:
-        own = b.planned(required("kubernetes"))
-        assert Base.of(replace(own, plan=replace(own.plan, base=1)), []).missing == 0
 
     def test_is_not_taken_by_what_is_there_already(self) -> None:
         there = view(required("aws"), exists=True)

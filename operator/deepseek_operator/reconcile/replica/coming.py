@@ -376,7 +376,8 @@ def _lost(view: View, words: str) -> Failure:
     if cluster is not None:
         spot = cluster.spot
     else:  # SkyPilot drops the row as soon as it sees that the machines are gone
-        spot = view.rented and view.plan is not None and view.plan.spec.resources.capacity_type is CapacityType.SPOT
+        kind = view.plan.spec.resources.capacity_type if view.plan is not None else None
+        spot = view.rented and kind is CapacityType.SPOT and not view.ledger.on_demand
     if spot:
         return Failure(Reason.PREEMPTED, f"the provider took its spot machines back ({words}); launching again")
     return Failure(Reason.INSTANCE_LOST, f"{words}; launching again")
