@@ -58,8 +58,10 @@ def _price(plan: Mapping[str, Any], cap: Any) -> str:
 
 
 def _why_not(body: Mapping[str, Any]) -> str:
-    """Return why there is no plan to approve; empty if there is one."""
+    """Return why there is nothing to approve; empty if there is a plan."""
     status, name = body.get("status") or {}, body["metadata"]["name"]
+    if body["spec"].get("approval") != "Required":  # its status shows no hash
+        return f"{name} is launched without approval, because its spec.approval is not Required"
     if body["metadata"].get("deletionTimestamp"):
         return f"{name} is being deleted"
     if status.get("observedGeneration") != body["metadata"].get("generation"):
@@ -98,8 +100,6 @@ def _run(options: Options) -> int:
         print("\n".join(f"{word:<9} {words}" for word, words in shown.items()), flush=True)
     already = (metadata.get("annotations") or {}).get(ANNOTATION_APPROVED_PLAN) == wanted
     if not already:
-        if body["spec"].get("approval") != "Required":
-            say(f"{options.name} is launched without approval, because its spec.approval is not Required")
         if not _asked(options):
             return 1
         # Of the object that was shown: another one of its name has another UID, which is no part of the hash.

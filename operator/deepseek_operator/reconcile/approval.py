@@ -20,6 +20,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import Approval, CapacityType, DeepSeekDeploymentSpec
 from deepseek_operator.api.v1alpha1 import ANNOTATION_APPROVED_PLAN, DeepSeekDeployment
 from deepseek_operator.facts.base import Failure
+from deepseek_operator.facts.names import revision_of
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.planning.money import Prices
 from deepseek_operator.reconcile.replica.view import View
@@ -102,21 +103,37 @@ def choose_plan(
 ) -> Planned | Refused:
     """Return the plan of a deployment: the one that was approved for as long as the spec allows it.
 
-    Where the planner chooses the GPUs it may choose others tomorrow, when prices have moved or the operator has been
-    updated or started a moment ago. What was approved is what the status shows, and it stays until the spec rules it
-    out or the approval is taken back.
+    Which GPUs a launch may use depends on their prices, also where the user lists them, and tomorrow the planner may
+    choose others: prices have moved, or the operator has been updated or started a moment ago. What was approved is
+    what the status shows, and it stays until the spec rules it out or the approval is taken back.
     """
     spec = deployment.spec
     plan = planner(spec)
     approved, shown = _approved(deployment), deployment.status.plan
     if spec.approval is not Approval.REQUIRED or approved is None or shown is None or not shown.accelerators:
         return plan
-    if spec.resources.accelerators is not None or (isinstance(plan, Planned) and _same(approved, plan)):
+    if isinstance(plan, Planned) and _same(approved, plan):
         return plan
+    if spec.resources.accelerators is not None and not _shown_for_this_spec(deployment):
+        return plan  # the user's list may be another one
     nodes = spec.resources.nodes or shown.nodes
     pinned = spec.resources.model_copy(update={"accelerators": shown.accelerators, "nodes": nodes})
     kept = planner(spec.model_copy(update={"resources": pinned}))
-    return kept if isinstance(kept, Planned) and _same(approved, kept) else plan
+    # Some of these GPUs may be above maxHourlyCost now. They stay in the plan: no launch may cost more anyway.
+    uncapped = pinned.model_copy(update={"max_hourly_cost": None})
+    whole = planner(spec.model_copy(update={"resources": uncapped}))
+    if isinstance(kept, Refused) or isinstance(whole, Refused):
+        return plan
+    capped = replace(whole.plan, max_instance_hourly_cost=kept.plan.max_instance_hourly_cost)
+    whole = replace(whole, spec=kept.spec, plan=capped)
+    return whole if _same(approved, whole) else plan
+
+
+def _shown_for_this_spec(deployment: DeepSeekDeployment) -> bool:
+    """Return whether the plan that the status shows was made of this spec, but for fields that replace no replica."""
+    status, revision = deployment.status, revision_of(deployment.spec)
+    same = status.observed_generation == deployment.metadata.generation
+    return same or any(instance.revision == revision for instance in status.instances)
 
 
 def _same(approved: PlanHash, plan: Planned) -> bool:
@@ -135,11 +152,14 @@ class Gate:
         Replicas that there may be at once where something is to be approved.
     present
         Replicas that there are.
+    wanted
+        Replicas that there are to be, updates apart, where something is to be approved.
     """
 
     waiting: Failure | None = None
     most: int = 0
     present: int = 0
+    wanted: int = 0
 
     @classmethod
     def of(cls, deployment: DeepSeekDeployment, plan: Planned | Refused, present: int) -> "Gate":
@@ -155,12 +175,22 @@ class Gate:
             # more replicas.
             more = min(approved.surge, wanted.surge) if wanted.replicas <= approved.replicas else 0
             most = min(approved.replicas, wanted.replicas) + more
-        return cls(Failure(Reason.AWAITING_APPROVAL, _words(deployment, plan, wanted, approved)), most, present)
+        return cls(
+            Failure(Reason.AWAITING_APPROVAL, _words(deployment, plan, wanted, approved)),
+            most,
+            present,
+            plan.spec.replicas,
+        )
 
     @property
     def closed(self) -> bool:
         """Whether nothing at all of the plan is approved."""
         return self.waiting is not None and self.most == 0
+
+    @property
+    def short(self) -> bool:
+        """Whether fewer replicas are approved than are wanted: one that makes room may get no successor."""
+        return self.most < self.wanted
 
     def launch(self, view: View) -> "tuple[View, Gate]":
         """Return a view of a replica that is about to be launched, held back if it may not be; and what is left.
@@ -202,8 +232,8 @@ def _price(plan: Planned, wanted: PlanHash) -> str:
         return f"at a price that is not known{limit}"
     prices = plan.plan.prices
     others = f", {prices.base} of them on demand for {_dollars(prices.on_demand)}" if _mixed(prices) else ""
-    together = f", {_dollars(prices.total)} $/h together" if prices.total is not None else ""
-    return f"{_dollars(each)} $/h each at today's catalog prices{others}{together}{limit}"
+    together = f", {_dollars(prices.total)} together" if prices.total is not None else ""
+    return f"{_dollars(each)} each at today's catalog prices{others}{together}{limit}"
 
 
 def _mixed(prices: Prices) -> bool:
@@ -211,4 +241,4 @@ def _mixed(prices: Prices) -> bool:
 
 
 def _dollars(amount: Decimal | None) -> str:
-    return f"{amount:.2f}" if amount is not None else "an unknown price"
+    return f"{amount:.2f} $/h" if amount is not None else "an unknown price"

@@ -147,7 +147,8 @@ def decide(
     gate = Gate.of(deployment, plan, sum(view.exists for view in views.values()))
     # Old replicas must not make room for new ones that wait.
     waits = gate.closed and len(current) < len(views)
-    rollout = _rollout(world, views, current, budget, planned, may_add=planned is not None and not waits)
+    may_add = planned is not None and not waits
+    rollout = _rollout(world, views, current, budget, planned, may_add=may_add, make_room=not gate.short)
     base = Base.of(planned, (views[name] for name in rollout.keep))
     launches = Launches(blocked, launches_waiting, base, gate, budget)
     replicas = find_replicas(world, views, rollout, current, planned, launches)
@@ -161,7 +162,7 @@ def decide(
     in_front = front(world, planned, proxy, over_tls, tls=tls)
     actions = [(replica.name, action) for replica in replicas for action in replica.finding.actions]
     looks = [replica.finding.next_look_s for replica in replicas if replica.finding.next_look_s is not None]
-    held_back = gate.closed and not complete and (blocked is None or blocked.reason is Reason.PLANNING)
+    held_back = gate.short and not complete and (blocked is None or blocked.reason is Reason.PLANNING)
     if wanted and (blocked is not None or not isinstance(world.skypilot, Known)):
         looks.append(BLOCKED_LOOK_S)
     if lacks_authority(world, replicas):
@@ -204,6 +205,7 @@ def _rollout(
     planned: Planned | None,
     *,
     may_add: bool,
+    make_room: bool,
 ) -> Rollout:
     spec = world.deployment.spec
     if world.deployment.deleting or spec.suspend:
@@ -211,6 +213,8 @@ def _rollout(
     if world.unreadable:
         return Rollout(serve=tuple(views))  # what the spec wants is not known, so nothing is taken away
     surge, unavailable = limits(spec.update_strategy, spec.replicas)
+    if not make_room:
+        unavailable = 0
     base = Base.of(planned, (view for name, view in views.items() if name in current))
     if unavailable and not budget.room_for_one(on_demand=base.missing > 0):
         surge = 0  # a replica beside the old ones is beyond maxHourlyCost, and the user lets one of these go first

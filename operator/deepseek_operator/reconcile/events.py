@@ -46,6 +46,8 @@ def notes(before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus) -> 
         old = earlier.get(instance.name)
         if _worth_an_event(old, instance):
             found.append(_of_instance(instance))
+        elif old is not None and old.phase is Phase.READY and instance.reason == Reason.AWAITING_APPROVAL:
+            found.append(EventNote("Warning", instance.reason, f"{instance.name}: {instance.message}"))
     left = {instance.name for instance in after.instances}
     found += [
         EventNote("Normal", "TornDown", f"{instance.name}: nothing is left of it")

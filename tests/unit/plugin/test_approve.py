@@ -159,5 +159,17 @@ def test_who_may_not_change_the_object_is_told_so(kubectl: FakeKubectl, run: Run
 
 
 def test_a_deployment_that_needs_no_approval_is_said_to_be_launched_without(kubectl: FakeKubectl, run: Run) -> None:
-    kubectl.put(waiting(approval="NotRequired"))
-    assert "r1 is launched without approval" in run("approve", "r1", "-y")[2]
+    body = waiting(approval="NotRequired")
+    del body["status"]["plan"]["hash"]  # as the operator writes it
+    kubectl.put(body)
+    code, out, err = run("approve", "r1", "-y")
+    assert (code, out) == (1, "")
+    assert err == "Error: r1 is launched without approval, because its spec.approval is not Required\n"
+    assert kubectl.annotations("r1") == {}
+
+
+def test_an_operator_that_is_older_is_said_to_be(kubectl: FakeKubectl, run: Run) -> None:
+    body = waiting()
+    del body["status"]["plan"]["hash"]
+    kubectl.put(body)
+    assert "its operator is older than this plugin" in run("approve", "r1", "-y")[2]

@@ -1,6 +1,7 @@
 """``spec.approval``: no plan is launched before somebody has approved it, and nothing that runs is touched."""
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -8,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
-from deepseek_operator.api.status import DeepSeekDeploymentStatus
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Phase
 from deepseek_operator.api.v1alpha1 import ANNOTATION_APPROVED_PLAN, DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Known, Unknown
 from deepseek_operator.facts.names import ClusterName, revision_of
 from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.planning import Planned, Planner, Refused
 from deepseek_operator.reconcile.actions import Launch, RunAgain, TearDown
-from deepseek_operator.reconcile.approval import PlanHash, choose_plan, hash_of
+from deepseek_operator.reconcile.approval import Gate, PlanHash, choose_plan, hash_of
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.events import notes
 from tests.unit.reconcile import builders as b
@@ -183,8 +184,24 @@ class TestAfterTheApproval:
     def test_no_old_replica_makes_room_for_one_that_waits(self) -> None:
         strategy = {"maxSurge": 0, "maxUnavailable": 1}
         of = approve(waiting("aws", replicas=2, updateStrategy=strategy), "0123456789ab-2+0")
-        decision, _ = passes(of, b.older(of, 0), b.older(of, 1))
-        assert decision.actions == ()
+        _, status = passes(of, b.older(of, 0), b.older(of, 1))
+        assert [one.phase.value for one in status.instances] == ["Ready", "Ready"]
+
+    def test_no_old_replica_makes_room_where_only_fewer_replicas_are_approved(self) -> None:
+        strategy = {"maxSurge": 0, "maxUnavailable": 1}
+        fewer = hash_of(b.planned(waiting("aws", replicas=2, updateStrategy=strategy)))
+        of = approve(waiting("aws", replicas=3, updateStrategy=strategy), fewer)
+        _, status = passes(of, b.older(of, 0), b.older(of, 1), b.older(of, 2))
+        assert [one.phase.value for one in status.instances] == ["Ready", "Ready", "Ready"]
+        assert condition(status, "Reconciling") == ("True", "AwaitingApproval")
+
+    @pytest.mark.parametrize(("approval", "short"), [("1+1", True), ("2+0", False), ("2+1", False)])
+    def test_an_old_replica_may_make_room_where_only_the_room_for_updates_is_not_approved(
+        self, approval: str, short: bool
+    ) -> None:
+        of = waiting("aws", replicas=2)
+        plan = b.planned(of)
+        assert Gate.of(approve(of, f"{hash_of(plan).digest}-{approval}"), plan, 2).short is short
 
     def test_more_replicas_wait_and_what_was_approved_still_comes_back(self) -> None:
         of = approve(waiting("aws", replicas=3), hash_of(b.planned(waiting("aws", replicas=2))))
@@ -217,6 +234,23 @@ class TestAfterTheApproval:
         ended = b.up(name, job=b.job(JobState.ENDED))
         decision, _ = b.step(b.world(remembered, ended, probes=b.silent(Address(b.host(), b.PORT))))
         assert [type(action) for _, action in decision.actions] == [RunAgain]
+
+    def test_a_replica_that_is_lost_while_a_change_waits_says_both_and_a_warning_does_too(self) -> None:
+        of = approve(waiting("aws", replicas=2), "0123456789ab-2+1")
+        _, before = passes(of, b.name(of, 0))
+        ledgers = {
+            b.name(of, ordinal): b.ledger(infra="aws", ready_since=b.ago(60), silent_since=b.ago(30))
+            for ordinal in (0, 1)
+        }
+        lost = [b.facts(name) for name in ledgers]
+        world = b.world(b.remembering(of, ledgers), *lost, secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED)
+        _, after = b.step(world)
+        assert after.instances[0].message.startswith(
+            "its nodes are gone; approved is 0123456789ab-2+1, and the plan has"
+        )
+        told = [note for note in notes(before, after) if note.type == "Warning"]
+        # Of the one that served; the other one waited already.
+        assert [(one.reason, one.message.split(":")[0]) for one in told] == [("AwaitingApproval", str(b.name(of, 0)))]
 
     def test_broken_nodes_are_given_back_although_a_change_waits(self) -> None:
         of = waiting("aws")
@@ -284,6 +318,64 @@ class TestThePlanThatWasApproved:
         model = self.of.spec.model.model_copy(update={"name": "deepseek-ai/DeepSeek-R1"})
         other = self.of.model_copy(update={"spec": self.of.spec.model_copy(update={"model": model})})
         assert hash_of(b_planned(choose_plan(other, self.planner.plan))).digest != hash_of(self.plan).digest
+
+
+class TestTheUsersGpusThatWereApproved:
+    """Where the user lists GPUs, prices decide which of them a launch may use: one above maxHourlyCost is left out."""
+
+    def setup_method(self) -> None:
+        self.planner = Planner(b.planner().catalog)
+        of = waiting("aws", resources={"accelerators": ["L4:1", "A10G:1"], "maxHourlyCost": "2"})
+        self.plan = b_planned(self.planner.plan(of.spec))
+        assert self.plan.plan.accelerators == ("L4:1", "A10G:1")
+        shown = DeepSeekDeploymentStatus(plan=self.plan.status, observed_generation=of.metadata.generation)
+        self.of = approve(of.model_copy(update={"status": shown}), hash_of(self.plan))
+
+    def price(self, **prices: str) -> None:
+        catalog = self.planner.catalog
+        found = tuple(
+            one.model_copy(update={"on_demand": Decimal(prices[name])}) if (name := one.accelerators[:-2]) in prices
+            else one
+            for one in catalog.prices
+        )  # fmt: skip
+        self.planner.catalog = catalog.with_prices(found)
+
+    def chosen(self, of: DeepSeekDeployment) -> Planned:
+        return b_planned(choose_plan(of, self.planner.plan))
+
+    def edited(self, resources: dict[str, Any], **status: Any) -> DeepSeekDeployment:
+        """The deployment after a change of its spec, of which the status does not know yet."""
+        metadata = self.of.metadata.model_copy(update={"generation": self.of.metadata.generation + 1})
+        spec = self.of.spec.model_copy(update={"resources": self.of.spec.resources.model_copy(update=resources)})
+        known = self.of.status.model_copy(update=status)
+        return self.of.model_copy(update={"metadata": metadata, "spec": spec, "status": known})
+
+    def test_stay_when_one_of_them_becomes_dearer_than_the_limit_and_keep_the_limit(self) -> None:
+        self.price(A10G="2.5")
+        assert b_planned(self.planner.plan(self.of.spec)).plan.accelerators == ("L4:1",)
+        kept = self.chosen(self.of)
+        assert hash_of(kept) == hash_of(self.plan)
+        assert kept.spec.resources.max_hourly_cost == "2"
+        assert kept.plan.max_instance_hourly_cost == Decimal(2)
+
+    def test_are_refused_when_all_of_them_are_dearer_than_the_limit(self) -> None:
+        self.price(A10G="2.5", L4="2.4")
+        assert isinstance(choose_plan(self.of, self.planner.plan), Refused)
+
+    def test_stay_when_only_the_number_of_replicas_is_another_one(self) -> None:
+        self.price(A10G="2.5")
+        lost = Instance(name="r1-0", revision=revision_of(self.of.spec), phase=Phase.FAILED)
+        assert hash_of(self.chosen(self.edited({}, instances=(lost,)))) == hash_of(self.plan)
+
+    def test_go_when_the_list_gets_longer(self) -> None:
+        of = self.edited({"accelerators": ("L4:1", "A10G:1", "L40S:1")})
+        self.price(L40S="1.9")
+        assert self.chosen(of).plan.accelerators == ("L4:1", "A10G:1", "L40S:1")
+
+    def test_go_when_the_limit_is_another_one(self) -> None:
+        of = self.edited({"max_hourly_cost": "2.4"}, observed_generation=self.of.metadata.generation + 1)
+        self.price(A10G="2.5")
+        assert hash_of(self.chosen(of)).digest != hash_of(self.plan).digest
 
 
 def b_planned(plan: Planned | Refused) -> Planned:

@@ -114,7 +114,8 @@ class TestThePlan:
         self.choose("0123456789ab-1+1")
         self.choose("0123456789ab-1+1", resources={"nodes": 3})
         pinned = [spec.resources for spec in self.asked if spec.resources.accelerators is not None]
-        assert [(one.accelerators, one.nodes) for one in pinned] == [(("L4:1",), 1), (("L4:1",), 3)]
+        # With maxHourlyCost and without it.
+        assert [(one.accelerators, one.nodes) for one in pinned] == [(("L4:1",), 1)] * 2 + [(("L4:1",), 3)] * 2
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ class TestThePlan:
                 "replicas": 3,
                 "resources": {"accelerators": ["A100:8"], "capacityType": "Spot", "capacity": {"onDemandBase": 1}},
             },
-            "6.04 $/h each at today's catalog prices, 1 of them on demand for 21.96, 34.04 $/h together",
+            "6.04 $/h each at today's catalog prices, 1 of them on demand for 21.96 $/h, 34.04 $/h together",
         ),
     ],
 )

@@ -821,5 +821,7 @@ def test_machines_of_which_skypilot_has_no_record_any_more_were_taken_back_if_th
     (found,) = decide(b.world(b.remembering(of, {name: RENTED}), replica, **known), b.planned(of)).replicas
     assert found.finding.reason is reason
     here = b.ledger(infra="kubernetes", ready_since=b.ago(60))
-    (found,) = decide(b.world(b.remembering(of, {name: here}), replica, **known), b.planned(of)).replicas
-    assert found.finding.reason is Reason.INSTANCE_LOST
+    of_the_base = RENTED.model_copy(update={"on_demand": True})
+    for never_spot in (here, of_the_base):
+        (found,) = decide(b.world(b.remembering(of, {name: never_spot}), replica, **known), b.planned(of)).replicas
+        assert found.finding.reason is Reason.INSTANCE_LOST

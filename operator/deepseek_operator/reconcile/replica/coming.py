@@ -50,6 +50,8 @@ JOB_MAX_AGE_S: Final = 15
 
 _LEFT_OUT: Final = f"; the place is left out for {EXCLUDED_S // 60} minutes if resources.infra has another one"
 
+_AGAIN: Final = "; launching again"
+"""What the words of a loss end with, where it is so."""
 _OF_THE_PLACE: Final = frozenset({Reason.LAUNCH_TIMED_OUT, Reason.LAUNCH_FAILED})
 """Failures of machines for which another place may help; another region does not mend credentials."""
 
@@ -131,9 +133,13 @@ def _nothing_there(view: View) -> Finding | None:
     if ledger.launched_at is not None and not isinstance(view.facts.outcome, Known):
         return _ask(view, QuestionKind.OUTCOME, "asking SkyPilot how the last request ended")
     if view.blocked is not None:
-        finding = _stage(view, Phase.PENDING, view.blocked.reason, view.blocked.message)
-        # An approval is an event, and may take days.
-        return replace(finding, next_look_s=None) if view.blocked.reason is Reason.AWAITING_APPROVAL else finding
+        if view.blocked.reason is not Reason.AWAITING_APPROVAL:
+            return _stage(view, Phase.PENDING, view.blocked.reason, view.blocked.message)
+        # An approval is an event, and may take days, in which somebody wants to know what has happened.
+        lost = _why_gone(view)
+        was = f"{lost[1].message.removesuffix(_AGAIN)}; " if lost is not None else ""
+        finding = _stage(view, Phase.PENDING, view.blocked.reason, was + view.blocked.message)
+        return replace(finding, next_look_s=None)
     launch = Launch(view.name, view.cost_limit, excluded_now(ledger, view.now), view.on_demand_only)
     gone = _why_gone(view)
     if gone is None:
@@ -370,7 +376,8 @@ def _lost(view: View, words: str) -> Failure:
     if cluster is not None:
         spot = cluster.spot
     else:  # SkyPilot drops the row as soon as it sees that the machines are gone
-        spot = view.rented and view.plan is not None and view.plan.spec.resources.capacity_type is CapacityType.SPOT
+        kind = view.plan.spec.resources.capacity_type if view.plan is not None else None
+        spot = view.rented and kind is CapacityType.SPOT and not view.ledger.on_demand
     if spot:
         return Failure(Reason.PREEMPTED, f"the provider took its spot machines back ({words}); launching again")
     return Failure(Reason.INSTANCE_LOST, f"{words}; launching again")
