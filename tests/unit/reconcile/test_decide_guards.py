@@ -486,3 +486,13 @@ def test_a_replica_that_drains_keeps_the_old_port_of_the_service() -> None:
         )
         dropped = [action for action in decided(moved).publish if isinstance(action, ApplyService)]
         assert (dropped == []) is kept
+
+
+def test_no_old_replica_makes_room_for_a_spec_that_cannot_be_planned() -> None:
+    of = b.deployment(replicas=2, updateStrategy={"maxSurge": 0, "maxUnavailable": 1})
+    found = decided(b.serving(of, b.older(of, 0), b.older(of, 1)), NO_PLAN).replicas
+    assert [replica.finding.phase for replica in found] == [Phase.READY, Phase.READY]
+
+
+def test_a_spec_that_cannot_be_planned_adds_no_replica_that_waits() -> None:
+    assert decided(b.world(b.deployment()), NO_PLAN).replicas == ()
