@@ -496,3 +496,13 @@ def test_no_old_replica_makes_room_for_a_spec_that_cannot_be_planned() -> None:
 
 def test_a_spec_that_cannot_be_planned_adds_no_replica_that_waits() -> None:
     assert decided(b.world(b.deployment()), NO_PLAN).replicas == ()
+
+
+def test_an_old_replica_whose_engine_answers_again_before_its_start_has_ended_may_come_back() -> None:
+    of = b.deployment()
+    old = b.older(of)
+    known = b.remembering(of, {old: b.ledger(silent_since=b.ago(20))})
+    starting = b.facts(old, skypilot=b.seen(b.row(old), b.request(old, "exec")), pods=(b.pod(old),))
+    world = b.world(known, starting, probes=b.answering(Address(b.host(), b.PORT)))
+    found = {replica.name: replica.finding.phase for replica in decided(world).replicas}
+    assert found[old] is not Phase.TERMINATING
