@@ -64,8 +64,7 @@ def notes(before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus) -> 
         if kind is ConditionType.RECONCILING and new_condition.reason != Reason.AWAITING_APPROVAL:
             continue  # what else is under way is said by the Events of the replicas
         # What is not Ready has its cause named by the Event of a replica, but for what stands in front of all of them.
-        of_proxy = kind is ConditionType.READY and new_condition.reason == Reason.PROXY_REFUSED
-        if new_condition.status == "True" or of_proxy:
+        if new_condition.status == "True" or new_condition.reason == Reason.PROXY_REFUSED:
             found.append(EventNote(_type(new_condition.reason), new_condition.reason, new_condition.message))
     return tuple(dict.fromkeys(found))
 

@@ -12,11 +12,12 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, PlanStatus, Verdict
 from deepseek_operator.api.v1alpha1 import ANNOTATION_APPROVED_PLAN, DeepSeekDeployment
-from deepseek_operator.facts.base import Failure
+from deepseek_operator.facts.base import Failure, Known
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.approval import Gate, choose_plan, hash_of
 from deepseek_operator.reconcile.budget import Budget
 from deepseek_operator.reconcile.capacity import Base
+from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.replica.view import View
 from deepseek_operator.reconcile.replicas import Launches
 from tests.unit.reconcile import builders as b
@@ -190,6 +191,29 @@ class TestTheGate:
         # Another obstacle passes, or not, for all of them: the share of each stays its own.
         missing = Launches(Failure(Reason.PLANNING, "looking"), False, Base(), Gate(), budget)
         assert missing.launch(view(of))[1].budget.committed == 1
+
+
+class TestWhatBlocksTheDecision:
+    LOOKED_UP: dict[str, Any] = {"secrets": {}, "clouds": b.CLOUDS_ENABLED}
+    MISSING: dict[str, Any] = {**LOOKED_UP, "secrets": dict.fromkeys(b.API_KEY_EXISTS, Known("no key", b.NOW))}
+    READY: dict[str, Any] = {**LOOKED_UP, "secrets": b.API_KEY_EXISTS}
+
+    @pytest.mark.parametrize(
+        ("of", "known", "reason"),
+        [
+            (required("aws"), READY, Reason.AWAITING_APPROVAL),
+            (required("aws"), LOOKED_UP, Reason.AWAITING_APPROVAL),
+            (required("aws"), MISSING, Reason.SECRET_NOT_FOUND),
+            (b.rented_deployment("aws"), LOOKED_UP, Reason.PLANNING),
+            (b.rented_deployment("aws"), READY, None),
+        ],
+        ids=["approval", "while it is looked up", "no secret", "no approval, looked up", "nothing"],
+    )
+    def test_is_the_approval_unless_something_else_is_known_to_be_wrong(
+        self, of: DeepSeekDeployment, known: dict[str, Any], reason: Reason | None
+    ) -> None:
+        blocked = decide(b.world(of, **known), b.planned(of)).blocked
+        assert (blocked.reason if blocked is not None else None) is reason
 
 
 class TestTheBase:

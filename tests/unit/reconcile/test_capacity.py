@@ -153,6 +153,29 @@ class TestMaxHourlyCost:
         assert held.reason == "MaxHourlyCostReached"
         assert "one more on demand costs 21.96 or more" in held.message
 
+    def rolling(self, *running: tuple[ClusterName, SkyPilotCluster | None, dict[str, Any]]) -> Decision:
+        """An update within 36 dollars an hour of one replica on demand, for 21.96, and one spot machine, for 6.04."""
+        return passes(self.updating(), *running)
+
+    def updating(self) -> DeepSeekDeployment:
+        money = {"accelerators": ["A100:8"], "maxHourlyCost": "36"}
+        kind = {"capacityType": "Spot", "capacity": {"onDemandBase": 1}}
+        strategy = {"maxSurge": 1, "maxUnavailable": 1}
+        return b.rented_deployment("aws/us-east-1", resources={**money, **kind}, replicas=2, updateStrategy=strategy)
+
+    def test_an_old_replica_makes_room_where_the_new_base_is_too_dear_beside_it(self) -> None:
+        of = self.updating()
+        old = on_demand(b.older(of, 0), on_demand=True, price="21.96"), spot(b.older(of, 1), price="6.04")
+        phases = sorted(one.finding.phase.value for one in self.rolling(*old).replicas)
+        assert phases == ["Ready", "Terminating"]
+
+    def test_no_old_replica_makes_room_where_the_new_base_is_there_and_a_spot_machine_fits_beside(self) -> None:
+        of = self.updating()
+        there = on_demand(b.name(of, 0), on_demand=True, price="21.96")
+        decision = self.rolling(there, spot(b.older(of, 1), price="6.04"))
+        assert launches(decision) == {1: False}
+        assert sorted(one.finding.phase.value for one in decision.replicas) == ["Launching", "Ready", "Ready"]
+
 
 class TestScalingDown:
     """A provider takes spot machines back: what is certain stays, as much of it as was asked for."""

@@ -486,3 +486,23 @@ def test_a_replica_that_drains_keeps_the_old_port_of_the_service() -> None:
         )
         dropped = [action for action in decided(moved).publish if isinstance(action, ApplyService)]
         assert (dropped == []) is kept
+
+
+def test_no_old_replica_makes_room_for_a_spec_that_cannot_be_planned() -> None:
+    of = b.deployment(replicas=2, updateStrategy={"maxSurge": 0, "maxUnavailable": 1})
+    found = decided(b.serving(of, b.older(of, 0), b.older(of, 1)), NO_PLAN).replicas
+    assert [replica.finding.phase for replica in found] == [Phase.READY, Phase.READY]
+
+
+def test_a_spec_that_cannot_be_planned_adds_no_replica_that_waits() -> None:
+    assert decided(b.world(b.deployment()), NO_PLAN).replicas == ()
+
+
+def test_an_old_replica_whose_engine_answers_again_before_its_start_has_ended_may_come_back() -> None:
+    of = b.deployment()
+    old = b.older(of)
+    known = b.remembering(of, {old: b.ledger(silent_since=b.ago(20))})
+    starting = b.facts(old, skypilot=b.seen(b.row(old), b.request(old, "exec")), pods=(b.pod(old),))
+    world = b.world(known, starting, probes=b.answering(Address(b.host(), b.PORT)))
+    found = {replica.name: replica.finding.phase for replica in decided(world).replicas}
+    assert found[old] is not Phase.TERMINATING
