@@ -77,8 +77,8 @@ class Decision:
         The Service leads to the replicas by a proxy, or will.
     proxy_failure
         Why the proxy is not there; None while nothing is known to be in the way.
-    next_look_s
-        Seconds; None when only an event can change anything.
+    waits
+        The deployment waits for what may not announce itself.
     """
 
     replicas: tuple[Replica, ...] = ()
@@ -92,7 +92,13 @@ class Decision:
     abandoned: tuple[ClusterName, ...] = ()
     proxied: bool = False
     proxy_failure: Failure | None = None
-    next_look_s: float | None = None
+    waits: bool = False
+
+    @property
+    def next_look_s(self) -> float | None:
+        """Seconds until the next look; None when only an event can change anything."""
+        looks = [one.finding.next_look_s for one in self.replicas if one.finding.next_look_s is not None]
+        return min((*looks, BLOCKED_LOOK_S) if self.waits else looks, default=None)
 
     @property
     def released(self) -> bool:
@@ -161,14 +167,13 @@ def decide(
     tls = speaks_tls(world, replicas) or not over_tls.isdisjoint(serving)
     in_front = front(world, planned, proxy, over_tls, tls=tls)
     actions = [(replica.name, action) for replica in replicas for action in replica.finding.actions]
-    looks = [replica.finding.next_look_s for replica in replicas if replica.finding.next_look_s is not None]
     held_back = gate.short and not complete and (blocked is None or blocked.reason is Reason.PLANNING)
-    if wanted and (blocked is not None or not isinstance(world.skypilot, Known)):
-        looks.append(BLOCKED_LOOK_S)
-    if lacks_authority(world, replicas):
-        looks.append(BLOCKED_LOOK_S)  # a question that was answered a moment ago is not asked again before that
-    if in_front.actions or (in_front.wanted and not in_front.ready and any(replica.ready for replica in replicas)):
-        looks.append(BLOCKED_LOOK_S)
+    any_ready = any(replica.ready for replica in replicas)
+    waits = (
+        bool(wanted and (blocked is not None or not isinstance(world.skypilot, Known)))
+        or lacks_authority(world, replicas)  # a question that was answered a moment ago is not asked again before that
+        or bool(in_front.actions or (in_front.wanted and not in_front.ready and any_ready))
+    )
     targets = probe_targets(world, replicas, planned)
     of_replicas = (question for replica in replicas for question in replica.finding.asks)
     return Decision(
@@ -184,7 +189,7 @@ def decide(
         targets=targets | proxy_targets(world),
         engines=engine_targets(replicas, targets),
         proxied=in_front.wanted,
-        next_look_s=min(looks, default=None),
+        waits=waits,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
@@ -20,6 +21,10 @@ from deepseek_operator.reconcile.replica.view import Finding, Replica
 __all__ = ["Result", "ResultKind", "with_failed_publish", "with_results"]
 
 _KINDS = {Launch: RequestKind.LAUNCH, RunAgain: RequestKind.EXEC, TearDown: RequestKind.DOWN}
+
+QUEUED_LOOK_S: Final = 60.0
+"""Seconds until the next look at a replica that waits for a launch slot. Whose turn it is is woken before that; if all
+that wait looked every few seconds, a long line would cost more than the launches."""
 
 
 class ResultKind(StrEnum):
@@ -77,7 +82,8 @@ def with_failed_publish(decision: Decision, failed: Iterable[tuple[Action, Failu
 def _after(replica: Replica, result: Result, plan: Planned | None, now: datetime) -> Replica:
     finding = replica.finding
     if result.kind is ResultKind.QUEUED:
-        return replace(replica, finding=_not_done(finding, Reason.QUEUED, result.error))
+        waits = replace(_not_done(finding, Reason.QUEUED, result.error), next_look_s=QUEUED_LOOK_S)
+        return replace(replica, finding=waits)
     if result.kind is ResultKind.FAILED:
         words = result.error
         if result.reason is Reason.SKYPILOT_UNAVAILABLE:

@@ -6,7 +6,7 @@ so that one with fifty replicas does not keep all the others waiting.
 
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator
-from itertools import islice
+from itertools import count, islice
 
 from deepseek_operator.facts.store import Key, Store
 
@@ -45,7 +45,7 @@ class LaunchSlots:
         Whoever gets a slot must call :meth:`used`, when the launch was sent or could not be.
         """
         free = self._free()
-        if name in self._first(free) or free > sum(map(len, self._waiting.values())):
+        if free and (name in self._first(free) or free > sum(map(len, self._waiting.values()))):
             self._leave(key, name)
             self._granted.add(name)
             return True
@@ -87,16 +87,19 @@ class LaunchSlots:
         running, _ = self._store.launches()
         return max(0, self._limit - len(running | self._granted))
 
-    def _first(self, count: int) -> frozenset[str]:
-        return frozenset(islice(self._line(), count))
+    def _first(self, most: int) -> frozenset[str]:
+        return frozenset(islice(self._line(), most))
 
     def _line(self) -> Iterator[str]:
         """Yield the names that wait: one of each deployment, then the second of each, and so on."""
-        place, left = 0, list(self._waiting.values())
-        while left:
-            left = [names for names in left if len(names) > place]
-            yield from (names[place] for names in left)
-            place += 1
+        for place in count():
+            waited = False
+            for names in self._waiting.values():
+                if len(names) > place:
+                    waited = True
+                    yield names[place]
+            if not waited:
+                return
 
     def _leave(self, key: Key, name: str) -> None:
         names = self._waiting.get(key, [])

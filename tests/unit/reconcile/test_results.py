@@ -11,7 +11,7 @@ from deepseek_operator.facts.base import Failure
 from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.replica.view import Finding, Replica, View
-from deepseek_operator.reconcile.results import Result, ResultKind, with_results
+from deepseek_operator.reconcile.results import QUEUED_LOOK_S, Result, ResultKind, with_results
 from tests.unit.reconcile import builders as b
 
 DSD = b.deployment()
@@ -72,6 +72,7 @@ def test_a_request_without_an_answer_may_still_be_carried_out(action: Action, ki
 def test_a_launch_that_waits_for_a_slot_is_queued_and_nothing_is_remembered() -> None:
     finding = after(Launch(R1), ResultKind.QUEUED)
     assert (finding.phase, finding.reason, finding.message) == (Phase.PENDING, Reason.QUEUED, "why")
+    assert finding.next_look_s == QUEUED_LOOK_S  # its turn is announced
     assert finding.ledger.launched_at == b.ago(600)
 
 
