@@ -1,0 +1,39 @@
+"""What one deployment costs does not depend on how many others there are."""
+
+import asyncio
+
+import pytest
+
+from deepseek_operator.runtime.reconciler import Reconciler
+from tests.bench.growth import Fleet
+from tests.simulation.clock import VirtualLoop, run_virtually
+
+
+def passes_until_ready(count: int, launch_workers: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Bring so many deployments up; return the passes that it took."""
+    passes, original = 0, Reconciler.reconcile
+
+    async def counting(self: Reconciler, key: tuple[str, str]) -> None:
+        nonlocal passes
+        passes += 1
+        await original(self, key)
+
+    monkeypatch.setattr(Reconciler, "reconcile", counting)
+    loop = VirtualLoop()
+
+    async def run() -> None:
+        fleet = Fleet(loop, launch_workers)
+        fleet.create(count)
+        fleet.process.start()
+        while len(fleet.ready) < count:
+            await asyncio.sleep(1)
+
+    run_virtually(run(), loop)
+    monkeypatch.undo()
+    return passes
+
+
+def test_a_long_line_for_launch_slots_costs_few_passes_more_than_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = passes_until_ready(60, 60, monkeypatch) / 60
+    in_line = passes_until_ready(60, 2, monkeypatch) / 60  # the last one waits for minutes
+    assert in_line <= at_once + 6
