@@ -112,19 +112,22 @@ class Recorder:
         if failed:
             metrics.LAUNCHES.labels(new.ledger.failure_reason, infra).inc()
             ended[new.name] = launched
-            self._trace(key, new, infra, new.ledger.failure_reason, None)
+            self._trace(key, new, _up_since(old, new), infra, new.ledger.failure_reason, None)
         elif new.ledger.ready_since is not None:
             metrics.LAUNCHES.labels(str(Reason.READY), infra).inc()
-            for stage, seconds in _stages(new):
+            up = _up_since(old, new)
+            for stage, seconds in _stages(new, up):
                 metrics.STAGE_SECONDS.labels(stage, infra).observe(seconds)
                 if stage == "engine" and expected_s > 0:
                     metrics.START_RATIO.labels(infra).observe(seconds / expected_s)
             ended[new.name] = launched
-            self._trace(key, new, infra, str(Reason.READY), new.ledger.ready_since)
+            self._trace(key, new, up, infra, str(Reason.READY), new.ledger.ready_since)
 
-    def _trace(self, key: Key, new: Instance, infra: str, result: str, ended: datetime | None) -> None:
+    def _trace(
+        self, key: Key, new: Instance, up: datetime | None, infra: str, result: str, ended: datetime | None
+    ) -> None:
         """Make a trace of a launch that has ended, from what the ledger knows of it."""
-        launched, up = new.ledger.launched_at, new.ledger.starting_since
+        launched = new.ledger.launched_at
         assert launched is not None  # it was under way
         queued = self._queued.get(key, {}).pop(new.name, None)
         moments = (("slot", queued, launched), ("nodes", launched, up), ("engine", up, ended))
@@ -160,9 +163,19 @@ def _result_known(instance: Instance) -> datetime | None:
     return ledger.launched_at if known else None
 
 
-def _stages(instance: Instance) -> Iterator[tuple[str, float]]:
+def _up_since(old: Instance | None, new: Instance) -> datetime | None:
+    """Return since when the nodes of a launch are up, which a ledger forgets once the engine has answered.
+
+    None where no status said so, because the engine answered in the same moment.
+    """
+    if new.ledger.starting_since is not None or old is None or old.ledger.launched_at != new.ledger.launched_at:
+        return new.ledger.starting_since
+    return old.ledger.starting_since
+
+
+def _stages(instance: Instance, up: datetime | None) -> Iterator[tuple[str, float]]:
     """Return the stages of a launch that has led to an answer, and their seconds."""
-    launched, up, ready = instance.ledger.launched_at, instance.ledger.starting_since, instance.ledger.ready_since
+    launched, ready = instance.ledger.launched_at, instance.ledger.ready_since
     if launched is None or ready is None:
         return
     if up is not None:

@@ -58,16 +58,27 @@ def counted(name: str, by: float = 1, **labels: str) -> Iterator[None]:
 
 NOTHING = DeepSeekDeploymentStatus()
 LAUNCHED = status(launched_at=T)
-READY = status(Phase.READY, "Ready", launched_at=T, starting_since=seconds(30), ready_since=seconds(130))
+STARTING = status(Phase.STARTING, "EngineStarting", launched_at=T, starting_since=seconds(30))
+READY = status(Phase.READY, "Ready", launched_at=T, ready_since=seconds(130))
 FAILED = status(Phase.FAILED, "NoCapacity", launched_at=T, counted="request-1", failure_reason="NoCapacity", attempts=1)
 
 
 def test_a_launch_that_leads_to_an_answer_is_counted_with_its_stages(recorder: Recorder) -> None:
     recorder.wrote(KEY, NOTHING, LAUNCHED)
+    recorder.wrote(KEY, LAUNCHED, STARTING)
     with (
         counted("launches_total", result="Ready", infra="aws"),
         counted("stage_seconds_sum", by=30, stage="nodes", infra="aws"),
         counted("stage_seconds_sum", by=100, stage="engine", infra="aws"),
+        counted("stage_seconds_sum", by=130, stage="ready", infra="aws"),
+    ):
+        recorder.wrote(KEY, STARTING, READY)
+
+
+def test_an_engine_that_answers_as_soon_as_its_nodes_are_up_has_no_stages(recorder: Recorder) -> None:
+    recorder.wrote(KEY, NOTHING, LAUNCHED)
+    with (
+        counted("stage_seconds_count", by=0, stage="nodes", infra="aws"),
         counted("stage_seconds_sum", by=130, stage="ready", infra="aws"),
     ):
         recorder.wrote(KEY, LAUNCHED, READY)
@@ -97,9 +108,9 @@ def test_a_start_is_compared_with_what_the_planner_expected(recorder: Recorder) 
         start_seconds=80,
     )
     plan = PlanStatus(engine="VLLM", verdict=Verdict.FITS, performance=performance)
-    recorder.wrote(KEY, NOTHING, LAUNCHED)
+    recorder.wrote(KEY, NOTHING, STARTING)
     with counted("start_prediction_ratio_sum", by=100 / 80, infra="aws"):
-        recorder.wrote(KEY, LAUNCHED, READY.model_copy(update={"plan": plan}))
+        recorder.wrote(KEY, STARTING, READY.model_copy(update={"plan": plan}))
 
 
 def test_a_change_of_a_replica_is_a_line_of_the_log_with_its_reason(recorder: Recorder) -> None:

@@ -156,7 +156,8 @@ def status(phase: Phase, reason: str, tried: tuple[PlaceTriedStatus, ...] = (), 
 NOTHING = DeepSeekDeploymentStatus()
 QUEUED = status(Phase.PENDING, "Queued")
 LAUNCHED = status(Phase.LAUNCHING, "Launching", launched_at=seconds(10))
-READY = status(Phase.READY, "Ready", launched_at=seconds(10), starting_since=seconds(40), ready_since=seconds(140))
+STARTING = status(Phase.STARTING, "EngineStarting", launched_at=seconds(10), starting_since=seconds(40))
+READY = status(Phase.READY, "Ready", launched_at=seconds(10), ready_since=seconds(140))
 OLD = PlaceTriedStatus(place="aws/us-west-2", reason="NoCapacity", code="Old", time="2025-12-31T00:00:00Z")
 NEW = PlaceTriedStatus(place="aws/us-east-1", reason="NoCapacity", code="Insufficient", time="2026-01-01T00:01:00Z")
 FAILED = status(
@@ -183,7 +184,7 @@ async def written(receiver: TraceReceiver, *statuses: DeepSeekDeploymentStatus, 
 
 
 async def test_a_launch_is_one_trace_from_the_wait_for_a_slot_to_the_first_answer(receiver: TraceReceiver) -> None:
-    await written(receiver, NOTHING, QUEUED, LAUNCHED, READY, decided=True)
+    await written(receiver, NOTHING, QUEUED, LAUNCHED, STARTING, READY, decided=True)
     (launch,) = receiver.named("launch")
     assert (launch.began, launch.ended, launch.parent, launch.failed) == (
         T.timestamp(),
@@ -205,7 +206,7 @@ async def test_a_launch_is_one_trace_from_the_wait_for_a_slot_to_the_first_answe
 
 
 async def test_a_launch_that_the_operator_before_had_sent_is_a_trace_too(receiver: TraceReceiver) -> None:
-    await written(receiver, LAUNCHED, READY)
+    await written(receiver, STARTING, READY)
     (launch,) = receiver.named("launch")
     assert launch.links == ()
     assert receiver.below(launch) == ["nodes", "engine"]
@@ -233,7 +234,7 @@ async def test_a_launch_that_fails_ends_now_and_names_the_places_that_it_tried(r
 
 async def test_headers_of_the_environment_are_sent(receiver: TraceReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=team-a")
-    await written(receiver, LAUNCHED, READY)
+    await written(receiver, STARTING, READY)
     assert {headers["x-tenant"] for headers in receiver.headers} == {"team-a"}
 
 
