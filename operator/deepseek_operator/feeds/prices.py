@@ -37,27 +37,30 @@ class PriceFeed:
     def __init__(self, client: _Client, planner: Planner, *, clock: Callable[[], datetime]) -> None:
         self._client, self._planner, self._clock = client, planner, clock
         self._shipped: Catalog = planner.catalog
+        self._live: dict[str, tuple[PriceInfo, ...]] = {}
+        self._due: dict[str, float] = {}
 
     async def run(self) -> None:
         """Refresh until cancelled; a new cloud is asked for within seconds."""
-        asked: frozenset[str] = frozenset()
-        due = 0.0
         loop = asyncio.get_running_loop()
         while True:
-            clouds = frozenset(self._planner.clouds)
-            if clouds and (clouds != asked or loop.time() >= due):
-                fresh = await self._refresh(clouds)
-                asked, due = clouds, loop.time() + (PERIOD_S if fresh else RETRY_S)
+            for cloud in sorted(self._planner.clouds):
+                if loop.time() >= self._due.get(cloud, 0.0):
+                    fresh = await self._refresh(cloud)
+                    self._due[cloud] = loop.time() + (PERIOD_S if fresh else RETRY_S)
             await asyncio.sleep(LOOK_S)
 
-    async def _refresh(self, clouds: frozenset[str]) -> bool:
+    async def _refresh(self, cloud: str) -> bool:
+        """Ask for the prices of one cloud: the server answers for several at once only if it has all their catalogs."""
         try:
-            live = await self._client.prices(sorted(clouds), self._clock().date())
+            live = await self._client.prices([cloud], self._clock().date())
         except (SkyPilotError, ValueError) as error:  # also an answer in a form that is not known
-            log.warning("prices_not_refreshed", clouds=sorted(clouds), error=str(error))
-            return False
-        known = {price.cloud for price in live}
+            log.warning("prices_not_refreshed", cloud=cloud, error=str(error))
+            return False  # what was known of it before stays
+        self._live[cloud] = tuple(price for price in live if price.cloud == cloud)
+        known = {name for name, prices in self._live.items() if prices}
         kept = tuple(price for price in self._shipped.prices if price.cloud not in known)
-        self._planner.catalog = self._shipped.with_prices((*kept, *live))
-        log.info("prices_refreshed", clouds=sorted(known), prices=len(live))
+        fresh = tuple(price for name in sorted(known) for price in self._live[name])
+        self._planner.catalog = self._shipped.with_prices((*kept, *fresh))
+        log.info("prices_refreshed", cloud=cloud, prices=len(self._live[cloud]))
         return True

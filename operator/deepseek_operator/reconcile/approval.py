@@ -85,13 +85,18 @@ def _terms(plan: Planned) -> dict[str, Any]:
         "places": [str(place) for place in plan.places],
         "capacityType": None if resources.capacity_type is CapacityType.ON_DEMAND else resources.capacity_type.value,
         "onDemandBase": resources.capacity.on_demand_base or None,
-        "maxHourlyCost": resources.max_hourly_cost,
+        "maxHourlyCost": _plain(resources.max_hourly_cost),
         "cpus": resources.cpus or chosen.cpus,
         "memory": resources.memory or chosen.memory_gb,
         "disk": (resources.disk_size or chosen.disk_gb) if plan.rents else None,
         "networkTier": chosen.network_tier if plan.rents else None,
     }
     return {key: value for key, value in terms.items() if value is not None}
+
+
+def _plain(amount: str | None) -> str | None:
+    """Return an amount in one way of writing it: ``40`` for ``40.00``, too."""
+    return format(Decimal(amount).normalize(), "f") if amount is not None else None
 
 
 def _approved(deployment: DeepSeekDeployment) -> PlanHash | None:

@@ -16,6 +16,7 @@ from deepseek_operator.api.reasons import ConditionType, Reason
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, EngineStatus, Instance, Phase
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.clock import format_time
 from deepseek_operator.facts.store import Key
 from deepseek_operator.runtime import metrics, series
 from deepseek_operator.runtime.tracing import EndedLaunch, Stage, Tracer
@@ -134,7 +135,8 @@ class Recorder:
         stages = tuple(
             Stage(name, began, max(began, until)) for name, began, until in moments if began is not None and until
         )
-        tried = tuple(one for one in new.places_tried if datetime.fromisoformat(one.time) >= launched)
+        since = format_time(launched)  # both as the status has them, so that one that nobody can read ends no pass
+        tried = tuple(one for one in new.places_tried if one.time >= since)
         self.tracer.launch_ended(EndedLaunch(key, new.name, infra, queued or launched, ended, result, stages, tried))
 
 

@@ -41,6 +41,11 @@ def test_a_field_that_says_its_default_changes_no_digest() -> None:
     assert same == digest("aws")
 
 
+def test_a_limit_is_the_same_however_it_is_written() -> None:
+    assert digest("aws", maxHourlyCost="40") == digest("aws", maxHourlyCost="40.00")
+    assert digest("aws", maxHourlyCost="40") != digest("aws", maxHourlyCost="4")
+
+
 def test_what_the_planner_asks_for_beside_the_gpus_counts_as_what_the_user_asks_for() -> None:
     plan = b.planned(waiting("aws"))
     for change in ({"cpus": 64}, {"memory_gb": 999}, {"disk_gb": 999}, {"network_tier": "best"}):
