@@ -6,6 +6,7 @@ ratio), and a probe needs nothing else: a status and, for metrics, a bounded bod
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from functools import lru_cache
@@ -13,10 +14,13 @@ from typing import Final, NamedTuple, cast
 
 from deepseek_operator.facts.base import Address, Encryption
 
-__all__ = ["ANSWER_S", "CONNECT_S", "Answer", "Connection", "NoAnswer"]
+__all__ = ["ANSWER_S", "CONNECT_S", "UNACKNOWLEDGED_S", "Answer", "Connection", "NoAnswer"]
 
 CONNECT_S: Final = 2.0
 ANSWER_S: Final = 4.0
+UNACKNOWLEDGED_S: Final = 1.2
+"""Seconds after which a machine that acknowledges nothing is given up, repetitions included. The kernel of a
+machine whose engine hangs acknowledges; so this tells a dead machine from a busy engine."""
 _BODY_LIMIT: Final = 2 * 2**20
 """Bytes of a body that are read. The metrics of an engine are some 100 KB."""
 _HEAD_LIMIT: Final = 2**16
@@ -146,6 +150,8 @@ class Connection:
             return
         if found is not None:
             self._finish(*found)
+        elif isinstance(error, TimeoutError):
+            self._end(NoAnswer(f"nothing was acknowledged for {UNACKNOWLEDGED_S:g} s"))
         elif self._kept and not unread:
             # The server had closed it while it was idle. That says nothing about the engine: ask again on a new one.
             self._stop_waiting()
@@ -192,6 +198,9 @@ class _Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            wire: socket.socket = transport.get_extra_info("socket")
+            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNACKNOWLEDGED_S * 1000))
 
     def data_received(self, data: bytes) -> None:
         self.unread = self.unread + data if self.unread else data

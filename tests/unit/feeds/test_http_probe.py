@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import errno
+import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -103,6 +105,26 @@ async def test_a_connection_that_the_server_closed_while_idle_is_opened_again() 
         await asyncio.sleep(0.05)
         assert (await get(connection, "/health")).status == 200
     assert connections == [1, 1]
+
+
+async def test_a_machine_that_acknowledges_nothing_is_given_up_before_an_engine_that_hangs() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await reader.read()
+
+    async with serving(serve) as connection:
+        await get(connection, "/health")
+        wire = connection._wire
+        assert wire is not None
+        kept: socket.socket = wire._transport.get_extra_info("socket")
+        assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1000 * http_probe.UNACKNOWLEDGED_S
+        assert http_probe.UNACKNOWLEDGED_S < http_probe.ANSWER_S
+        answer = asyncio.ensure_future(ask(connection, "/health"))
+        await asyncio.sleep(0)
+        wire.connection_lost(TimeoutError(errno.ETIMEDOUT, "timed out"))  # as the kernel ends it
+        # It is not asked again on a new connection, as after one that was closed while idle.
+        assert await answer == NoAnswer("nothing was acknowledged for 1.2 s")
 
 
 async def test_chunks_are_put_together() -> None:
