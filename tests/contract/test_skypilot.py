@@ -91,7 +91,7 @@ async def test_it_says_its_version(sky: SkyPilotClient) -> None:
 
 
 async def test_a_client_that_is_too_old_is_told_so(sky: SkyPilotClient) -> None:
-    sky._headers |= {"X-SkyPilot-API-Version": "3", "X-SkyPilot-Version": "0.1.0"}
+    sky.transport._headers = {**sky.transport._headers, "X-SkyPilot-API-Version": "3", "X-SkyPilot-Version": "0.1.0"}
     with pytest.raises(SkyPilotUnavailableError, match="client version is too old"):
         await sky.clusters()
 
@@ -120,12 +120,12 @@ async def test_an_unknown_cluster_has_no_job_no_log_and_no_endpoint(sky: SkyPilo
 
 async def test_a_body_that_it_cannot_read_is_refused_at_once(sky: SkyPilotClient) -> None:
     with pytest.raises(SkyPilotRejectedError, match="task"):
-        await sky._start("/launch", {"cluster_name": UNKNOWN})
+        await sky.transport.start("/launch", {"cluster_name": UNKNOWN})
 
 
 async def test_a_request_that_it_does_not_know_is_refused(sky: SkyPilotClient) -> None:
     with pytest.raises(SkyPilotRejectedError, match="not found"):
-        await sky._get("00000000-0000-0000-0000-000000000000")
+        await sky.transport.result("00000000-0000-0000-0000-000000000000")
 
 
 async def test_a_cloud_without_credentials_is_told_and_why(sky: SkyPilotClient) -> None:
@@ -207,7 +207,7 @@ async def test_a_launch_is_seen_in_flight_and_a_teardown_ends_it(sky: SkyPilotCl
     # One worker: the second launch waits, has no row, and cannot be taken down before it has begun.
     waiting = await sky.launch(second, task(), CONFIG)
     assert (await sky.requests_in_flight(second))[second][0].state is RequestState.PENDING
-    await sky._get(await sky.down(second))
+    await sky.transport.result(await sky.down(second))
     assert (await sky.requests_in_flight(second))[second][0].state is RequestState.PENDING
     assert await row(second) is None
 
@@ -218,22 +218,22 @@ async def test_a_launch_is_seen_in_flight_and_a_teardown_ends_it(sky: SkyPilotCl
     await sky.launch(second, task(), CONFIG)
 
     # A teardown of the first is not held up by its launch; it ends it, and the second begins.
-    await sky._get(await sky.down(first))
+    await sky.transport.result(await sky.down(first))
     outcome = await ended(sky, first)
     assert (outcome.kind, outcome.failure) == (RequestKind.DOWN, None)
     assert await row(first) is None
     # Its history tells a cluster that was terminated from one whose record is lost.
     assert await sky.terminated(first)
     assert not await sky.terminated(UNKNOWN)
-    assert (await sky._get(request_id))["status"] == "CANCELLED"
+    assert (await sky.transport.result(request_id))["status"] == "CANCELLED"
     assert await until(lambda: row(second))
 
     # The same name again is another cluster.
-    await sky._get(await sky.down(second))
+    await sky.transport.result(await sky.down(second))
     await sky.launch(first, task(), CONFIG)
     again = await until(lambda: row(first))
     assert again is not None
     assert again.hash != found.hash
-    await sky._get(await sky.down(first))
+    await sky.transport.result(await sky.down(first))
     assert await sky.clusters() == {}
     assert await sky.requests_in_flight() == {}
