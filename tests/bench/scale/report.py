@@ -35,7 +35,7 @@ def _line(row: dict[str, Any], figures: Figures) -> str:
     kuberay = _shown(measured) if measured else row.get("kuberay", "")
     goals = measured if row.get("goalIsKuberay") and measured else row.get("goals", [])
     missed = " (missed)" if any(value > goal for value, goal in zip(values, goals, strict=False)) else ""
-    wanted = f"<= {' / '.join(f'{goal:g}' for goal in goals)}" if goals else ""
+    wanted = f"<= {' / '.join(f'{goal:.3g}' for goal in goals)}" if goals else ""
     return f"| {row['what']} | {_shown(values)}{missed} | {wanted} | {row.get('before', '')} | {kuberay} |"
 
 
