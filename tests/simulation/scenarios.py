@@ -46,6 +46,11 @@ SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
         True,
         (Event(0, "teardown-fails"), Event(0, "teardown-fails"), Event(1, "scale", "a", 1), Event(1, "scale", "b", 1)),
     ),
+    "slices are refused while a machine is lost, and its successor takes long": (
+        (1, 1),
+        True,
+        (Event(0, "slices-refused", value=40), Event(1, "machines-mute", "b"), Event(2, "nodes-go", "b")),
+    ),
     "SkyPilot is away while machines are rented": ((2, 2), True, (Event(0, "skypilot-refuses", value=60),)),
     "SkyPilot is away in mid-rollout": (
         (2, 2),

@@ -9,7 +9,7 @@ from deepseek_operator.engines import get_engine
 from deepseek_operator.facts.base import Address, Encryption, Known, ProbeTarget
 from deepseek_operator.facts.engine import EngineTarget
 from deepseek_operator.facts.names import server_name
-from deepseek_operator.facts.skypilot import SkyPilotClusterState
+from deepseek_operator.facts.skypilot import RequestKind, SkyPilotClusterState
 from deepseek_operator.facts.world import Question, QuestionKind, World
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.endpoint import service_address
@@ -94,6 +94,8 @@ def unplaced(view: View) -> bool:
     if not isinstance(view.facts.skypilot, Known):
         # Not asked since the start of this process; or away, and what was launched may be anywhere.
         return view.facts.skypilot.since is None or view.ledger.launched_at is not None
+    if view.in_flight(RequestKind.LAUNCH):
+        return False  # what the Service leads to served before this launch, and is why there is one
     return view.cluster is not None and not isinstance(view.facts.endpoint, Known)
 
 

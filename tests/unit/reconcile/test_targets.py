@@ -15,7 +15,7 @@ from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.replica.view import Finding, Replica, View
-from deepseek_operator.reconcile.targets import encrypted, engine_targets, probe_targets, speaks_tls
+from deepseek_operator.reconcile.targets import encrypted, engine_targets, probe_targets, speaks_tls, unplaced
 from tests.unit.reconcile import builders as b
 
 DSD = b.rented_deployment()
@@ -109,3 +109,18 @@ def test_the_service_of_engines_that_cannot_be_asked_is_asked_as_the_plan_says()
     for known, path in ((other, "/ready"), (None, "/health")):
         found = probe_targets(b.world(DSD), (replica(MACHINE, **OVER_TLS),), known)
         assert found == {b.SERVICE: ProbeTarget(path, keep_alive=False)}
+
+
+class TestAnAddressThatBelongsToNoReplica:
+    """A published address may be that of a rented replica of which nobody knows yet where it answers."""
+
+    OF = b.rented_deployment("aws")
+    NAME = b.name(OF)
+    ROW = b.row(NAME, "INIT", cloud="AWS")
+
+    def test_stays_while_a_row_may_be_its_machine(self) -> None:
+        assert unplaced(View(b.NOW, b.facts(self.NAME, skypilot=b.seen(self.ROW)), b.ledger()))
+
+    def test_is_not_that_of_a_launch_under_way_which_came_after_it(self) -> None:
+        under_way = b.seen(self.ROW, b.request(self.NAME))
+        assert not unplaced(View(b.NOW, b.facts(self.NAME, skypilot=under_way), b.ledger()))
