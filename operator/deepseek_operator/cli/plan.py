@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 import yaml
@@ -146,7 +146,7 @@ def plan_command(
         raise typer.Exit(EXIT_DOES_NOT_FIT)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     typer.echo(f"Error: {message}", err=True)
     raise typer.Exit(EXIT_BAD_INPUT)
 
@@ -193,7 +193,6 @@ def _ask(ask: Ask | None, url: str | None, token_file: Path | None, specs: list[
         return None
     if ask is None:  # the kubectl plugin has nothing of what that takes
         _fail("--skypilot: only deepseek-operator plan can ask a server")
-        return None
     places = [[Place.parse(text) for text in spec.resources.infra] for spec in specs]
     clouds = tuple(sorted({place.cloud for given in places for place in given if not place.is_kubernetes}))
     try:
@@ -201,7 +200,6 @@ def _ask(ask: Ask | None, url: str | None, token_file: Path | None, specs: list[
         return ask(url.rstrip("/"), token, clouds if all(places) else None)
     except OSError as error:
         _fail(f"--skypilot {url}: {error}")
-    raise AssertionError("unreachable")
 
 
 def _priced(catalog: Catalog, live: Live | None, spec: DeepSeekDeploymentSpec) -> Catalog:
@@ -220,7 +218,6 @@ def _spec(name: str, raw: dict[str, Any]) -> DeepSeekDeploymentSpec:
         field = ".".join(str(part) for part in ("spec", *first["loc"]))
         value = "" if isinstance(first["input"], dict) else f"{first['input']}: "
         _fail(f"{where}{field}: {value}{first['msg'].removeprefix('Value error, ')}")
-    raise AssertionError("unreachable")
 
 
 def _plan(name: str, spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Plan:
@@ -228,4 +225,3 @@ def _plan(name: str, spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Plan:
         return plan(spec, catalog)
     except PlanInputError as error:
         _fail(f"{f'{name}: ' if name else ''}{error}")
-    raise AssertionError("unreachable")

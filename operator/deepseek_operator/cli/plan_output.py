@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from deepseek_operator.api.places import Place
-from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec, Resources
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec, Resources
 from deepseek_operator.catalog import Catalog
 from deepseek_operator.cli import places
 from deepseek_operator.cli.places import Live
@@ -37,13 +37,6 @@ _HEADER = (
     "VERDICT",
     "CHOSEN",
 )
-
-
-_SPOT = {
-    CapacityType.ON_DEMAND: (False,),
-    CapacityType.SPOT: (True,),
-    CapacityType.SPOT_THEN_ON_DEMAND: (False, True),
-}
 
 
 class PlanFormat(StrEnum):
@@ -117,8 +110,8 @@ def _label(candidate: Candidate) -> str:
 
 def _kinds(resources: Resources) -> tuple[bool, ...]:
     """Return whether on-demand machines (False) and spot machines (True) are shown."""
-    kinds = _SPOT[resources.capacity_type]
-    return (False, True) if resources.capacity.on_demand_base and True in kinds else kinds
+    kinds = {*resources.capacity_type.spot, *([False] if resources.capacity.on_demand_base else [])}
+    return tuple(sorted(kinds))
 
 
 def _rows(

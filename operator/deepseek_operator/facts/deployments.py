@@ -50,7 +50,7 @@ class Deployments:
         else:
             revision = revision_of(deployment.spec)
         if before is not None and before.deployment.metadata.uid != uid:
-            self.unindex(before.deployment)
+            self._unindex(before.deployment)
         stored = self._stored[key] = Stored(deployment, problem, revision)
         self._by_uid[uid] = key
         self._by_prefix.setdefault(uid_prefix(uid), set()).add(key)
@@ -60,9 +60,9 @@ class Deployments:
         """Forget a deployment."""
         known = self._stored.pop(key, None)
         if known is not None:
-            self.unindex(known.deployment)
+            self._unindex(known.deployment)
 
-    def unindex(self, deployment: DeepSeekDeployment) -> None:
+    def _unindex(self, deployment: DeepSeekDeployment) -> None:
         """Forget whose the UID and the names of a deployment are, and its status that is not stored yet."""
         uid, key = deployment.metadata.uid, deployment.key
         self._by_uid.pop(uid, None)

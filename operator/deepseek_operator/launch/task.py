@@ -155,8 +155,7 @@ def _resources(planned: Planned, identity: Identity) -> dict[str, Any]:
     if len(entries) == 1:
         return {**common, **entries[0]}
     # Places have an order, and spot comes before on-demand; which GPU it is, the optimizer decides.
-    ordered = len(spec.resources.infra) > 1 or spec.resources.capacity_type is CapacityType.SPOT_THEN_ON_DEMAND
-    return {**common, ("ordered" if ordered else "any_of"): entries}
+    return {**common, ("ordered" if spec.resources.ordered else "any_of"): entries}
 
 
 def _common(spec: DeepSeekDeploymentSpec, plan: Plan) -> dict[str, Any]:
@@ -200,9 +199,7 @@ def _capacity(spec: DeepSeekDeploymentSpec, place: dict[str, Any]) -> list[dict[
     kind = spec.resources.capacity_type
     if kind is CapacityType.ON_DEMAND or str(place.get("infra", "")).startswith("k8s"):
         return [{}]
-    if kind is CapacityType.SPOT:
-        return [{"use_spot": True}]
-    return [{"use_spot": True}, {"use_spot": False}]
+    return [{"use_spot": spot} for spot in kind.spot]
 
 
 def _accelerators(plan: Plan) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from deepseek_operator.api.places import WITHOUT_SPOT, Place
-from deepseek_operator.api.spec import CapacityType, DeepSeekDeploymentSpec
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.catalog import PriceInfo
 from deepseek_operator.planning.result import Plan, dollars
 
@@ -82,7 +82,7 @@ def consider(
     known = list(offers)
     given = [Place.parse(text) for text in spec.resources.infra]
     places = given or [Place(cloud) for cloud in sorted({offer.price.cloud for offer in known})]
-    ordered = len(given) > 1 or spec.resources.capacity_type is CapacityType.SPOT_THEN_ON_DEMAND
+    ordered = spec.resources.ordered
     found = [_look(entry, plan, spec, known, refused) for entry in _entries(spec, plan, places)]
     able = [entry for entry in found if not entry.why_not]
     if not able:
@@ -102,13 +102,8 @@ def consider(
 
 
 def _entries(spec: DeepSeekDeploymentSpec, plan: Plan, places: list[Place]) -> Iterator[Considered]:
-    kinds = {
-        CapacityType.ON_DEMAND: (False,),
-        CapacityType.SPOT: (True,),
-        CapacityType.SPOT_THEN_ON_DEMAND: (True, False),
-    }[spec.resources.capacity_type]
     for place in places:
-        for spot in (False,) if place.is_kubernetes else kinds:
+        for spot in (False,) if place.is_kubernetes else spec.resources.capacity_type.spot:
             for accelerators in plan.accelerators or ("",):
                 yield Considered(place, accelerators, spot)
 

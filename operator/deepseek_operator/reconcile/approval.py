@@ -23,6 +23,7 @@ from deepseek_operator.facts.base import Failure
 from deepseek_operator.facts.names import revision_of
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.planning.money import Prices
+from deepseek_operator.planning.result import dollars
 from deepseek_operator.reconcile.replica.view import View
 from deepseek_operator.reconcile.rollout import limits
 
@@ -246,4 +247,4 @@ def _mixed(prices: Prices) -> bool:
 
 
 def _dollars(amount: Decimal | None) -> str:
-    return f"{amount:.2f} $/h" if amount is not None else "an unknown price"
+    return f"{dollars(amount)} $/h" if amount is not None else "an unknown price"

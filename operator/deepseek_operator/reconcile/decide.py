@@ -78,7 +78,7 @@ class Decision:
     proxy_failure
         Why the proxy is not there; None while nothing is known to be in the way.
     waits
-        The deployment waits for what may not announce itself.
+        Something that all replicas wait for may change without an event.
     """
 
     replicas: tuple[Replica, ...] = ()
@@ -151,9 +151,8 @@ def decide(
         views = {name: replace(view, blocked=blocked) for name, view in views.items()}
     budget = Budget.of(planned, deployment.spec.resources.max_hourly_cost, views.values())
     gate = Gate.of(deployment, plan, sum(view.exists for view in views.values()))
-    # Old replicas must not make room for new ones that wait.
-    waits = gate.closed and len(current) < len(views)
-    may_add = planned is not None and not waits
+    # Old replicas must not make room for new ones that wait for an approval.
+    may_add = planned is not None and not (gate.closed and len(current) < len(views))
     rollout = _rollout(world, views, current, budget, planned, may_add=may_add, make_room=not gate.short)
     base = Base.of(planned, (views[name] for name in rollout.keep))
     launches = Launches(blocked, launches_waiting, base, gate, budget)

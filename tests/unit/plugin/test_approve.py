@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,6 +22,18 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+class Slow(Terminal):
+    """Somebody who says yes, and looks for so long that something changes meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def readline(self, *_: Any) -> str:  # type: ignore[override] # io.StringIO has two bases that differ
+        self._meanwhile()
+        return "yes\n"
 
 
 def waiting(planned: Condition | None = None, **spec: Any) -> dict[str, Any]:
@@ -62,17 +75,9 @@ def test_the_hash_that_was_shown_is_approved_although_the_plan_has_changed_since
     kubectl: FakeKubectl, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kubectl.put(waiting())
-
-    class Slow(Terminal):
-        """Somebody who looks for so long that the plan changes meanwhile."""
-
-        def readline(self, *_: Any) -> str:  # type: ignore[override] # io.StringIO has two bases that differ
-            changed = waiting()
-            changed["status"]["plan"]["hash"] = "0123456789ab-9+9"
-            kubectl.put(changed)
-            return "yes\n"
-
-    monkeypatch.setattr("sys.stdin", Slow())
+    changed = waiting()
+    changed["status"]["plan"]["hash"] = "0123456789ab-9+9"
+    monkeypatch.setattr("sys.stdin", Slow(lambda: kubectl.put(changed)))
     assert run("approve", "r1")[0] == 0
     assert kubectl.annotations("r1") == {ANNOTATION_APPROVED_PLAN: HASH}
 
@@ -81,15 +86,9 @@ def test_another_object_of_the_same_name_is_not_approved(
     kubectl: FakeKubectl, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kubectl.put(waiting())
-
-    class Slow(Terminal):
-        def readline(self, *_: Any) -> str:  # type: ignore[override] # io.StringIO has two bases that differ
-            other = waiting()
-            other["metadata"]["uid"] = "ffffffff-4e5f-6789-abcd-ef0123456789"
-            kubectl.put(other)
-            return "y\n"
-
-    monkeypatch.setattr("sys.stdin", Slow())
+    other = waiting()
+    other["metadata"]["uid"] = "ffffffff-4e5f-6789-abcd-ef0123456789"
+    monkeypatch.setattr("sys.stdin", Slow(lambda: kubectl.put(other)))
     code, _, err = run("approve", "r1")
     assert code == 1
     assert "deleted and created again" in err

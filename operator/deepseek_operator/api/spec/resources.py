@@ -40,6 +40,12 @@ class CapacityType(StrEnum):
     SPOT = "Spot"
     SPOT_THEN_ON_DEMAND = "SpotThenOnDemand"
 
+    @property
+    def spot(self) -> tuple[bool, ...]:
+        """Whether a launch asks for spot machines (True) or on-demand machines (False), in the order of its tries."""
+        first = () if self is CapacityType.ON_DEMAND else (True,)
+        return first if self is CapacityType.SPOT else (*first, False)
+
 
 class Capacity(SpecModel):
     """Which replicas are on demand whatever ``capacityType`` says."""
@@ -161,3 +167,8 @@ class Resources(SpecModel):
         "true: try again for as long as there is no capacity. false: stop after the first failed attempt.",
         default=True,
     )
+
+    @property
+    def ordered(self) -> bool:
+        """Whether a launch tries its places and kinds of machines in the user's order; else SkyPilot's, by price."""
+        return len(self.infra) > 1 or self.capacity_type is CapacityType.SPOT_THEN_ON_DEMAND

@@ -51,7 +51,7 @@ JOB_MAX_AGE_S: Final = 15
 _LEFT_OUT: Final = f"; the place is left out for {EXCLUDED_S // 60} minutes if resources.infra has another one"
 
 _AGAIN: Final = "; launching again"
-"""What the words of a loss end with, where it is so."""
+"""How the words of a loss end, where the replica is launched again."""
 _OF_THE_PLACE: Final = frozenset({Reason.LAUNCH_TIMED_OUT, Reason.LAUNCH_FAILED})
 """Failures of machines for which another place may help; another region does not mend credentials."""
 
@@ -379,8 +379,8 @@ def _lost(view: View, words: str) -> Failure:
         kind = view.plan.spec.resources.capacity_type if view.plan is not None else None
         spot = view.rented and kind is CapacityType.SPOT and not view.ledger.on_demand
     if spot:
-        return Failure(Reason.PREEMPTED, f"the provider took its spot machines back ({words}); launching again")
-    return Failure(Reason.INSTANCE_LOST, f"{words}; launching again")
+        return Failure(Reason.PREEMPTED, f"the provider took its spot machines back ({words}){_AGAIN}")
+    return Failure(Reason.INSTANCE_LOST, f"{words}{_AGAIN}")
 
 
 def _detail(view: View) -> str:
