@@ -9,6 +9,7 @@ import pytest
 
 from deepseek_operator.skypilot.client import SkyPilotClient
 from tests.cloud.join import join
+from tests.cloud.parts import build_images
 from tests.cloud.tenant import API_KEY, HF_TOKEN, Tenant
 from tests.cloud.world import World, world
 from tests.cluster import select
@@ -66,6 +67,7 @@ def cluster(shared_world: World) -> LocalCluster:
             "needs a cluster that can be joined to the simulated cloud: the local one (DSD_TEST_PROVIDER=local)"
         )
     chosen.up()
+    build_images()
     join(shared_world, chosen.layout)
     for image in ("proxy", "engine-stub"):
         chosen.load_image(image)

@@ -14,7 +14,7 @@ from tests.cluster.images import Buildah, debian_root
 from tests.cluster.shell import run, say
 from tests.cluster.versions import ROOT, read_versions
 
-__all__ = ["ensure_programs", "image_store", "machine_tree", "simulator_python", "skypilot_python"]
+__all__ = ["build_images", "ensure_programs", "image_store", "machine_tree", "simulator_python", "skypilot_python"]
 
 _MACHINE: Final = Path(__file__).with_name("machine")
 _ENGINE: Final = ROOT / "images/engine-stub/vllm"
@@ -70,11 +70,16 @@ def machine_tree() -> Path:
 
 
 def image_store() -> Path:
-    """Return the store with the images that machines run in containers: those of pods."""
-    buildah = Buildah()
+    """Return the store with the images that machines run in containers: those of pods, once they are built."""
+    store = Buildah().store
+    store.mkdir(parents=True, exist_ok=True)
+    return store
+
+
+def build_images() -> None:
+    """Build the images that machines run in containers."""
     for target in ("engine-stub", "engine-cpu"):
-        buildah.build(target)
-    return buildah.store
+        Buildah().build(target)
 
 
 def _environment(name: str, *requirements: str) -> Path:

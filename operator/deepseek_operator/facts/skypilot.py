@@ -122,7 +122,7 @@ class Outcome:
     found
         False for a teardown that found no cluster of this name: it has terminated nothing.
     tried
-        The places that a failed launch has tried, in order.
+        The places that a launch has tried in vain, in order. One that succeeded found its machines after them.
     """
 
     request_id: str

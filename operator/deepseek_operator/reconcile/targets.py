@@ -31,7 +31,10 @@ __all__ = [
 
 
 def endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Question, ...]:
-    """Ask where rented machines answer and what they cost, once for each launch; without a record, if they are gone."""
+    """Ask where rented machines answer, what they cost and how their launch went, once for each launch.
+
+    Without a record of them, ask if they are gone.
+    """
     found = []
     for replica in replicas:
         view = replica.view
@@ -44,6 +47,8 @@ def endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Que
         up = view.cluster is not None and view.cluster.state is SkyPilotClusterState.UP
         if up and view.ledger.price is None and not isinstance(view.facts.price, Known):
             found.append(Question(QuestionKind.PRICE, str(replica.name)))
+            if not isinstance(view.facts.outcome, Known):  # for the places that it tried before
+                found.append(Question(QuestionKind.OUTCOME, str(replica.name)))
         if view.cluster is None and view.address is not None and not isinstance(view.facts.terminated, Known):
             found.append(Question(QuestionKind.HISTORY, str(replica.name)))
     return tuple(found)

@@ -27,12 +27,14 @@ def tried_places(previous: Instance | None, view: View, ledger: Ledger) -> tuple
     """
     before = previous.places_tried if previous is not None else ()
     counted = previous.ledger.counted if previous is not None else ""
-    if ledger.counted == counted or not ledger.counted.startswith("request/"):
-        return before
     outcome = view.facts.outcome.value if isinstance(view.facts.outcome, Known) else None
-    if outcome is not None and f"request/{outcome.request_id}" == ledger.counted:
-        found = _of_launch(outcome, view, ledger)
-        at = format_time(outcome.finished_at)
+    if ledger.counted == counted or not ledger.counted.startswith("request/"):
+        # No failure; a launch that succeeded may have tried other places first.
+        if outcome is None or outcome.failure is not None or _listed(before, outcome):
+            return before
+        found, at = outcome.tried, format_time(outcome.finished_at)
+    elif outcome is not None and f"request/{outcome.request_id}" == ledger.counted:
+        found, at = _of_launch(outcome, view, ledger), format_time(outcome.finished_at)
     else:  # a launch that has not ended, and that the operator gives up
         found, at = _where_it_was(view, ledger), format_time(view.now)
     new = tuple(
@@ -40,6 +42,11 @@ def tried_places(previous: Instance | None, view: View, ledger: Ledger) -> tuple
     )
     again = {(one.place, one.reason, one.code) for one in new}
     return (*(one for one in before if (one.place, one.reason, one.code) not in again), *new)[-KEPT:]
+
+
+def _listed(before: tuple[PlaceTriedStatus, ...], outcome: Outcome) -> bool:
+    """Return whether an outcome has been listed, or is older than what has been."""
+    return bool(before) and before[-1].time >= format_time(outcome.finished_at)
 
 
 def _of_launch(outcome: Outcome, view: View, ledger: Ledger) -> tuple[PlaceTried, ...]:

@@ -119,7 +119,8 @@ class SkyPilotClient:
     async def last_outcome(self, cluster_name: str) -> Outcome | None:
         """Return how the newest ended launch, exec or down of a name ended; None if the server remembers none.
 
-        For a failure the error is fetched, and its log where a cloud's own error code stands.
+        For a failure the error is fetched, and of a launch the log: only there stands which places had no machines, and
+        the provider's code.
         """
         payloads = await self.transport.requests(cluster_name, ended=True)
         ended = [(p, kind) for p in payloads if (kind := wire.kind_of(p)) and p.get("finished_at")]
@@ -128,7 +129,8 @@ class SkyPilotClient:
         newest, kind = max(ended, key=lambda pair: float(pair[0]["finished_at"]))
         request_id = str(newest["request_id"])
         if newest["status"] == "SUCCEEDED":
-            return Outcome(request_id, kind, wire.finished_at(newest))
+            log = await self.transport.request_log(request_id) if kind is RequestKind.LAUNCH else ""
+            return Outcome(request_id, kind, wire.finished_at(newest), tried=places_tried(log, succeeded=True))
         error_type, message = wire.error_of(await self.transport.result(request_id))
         if kind is RequestKind.DOWN and error_type in ("ClusterDoesNotExist", "ValueError"):
             return Outcome(request_id, kind, wire.finished_at(newest), found=False)

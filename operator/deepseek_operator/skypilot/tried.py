@@ -43,17 +43,20 @@ class _Error:
     words: str
 
 
-def places_tried(log: str) -> tuple[PlaceTried, ...]:
+def places_tried(log: str, *, succeeded: bool = False) -> tuple[PlaceTried, ...]:
     """Return the places that a launch has tried without success, in order, each once.
 
     Parameters
     ----------
     log
-        The log of a failed launch. A place for which it holds no error is left out: that one may have had room.
+        The log of a launch. A place for which it holds no error is left out: that one may have had room.
+    succeeded
+        The place tried last had room, whatever its part of the log says.
     """
     found: dict[str, PlaceTried] = {}
     place, lines = "", []
-    for line in [*without_colours(log).splitlines(), "Launching on END"]:
+    end = () if succeeded else ("Launching on END",)
+    for line in (*without_colours(log).splitlines(), *end):
         for one in _of_line(line):
             found[one.place] = one
         if (start := _LAUNCHING.search(line)) is None:

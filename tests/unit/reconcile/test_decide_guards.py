@@ -289,6 +289,20 @@ class TestARentedReplica:
         listed = b.facts(self.NAME, skypilot=b.seen(b.row(self.NAME, state, cloud="AWS")), price=known)
         assert (QuestionKind.PRICE in asked(decided(b.world(of, listed)))) is asks
 
+    @pytest.mark.parametrize(
+        ("price", "known", "asks"),
+        [(None, NOT_ASKED, True), (None, Known(None, b.NOW), False), ("0.80", NOT_ASKED, False)],
+    )
+    def test_that_answers_at_once_is_asked_how_its_launch_went_all_the_same(
+        self, price: str | None, known: Any, asks: bool
+    ) -> None:
+        ledger = b.ledger(infra="aws", price=price, address="54.0.0.1:8000", ready_since=b.ago(60))
+        of = b.remembering(self.OF, {self.NAME: ledger})
+        serving = b.facts(self.NAME, skypilot=b.seen(b.row(self.NAME, cloud="AWS")), outcome=known)
+        decision = decided(b.world(of, serving, probes=b.answering(Address("54.0.0.1", 8000))))
+        assert decision.replicas[0].ready
+        assert (QuestionKind.OUTCOME in asked(decision)) is asks
+
     def test_without_a_record_is_not_asked_for_its_price(self) -> None:
         of = b.remembering(self.OF, {self.NAME: self.LEDGER})
         assert QuestionKind.PRICE not in asked(decided(b.world(of, b.facts(self.NAME))))

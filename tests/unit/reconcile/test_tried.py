@@ -115,6 +115,25 @@ def test_an_engine_that_ended_was_no_place_without_machines() -> None:
     assert passes(b.facts(R1, outcome=ended)) == ()
 
 
+def took_elsewhere(*tried: PlaceTried, number: int = 1) -> Known[Outcome | None]:
+    ended = b.NOW + timedelta(minutes=number)
+    return Known(Outcome(f"req-{number}", RequestKind.LAUNCH, ended, tried=tried), ended)
+
+
+def test_a_launch_that_found_machines_says_where_it_found_none_before() -> None:
+    coming = b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS", region="us-west-2")), outcome=took_elsewhere(AWS))
+    assert shown(passes(coming, coming)) == [("aws/us-east-1", "NoCapacity", "12:01")]
+
+
+def test_an_outcome_that_is_older_than_what_is_listed_changes_nothing() -> None:
+    up = b.seen(b.row(R1, cloud="AWS", region="us-west-2"))
+    worlds = [
+        b.facts(R1, outcome=failed(AWS, number=2)),
+        b.facts(R1, skypilot=up, outcome=took_elsewhere(GCP, AWS)),
+    ]
+    assert shown(passes(*worlds)) == [("aws/us-east-1", "NoCapacity", "12:02")]
+
+
 LEDGER = b.ledger(infra=None, counted="request/req-1", failure_reason="LaunchTimedOut")
 UP = {"skypilot": b.seen(b.row(R1, cloud="AWS", region="us-east-1"))}
 TWO, ONE = b.planned(DSD), b.planned(b.rented_deployment("gcp/us-central1"))

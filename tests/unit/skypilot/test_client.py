@@ -215,6 +215,20 @@ async def test_a_failed_launch_says_which_places_it_has_tried(server: Server, cl
     ]
 
 
+async def test_a_launch_that_succeeded_says_where_it_found_nothing_before(
+    server: Server, client: SkyPilotClient
+) -> None:
+    server.requests = [
+        {"request_id": "x", "name": "sky.launch", "status": "SUCCEEDED", "cluster_name": NAME, "finished_at": 4}
+    ]
+    refused = "An error occurred (InsufficientInstanceCapacity) when ...\n"
+    server.log = f"Launching on AWS us-east-1 (a,b).\n{refused}Launching on AWS us-west-2 (a,b).\n{refused}Launched.\n"
+    outcome = await client.last_outcome(NAME)
+    assert outcome is not None
+    assert outcome.failure is None
+    assert [one.place for one in outcome.tried] == ["aws/us-east-1"]
+
+
 async def test_a_price_is_asked_for_one_cluster_alone(server: Server, client: SkyPilotClient) -> None:
     server.answers("/cost_report", [{"name": NAME, "status": "UP", "duration": 10, "total_cost": 0.8048 / 360}])
     assert str(await client.hourly_price(NAME)) == "0.8048"
