@@ -58,7 +58,8 @@ def front(
     """
     if world.deployment.deleting:
         return Front()  # it goes with the object
-    wanted = tls or world.deployment.spec.endpoint.proxy
+    # Of a spec that cannot be read, nobody knows whether it wants one: what leads to replicas goes on doing so.
+    wanted = tls or (bool(world.fronts) if world.unreadable else world.deployment.spec.endpoint.proxy)
     actions = _kept(world, plan, settings, tls=tls) if wanted else _removed(world)
     kept = tuple(sorted(world.fronts.intersection(_addresses(world))))
     may_encrypt = tls or (plan is not None and plan.rents)

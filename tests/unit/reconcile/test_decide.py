@@ -11,9 +11,10 @@ from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.status import DeepSeekDeploymentStatus
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Known, Probe
-from deepseek_operator.facts.kubernetes import LaunchedService
+from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService
 from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
 from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, World
+from deepseek_operator.launch.proxy import PROXY_PORT
 from deepseek_operator.planning import Refused
 from deepseek_operator.reconcile.actions import (
     AddFinalizer,
@@ -191,6 +192,28 @@ def test_an_unreadable_spec_takes_nothing_away() -> None:
     decision, status = b.step(replace(world, deployment=stand_in, unreadable=refused.message), refused)
     assert (decision.publish, decision.actions) == ((), ())
     assert conditions(status)["Ready"] == ("False", "InvalidSpec")
+
+
+def test_an_unreadable_spec_changes_neither_the_type_of_a_service_nor_its_proxy() -> None:
+    """A spec of a newer version, after the operator was rolled back: another type would release the load balancer."""
+    of = b.deployment(endpoint={"type": "LoadBalancer", "proxy": True})
+    address, proxy = Address(b.host(), b.PORT), b.proxy_pod()
+    assert proxy.ip is not None
+    slices = (
+        Endpoints("r1-plain.8000", (address,), ("http",), "r1-plain"),
+        Endpoints("r1-proxy", (Address(proxy.ip, PROXY_PORT),), ("http",), "r1"),
+    )
+    world = replace(
+        b.serving(of),
+        service=b.service(type="LoadBalancer"),
+        services=frozenset({"r1", "r1-plain", "r1-tls"}),
+        proxies=(proxy,),
+        endpoints=slices,
+    )
+    stand_in = b.deployment(status=world.deployment.status, model={"name": "unreadable"}, replicas=0)
+    refused = Refused(Reason.INVALID_SPEC, "spec.fallback: Extra inputs are not permitted")
+    decision, _ = b.step(replace(world, deployment=stand_in, unreadable=refused.message), refused)
+    assert (decision.publish, decision.actions) == ((), ())
 
 
 def test_nothing_is_launched_in_a_namespace_that_is_being_deleted() -> None:
