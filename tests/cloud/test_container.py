@@ -1,7 +1,7 @@
 """A real vLLM in a container on a rented machine: SkyPilot's own way to run an image there, and the engine's own TLS.
 
 The machine's container engine is podman under Docker's name. vLLM runs on the CPU, with a tiny model of random weights.
-The user gave a key, so every client needs it.
+The user gave a key, so every client needs it. First, two machines share one model.
 """
 
 import time
@@ -16,6 +16,25 @@ from tests.cluster.images import reference_of
 pytestmark = pytest.mark.cluster
 
 MODEL = "tiny-qwen2"
+REAL = {"name": "VLLM", "runtime": "Image", "image": reference_of("engine-cpu"), "maxModelLen": 1024}
+NO_GPU = {"accelerators": [], "cpus": "2+", "memory": "8+"}
+
+
+def test_two_machines_share_one_real_model_and_answer_at_the_address_in_the_cluster(tenant: Tenant) -> None:
+    began = time.monotonic()
+    model = {"name": MODEL, "path": f"/models/{MODEL}"}
+    tenant.apply("halves", model=model, engine=REAL, resources={**NO_GPU, "nodes": 2})
+    body = tenant.until_ready("halves")
+    print(f"\nfigure: apply to Ready, real vLLM on two machines at once: {time.monotonic() - began:.1f} s")
+    assert body["status"]["plan"]["tensorParallelSize"] == 2
+    assert len(tenant.cloud.instances()) == 2
+    client = Client(tenant.kubectl, reference_of("engine-stub"))
+    status, answer = client.post(f"{tenant.url('halves')}/chat/completions", question("Once upon a time", MODEL))
+    assert status == 200
+    assert answer["usage"]["completion_tokens"] > 0
+    client.remove()
+    tenant.delete("halves")
+    tenant.expect_nothing_rented()
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +44,8 @@ def vllm(tenant: Tenant) -> Iterator[Tenant]:
     tenant.apply(
         "vllm",
         model={"name": MODEL, "path": f"/models/{MODEL}"},
-        engine={"name": "VLLM", "runtime": "Image", "image": reference_of("engine-cpu"), "maxModelLen": 1024},
-        resources={"accelerators": [], "cpus": "2+", "memory": "8+"},
+        engine=REAL,
+        resources=NO_GPU,
         endpoint={"apiKeySecretRef": {"name": "engine-key", "key": "token"}},
     )
     tenant.until_ready("vllm")
