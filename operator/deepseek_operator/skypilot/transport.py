@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -53,6 +54,9 @@ class Transport:
         self, endpoint: str, *, headers: Mapping[str, str], identity: Mapping[str, str], observe: Observe
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
+        parts = urlsplit(self._endpoint)
+        # Messages of errors end up in statuses and Events, which more people may read than may use the server.
+        self._shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._headers, self._identity, self._observe = headers, identity, observe
         self._session: aiohttp.ClientSession | None = None
 
@@ -171,7 +175,7 @@ class Transport:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             words = str(error) or type(error).__name__
             raise SkyPilotUnavailableError(
-                f"the SkyPilot API server at {self._endpoint} does not answer: {words}",
+                f"the SkyPilot API server at {self._shown} does not answer: {words}",
                 maybe_heard=not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError),
             ) from error
         if answer.status < 400 or (failed_is_answer and answer.status == 500):

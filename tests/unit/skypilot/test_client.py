@@ -353,6 +353,16 @@ async def test_a_server_that_is_not_there_has_heard_nothing(client: SkyPilotClie
     assert not error.value.maybe_heard
 
 
+async def test_a_password_in_the_url_of_the_server_is_in_no_message(unused_tcp_port: int) -> None:
+    """``https://USER:PASSWORD@HOST`` is how SkyPilot's own chart lets people in."""
+    endpoint = f"http://operator:hunter2@127.0.0.1:{unused_tcp_port}/sky/"
+    async with SkyPilotClient(endpoint, user_id="d5ee9000") as nowhere:
+        with pytest.raises(SkyPilotUnavailableError) as error:
+            await nowhere.down(NAME)
+    assert f"at http://127.0.0.1:{unused_tcp_port}/sky does not answer" in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
 async def test_a_server_that_does_not_answer_may_have_heard(
     server: Server, client: SkyPilotClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
