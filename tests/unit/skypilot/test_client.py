@@ -373,6 +373,18 @@ async def test_a_server_that_does_not_answer_may_have_heard(
     assert error.value.maybe_heard
 
 
+@pytest.mark.parametrize(
+    ("status", "maybe_heard"), [(500, True), (502, True), (504, True), (503, False), (429, False), (401, False)]
+)
+async def test_an_error_of_the_server_or_a_gateway_may_come_after_the_request_was_heard(
+    server: Server, client: SkyPilotClient, status: int, maybe_heard: bool
+) -> None:
+    server.refuse = Refusal(status, {"detail": "no answer from upstream"})
+    with pytest.raises(SkyPilotUnavailableError, match=f"{status}: no answer from upstream") as error:
+        await client.launch(NAME, {}, {})
+    assert error.value.maybe_heard is maybe_heard
+
+
 async def test_something_else_at_its_address_is_no_skypilot(client: SkyPilotClient, server: Server) -> None:
     server.refuse = Refusal(200, {"hello": "world"})
     with pytest.raises(SkyPilotUnavailableError, match="is this a SkyPilot API server"):
