@@ -204,6 +204,8 @@ class Cost(StatusModel):
             spent, hourly = Decimal(self.spent or 0), Decimal(self.hourly or 0)
         except ArithmeticError:
             return Decimal(0)
+        if not (spent.is_finite() and hourly.is_finite()):
+            return Decimal(0)
         seconds = max(0, int((moment - since).total_seconds())) if since is not None else 0
         return spent + hourly * seconds / 3600
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from deepseek_operator.engines.base import Metrics
 
-__all__ = ["Figures", "read_figures"]
+__all__ = ["Figures", "read_figures", "total"]
 
 _LABEL: Final = re.compile(rb'(\w+)="([0-9]+)"')
 
@@ -42,10 +42,10 @@ class Figures:
 def read_figures(metrics: Metrics, body: bytes) -> Figures:
     """Return the figures in an answer in Prometheus' text format; what is missing or cannot be read is None."""
     usage = _values(body, metrics.kv_cache_usage)
-    running, waiting = _total(body, metrics.running), _total(body, metrics.waiting)
+    running, waiting = total(body, metrics.running), total(body, metrics.waiting)
     return Figures(
         kv_cache_tokens=_kv_cache_tokens(metrics, body),
-        generation_tokens=_total(body, metrics.generation_tokens),
+        generation_tokens=total(body, metrics.generation_tokens),
         running=int(running) if running is not None else None,
         waiting=int(waiting) if waiting is not None else None,
         kv_cache_usage=max(usage) if usage else None,
@@ -72,7 +72,8 @@ def _from_labels(metrics: Metrics, text: bytes) -> int | None:
     return None
 
 
-def _total(body: bytes, name: str) -> float | None:
+def total(body: bytes, name: str) -> float | None:
+    """Return the sum of all series of a metric; None where there is none that can be read."""
     values = _values(body, name)
     return sum(values) if values else None
 

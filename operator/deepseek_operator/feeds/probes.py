@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
 
+from deepseek_operator.engines.metrics import total
 from deepseek_operator.facts.base import Address, Known, Probe, ProbeTarget
 from deepseek_operator.facts.store import Key
 from deepseek_operator.feeds.http_probe import Answer, Connection, NoAnswer
@@ -263,13 +264,8 @@ class Prober:
 
 
 def _sum(metrics: Answer, series: tuple[str, ...]) -> int | None:
-    """Return the sum of some series in Prometheus' text format; None where none of them is there."""
+    """Return the sum of some series in Prometheus' text format; None where none of them can be read."""
     if metrics.status != 200:
         return None
-    names = tuple(name.encode() for name in series)
-    values = [
-        float(line.rsplit(b" ", 1)[1])
-        for line in metrics.body.splitlines()
-        if line.startswith(names) and line.split(b"{", 1)[0].split(b" ", 1)[0] in names
-    ]
+    values = [value for name in series if (value := total(metrics.body, name)) is not None]
     return int(sum(values)) if values else None

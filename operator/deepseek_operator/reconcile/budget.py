@@ -27,9 +27,10 @@ _NEXT_TO_NOTHING: Final = Decimal("0.0001")
 def dollars(text: str | None) -> Decimal | None:
     """Return an amount that a status holds; None for none, and for one that cannot be read."""
     try:
-        return Decimal(text) if text is not None else None
+        amount = Decimal(text) if text is not None else None
     except ArithmeticError:
         return None
+    return amount if amount is not None and amount.is_finite() else None
 
 
 @dataclass(frozen=True)

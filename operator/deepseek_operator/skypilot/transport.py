@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -29,6 +30,9 @@ _ASK_S: Final = 10.0
 _RESULT_S: Final = 30.0
 """Seconds for a result. Most take 0.2 s; a server that is short of CPU takes longer, and no pass waits for it."""
 _LOG_BYTES: Final = 65_536
+_MAYBE_HEARD: Final = frozenset({500, 502, 504})
+"""Status of answers after which a request may be carried out all the same: the server failed in the middle of it, or
+something in between lost the server's answer. 503 and 429 refuse a request before anybody works on it."""
 
 _Query = Sequence[tuple[str, str]]
 Observe = Callable[[str, float | None, str], None]
@@ -53,6 +57,9 @@ class Transport:
         self, endpoint: str, *, headers: Mapping[str, str], identity: Mapping[str, str], observe: Observe
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
+        parts = urlsplit(self._endpoint)
+        # Messages of errors end up in statuses and Events, which more people may read than may use the server.
+        self._shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._headers, self._identity, self._observe = headers, identity, observe
         self._session: aiohttp.ClientSession | None = None
 
@@ -171,7 +178,7 @@ class Transport:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             words = str(error) or type(error).__name__
             raise SkyPilotUnavailableError(
-                f"the SkyPilot API server at {self._endpoint} does not answer: {words}",
+                f"the SkyPilot API server at {self._shown} does not answer: {words}",
                 maybe_heard=not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError),
             ) from error
         if answer.status < 400 or (failed_is_answer and answer.status == 500):
@@ -180,7 +187,9 @@ class Transport:
         # A server of another version answers 400 to everything: nothing is wrong with the request.
         if answer.status in (400, 404, 422) and error_type != "version_mismatch":
             raise SkyPilotRejectedError(error_type, message)
-        raise SkyPilotUnavailableError(f"{path} answered {answer.status}: {message}")
+        raise SkyPilotUnavailableError(
+            f"{path} answered {answer.status}: {message}", maybe_heard=answer.status in _MAYBE_HEARD
+        )
 
     def _request(
         self, method: str, path: str, *, query: _Query, body: dict[str, Any] | None, seconds: float

@@ -5,6 +5,8 @@ import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
+
 from deepseek_operator.facts.base import Address, Encryption, Known, Probe, ProbeTarget
 from deepseek_operator.feeds.http_probe import Answer, NoAnswer
 from deepseek_operator.feeds.probes import SILENT_AT_ONCE, Prober
@@ -155,6 +157,19 @@ def test_only_changes_are_reported() -> None:
     engines = play(story)
     assert len(engines.asked) > 80
     assert len(engines.told) == 1
+
+
+@pytest.mark.parametrize("value", [b"NaN", b"+Inf", b"1e999", b"many", b""])
+def test_a_figure_that_makes_no_sense_is_unknown_and_ends_no_probes(value: bytes) -> None:
+    async def story(engines: Engines, prober: Prober) -> None:
+        engines.how[AT], engines.metrics = "up", b"vllm:num_requests_running " + value + b"\n"
+        prober.watch(KEY, {AT: ProbeTarget(running=("vllm:num_requests_running",))})
+        await asyncio.sleep(3)
+        engines.how[AT] = "down"
+        await asyncio.sleep(3)
+
+    told = [probe for _, _, probe in play(story).told if probe is not None]
+    assert [(probe.healthy, probe.running) for probe in told] == [(True, None), (False, None)]
 
 
 def test_running_requests_are_read_from_the_metrics_of_a_replica_that_drains() -> None:

@@ -34,7 +34,7 @@ def capped(
 
 
 def passes(
-    of: DeepSeekDeployment, *running: ClusterName, price: Decimal = PRICE
+    of: DeepSeekDeployment, *running: ClusterName, price: Decimal | str = PRICE
 ) -> tuple[Decision, DeepSeekDeploymentStatus]:
     """One pass in which these replicas are rented, at a known price, and serve."""
     places = {name: Address(f"54.0.0.{number}", 8000) for number, name in enumerate(running, 1)}
@@ -52,6 +52,16 @@ def passes(
 
 def launches(decision: Decision) -> list[Decimal | None]:
     return [action.cost_limit for _, action in decision.actions if isinstance(action, Launch)]
+
+
+@pytest.mark.parametrize("text", ["NaN", "sNaN", "Infinity", "-Infinity", "much"])
+def test_a_price_in_a_status_that_is_no_amount_is_not_known(text: str) -> None:
+    """Somebody with rights on the status wrote it; no pass may end because of that."""
+    of = capped("5")
+    decision, status = passes(of, b.name(of), price=text)
+    assert len(launches(decision)) == 1
+    assert status.cost is not None
+    assert Decimal(status.cost.hourly or 0) == PRICE
 
 
 def test_without_a_cap_launches_have_no_limit_of_their_own() -> None:

@@ -110,7 +110,17 @@ def test_amounts_have_two_to_four_decimals(value: str, text: str) -> None:
     assert amount(Decimal(value)) == text
 
 
-@pytest.mark.parametrize("broken", [{"spent": "much"}, {"hourly": "?"}, {"spentAt": "yesterday"}])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"spent": "much"},
+        {"spent": "NaN"},
+        {"spent": "Infinity"},
+        {"hourly": "?"},
+        {"hourly": "NaN"},
+        {"spentAt": "yesterday"},
+    ],
+)
 def test_an_amount_that_cannot_be_read_breaks_nothing(broken: dict[str, str]) -> None:
     stored = Cost.model_validate({"hourly": "1.00", "spent": "2.00", "spentAt": "2026-11-24T11:00:00Z"} | broken)
     assert stored.spent_until(b.NOW) >= 0

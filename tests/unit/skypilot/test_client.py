@@ -367,6 +367,16 @@ async def test_a_server_that_is_not_there_has_heard_nothing(client: SkyPilotClie
     assert not error.value.maybe_heard
 
 
+async def test_a_password_in_the_url_of_the_server_is_in_no_message(unused_tcp_port: int) -> None:
+    """``https://USER:PASSWORD@HOST`` is how SkyPilot's own chart lets people in."""
+    endpoint = f"http://operator:hunter2@127.0.0.1:{unused_tcp_port}/sky/"
+    async with SkyPilotClient(endpoint, user_id="d5ee9000") as nowhere:
+        with pytest.raises(SkyPilotUnavailableError) as error:
+            await nowhere.down(NAME)
+    assert f"at http://127.0.0.1:{unused_tcp_port}/sky does not answer" in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
 async def test_a_server_that_does_not_answer_may_have_heard(
     server: Server, client: SkyPilotClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,6 +385,18 @@ async def test_a_server_that_does_not_answer_may_have_heard(
     with pytest.raises(SkyPilotUnavailableError) as error:
         await client.down(NAME)
     assert error.value.maybe_heard
+
+
+@pytest.mark.parametrize(
+    ("status", "maybe_heard"), [(500, True), (502, True), (504, True), (503, False), (429, False), (401, False)]
+)
+async def test_an_error_of_the_server_or_a_gateway_may_come_after_the_request_was_heard(
+    server: Server, client: SkyPilotClient, status: int, maybe_heard: bool
+) -> None:
+    server.refuse = Refusal(status, {"detail": "no answer from upstream"})
+    with pytest.raises(SkyPilotUnavailableError, match=f"{status}: no answer from upstream") as error:
+        await client.launch(NAME, {}, {})
+    assert error.value.maybe_heard is maybe_heard
 
 
 async def test_something_else_at_its_address_is_no_skypilot(client: SkyPilotClient, server: Server) -> None:
