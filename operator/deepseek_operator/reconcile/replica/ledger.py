@@ -13,7 +13,7 @@ from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Failure, Known
 from deepseek_operator.facts.clock import elapsed, later, whole_second
 from deepseek_operator.facts.skypilot import RequestKind
-from deepseek_operator.launch.certificates import LIFETIME
+from deepseek_operator.launch.script import CERTIFICATE_LIFETIME
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
 from deepseek_operator.reconcile.replica.places import coming_up
@@ -105,7 +105,7 @@ def launched(ledger: Ledger, plan: Planned, now: datetime, *, again: bool = Fals
         startup_seconds=plan.startup_seconds,
         drain_seconds=plan.graceful_stop_seconds,
         launched_at=ledger.launched_at if again else whole_second(now),
-        certificate_until=later(now, LIFETIME.total_seconds()) if plan.rents else None,
+        certificate_until=later(now, CERTIFICATE_LIFETIME.total_seconds()) if plan.rents else None,
         address=ledger.address if again else None,
         price=ledger.price if again else None,
         place=ledger.place if again else None,
