@@ -41,11 +41,11 @@ class TestADeployment:
             ("PATCH", "endpointslices"): 1,
         }
 
-    def test_is_given_back_with_seven_more(self, seed: int) -> None:
+    def test_is_given_back_with_five_more(self, seed: int) -> None:
         before, _ = calls(seed, CREATED)
         after, _ = calls(seed, CREATED, DELETED)
         more = Counter(after) - Counter(before)
-        assert more.pop(("PATCH", "deepseekdeployments/status")) <= 4
+        assert more.pop(("PATCH", "deepseekdeployments/status")) <= 2, "torn down; what is left of it, if there is"
         assert more == {
             ("DELETE", "endpointslices"): 1,
             ("PATCH", "deepseekdeployments"): 1,  # the finalizer

@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from deepseek_operator.api.base import without_unreadable
+from deepseek_operator.api.base import ApiModel, without_unreadable
 from deepseek_operator.api.names import (
     ANNOTATION_ABANDON,
     ANNOTATION_APPROVED_PLAN,
@@ -53,7 +53,7 @@ class InvalidObjectError(ValueError):
     """
 
 
-class Metadata(BaseModel):
+class Metadata(ApiModel):
     """The part of metadata that the operator reads."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
@@ -68,7 +68,7 @@ class Metadata(BaseModel):
     annotations: dict[str, str] = {}
 
 
-class DeepSeekDeployment(BaseModel):
+class DeepSeekDeployment(ApiModel):
     """One model, served by any number of replicas at one address."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -26,7 +26,8 @@ __all__ = ["KubeReader"]
 
 WATCH_S: Final = 300
 """About how long the API server keeps up one watch; another one follows it."""
-_PAGE: Final = 500
+_PAGE: Final = 200
+"""Objects of one answer. Each takes some 50 KB until it is stored: larger pages are most of what a start needs."""
 _KINDS: Final[dict[str, Resource]] = {
     "deployments": DEPLOYMENTS,
     "pods": PODS,

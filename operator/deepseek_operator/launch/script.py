@@ -6,14 +6,17 @@ which are constants of this project, are left for bash to expand.
 
 import shlex
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Final
 
 from deepseek_operator.engines import Engine, Rank, ServeOptions, Shell
 
-__all__ = ["HEAD", "IN_CLUSTER_VARIABLE", "TLS_VARIABLE", "WORKER", "quote", "run_script"]
+__all__ = ["CERTIFICATE_LIFETIME", "HEAD", "IN_CLUSTER_VARIABLE", "TLS_VARIABLE", "WORKER", "quote", "run_script"]
 
 TLS_VARIABLE: Final = "DEEPSEEK_OPERATOR_TLS"
 """Secret of a task with the private key and the certificate of its engine, as base64."""
+CERTIFICATE_LIFETIME: Final = timedelta(days=365)
+"""How long that certificate is valid."""
 IN_CLUSTER_VARIABLE: Final = "DEEPSEEK_OPERATOR_IN_CLUSTER"
 """Variable of pods whose task might also have run on a rented machine."""
 

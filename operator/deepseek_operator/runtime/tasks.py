@@ -22,7 +22,6 @@ from deepseek_operator.facts.store import Key, Store
 from deepseek_operator.facts.world import authority_question
 from deepseek_operator.kube.errors import KubeRejectedError
 from deepseek_operator.launch import Identity, LaunchTask, build_task
-from deepseek_operator.launch.certificates import Authority, engine_identity, make_authority
 from deepseek_operator.launch.script import TLS_VARIABLE
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action, Launch
@@ -96,6 +95,9 @@ class TaskMaker:
         KubeRejectedError
             The Secret of the authority holds something else.
         """
+        # Here, because only rented machines need it, and the library behind it takes 11 MiB.
+        from deepseek_operator.launch.certificates import Authority, engine_identity, make_authority
+
         metadata, now = deployment.metadata, self.clock()
         made = make_authority(f"deepseek-operator {metadata.namespace}/{metadata.name}", now)
         parts = {"tls.crt": made.certificate, "tls.key": made.private_key}

@@ -48,3 +48,10 @@ def test_a_status_that_is_no_object_counts_as_none() -> None:
 def test_a_spec_is_never_read_leniently() -> None:
     with pytest.raises(InvalidObjectError, match=r"spec\.replicas"):
         DeepSeekDeployment.parse({**body(instances=[{}]), "spec": {**SPEC, "replicas": "two"}})
+
+
+def test_objects_do_not_keep_the_names_of_the_fields_that_were_given() -> None:
+    one = DeepSeekDeployment.parse(body(instances=[{"name": "r1-6f1ed002-00000000-0"}]))
+    one.spec.model_copy(update={"replicas": 2})  # nor does a copy write into what all of them share
+    parts = (one, one.metadata, one.spec, one.spec.model, one.status, *one.status.instances)
+    assert [part.model_fields_set for part in parts] == [set()] * len(parts)

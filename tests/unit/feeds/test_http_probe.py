@@ -16,7 +16,8 @@ from deepseek_operator.facts.base import Address, Encryption
 from deepseek_operator.facts.names import server_name, shared_server_name
 from deepseek_operator.feeds import http_probe
 from deepseek_operator.feeds.http_probe import Answer, Connection, NoAnswer
-from deepseek_operator.launch.certificates import LIFETIME, Authority, engine_identity, make_authority
+from deepseek_operator.launch.certificates import Authority, engine_identity, make_authority
+from deepseek_operator.launch.script import CERTIFICATE_LIFETIME
 from tests.unit.reconcile import builders as b
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -223,7 +224,7 @@ async def test_an_engine_with_the_certificate_of_its_replica_is_asked_over_tls()
     [
         (identity(name=server_name("r1-0a1b2c3d-9f8e7d6c-1", b.UID)), "Hostname mismatch"),
         (identity(authority=make_authority("test", datetime.now(UTC))), "unable to get local issuer certificate"),
-        (identity(at=datetime.now(UTC) - LIFETIME - timedelta(hours=1)), "certificate has expired"),
+        (identity(at=datetime.now(UTC) - CERTIFICATE_LIFETIME - timedelta(hours=1)), "certificate has expired"),
     ],
     ids=["another replica", "another authority", "expired"],
 )

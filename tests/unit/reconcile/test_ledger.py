@@ -169,6 +169,16 @@ def test_the_way_out_begins_once_and_ends_when_the_replica_is_wanted_again() -> 
     assert after(going).leaving_since is None
 
 
+def test_of_a_replica_that_is_torn_down_nothing_more_is_noted() -> None:
+    torn_down = b.ledger(ready_since=b.ago(60), teardown_at=b.ago(5), leaving_since=b.ago(5))
+    assert after(torn_down, wanted=False, health=Health.SILENT) == torn_down
+    # Where its teardown failed and it is wanted again, its silence counts from now on.
+    assert after(torn_down, health=Health.SILENT).silent_since == b.NOW
+    leaves = b.ledger(ready_since=b.ago(60), leaving_since=b.ago(5))
+    found = after(leaves, wanted=False, health=Health.SILENT)
+    assert (found.silent_since, found.unpublished_since) == (b.NOW, b.NOW)
+
+
 def counted(ledger: Ledger, reason: Reason = Reason.INSTANCE_LOST, **options: Any) -> Finding:
     view = View(b.NOW, b.facts(R1), ledger, may_launch=options.pop("may_launch", True))
     return count(view, ledger, "lost/1", Failure(reason, "gone"), LAUNCH, **options)
@@ -236,3 +246,11 @@ def test_an_engine_that_answers_is_looked_at_again_while_a_request_may_be_heard(
     for ledger, look in ((ready, None), (ready.model_copy(update={"unanswered": "exec", "unanswered_at": b.NOW}), 5)):
         known = b.facts(R1, skypilot=UP, job=b.job(JobState.ACTIVE))
         assert want(View(b.NOW, known, ledger, health=Health.ANSWERS)).next_look_s == look
+
+
+@pytest.mark.parametrize(("cloud", "passing"), [("KUBERNETES", True), ("AWS", False)])
+def test_the_first_probe_of_an_engine_is_waited_for_unless_it_needs_a_certificate(cloud: str, passing: bool) -> None:
+    facts = b.facts(R1, skypilot=b.seen(b.row(R1, cloud=cloud)))
+    ledger = b.ledger(certificate_until=b.ago(-999))
+    found = want(View(b.NOW, facts, ledger, address=Address("10.0.0.9", b.PORT), health=Health.UNKNOWN))
+    assert (found.reason, found.passing) == (Reason.ENGINE_STARTING, passing)

@@ -109,3 +109,9 @@ def test_the_pod_becomes_ready_when_skypilot_answers_and_every_documented_metric
         within=60,
         what="the metric says that SkyPilot answers",
     )
+
+
+def test_a_library_that_only_rented_machines_need_is_not_loaded_before() -> None:
+    code = "import sys, deepseek_operator.cli.main\nprint('cryptography' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "False"

@@ -13,7 +13,7 @@ from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Failure, Known
 from deepseek_operator.facts.clock import elapsed, later, whole_second
 from deepseek_operator.facts.skypilot import RequestKind
-from deepseek_operator.launch.certificates import LIFETIME
+from deepseek_operator.launch.script import CERTIFICATE_LIFETIME
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
 from deepseek_operator.reconcile.replica.places import coming_up
@@ -40,12 +40,14 @@ def update(ledger: Ledger, **changes: object) -> Ledger:
 def advance(view: View, *, wanted: bool) -> Ledger:
     """Return the ledger after what is seen now, before any rule has spoken."""
     ledger, now = view.ledger, whole_second(view.now)
+    # Of what is torn down nobody asks since when it has been silent or out of the Service: no status to write for that.
+    torn_down = not wanted and ledger.teardown_at is not None
     if view.serving and view.health is Health.ANSWERS:
         ledger = update(ledger, ready_since=ledger.ready_since or now, silent_since=None, starting_since=None)
         ledger = update(ledger, final=False)
         if wanted:
             ledger = update(ledger, teardown_at=None)  # it failed or was taken back: nothing tears it down now
-    elif view.health is Health.SILENT and ledger.ready_since is not None:
+    elif view.health is Health.SILENT and ledger.ready_since is not None and not torn_down:
         if elapsed(view.now, ledger.ready_since) >= STEADY_S:
             ledger = update(ledger, attempts=0, counted="", failure_reason="", failure_message="")
         ledger = update(ledger, ready_since=None, silent_since=now, retry_after=None)
@@ -62,8 +64,10 @@ def advance(view: View, *, wanted: bool) -> Ledger:
         ledger = update(ledger, unanswered="", unanswered_at=None)
     if wanted:
         return update(ledger, leaving_since=None, unpublished_since=None)
-    unpublished = None if view.published else ledger.unpublished_since or now
-    return update(ledger, leaving_since=ledger.leaving_since or now, unpublished_since=unpublished)
+    ledger = update(ledger, leaving_since=ledger.leaving_since or now)
+    if torn_down:
+        return ledger
+    return update(ledger, unpublished_since=None if view.published else ledger.unpublished_since or now)
 
 
 def _money(view: View, ledger: Ledger, *, wanted: bool) -> dict[str, object]:
@@ -105,7 +109,7 @@ def launched(ledger: Ledger, plan: Planned, now: datetime, *, again: bool = Fals
         startup_seconds=plan.startup_seconds,
         drain_seconds=plan.graceful_stop_seconds,
         launched_at=ledger.launched_at if again else whole_second(now),
-        certificate_until=later(now, LIFETIME.total_seconds()) if plan.rents else None,
+        certificate_until=later(now, CERTIFICATE_LIFETIME.total_seconds()) if plan.rents else None,
         address=ledger.address if again else None,
         price=ledger.price if again else None,
         place=ledger.place if again else None,
