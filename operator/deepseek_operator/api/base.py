@@ -1,6 +1,6 @@
 """Building blocks shared by every model of the API."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -35,6 +35,16 @@ class StatusModel(ApiModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+    @classmethod
+    def after(cls, before: Self | None, **values: Any) -> Self:
+        """Return what has these values, which are all that it has: ``before`` itself where it has them already.
+
+        Most passes change nothing, and to make and to compare a new object costs more than to look at the old one.
+        """
+        if before is not None and all(getattr(before, name) == value for name, value in values.items()):
+            return before
+        return cls(**values)
 
 
 def without_unreadable(value: Any, place: tuple[int | str, ...]) -> Any:

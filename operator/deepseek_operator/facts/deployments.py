@@ -16,11 +16,22 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Stored:
-    """A deployment, what is wrong with its spec, and the revision that this asks for."""
+    """A deployment as it was sent last.
+
+    Attributes
+    ----------
+    problem
+        What is wrong with its spec; empty if nothing is.
+    revision
+        What the spec asks for.
+    written
+        The spec as the API server has it, in JSON: as long as it is the same, it is not read again.
+    """
 
     deployment: DeepSeekDeployment
     problem: str
     revision: str
+    written: Any = None
 
 
 class Deployments:
@@ -42,16 +53,16 @@ class Deployments:
 
     def put(self, body: Mapping[str, Any]) -> tuple[Stored, Stored | None]:
         """Store a deployment as the API server sent it; return it, and what was stored before under its name."""
-        deployment, problem = DeepSeekDeployment.parse_leniently(dict(body))
+        metadata, written = body["metadata"], body.get("spec")
+        before = self._stored.get((metadata["namespace"], metadata["name"]))
+        same = before if before is not None and not before.problem and before.written == written else None
+        readable = dict(body) if same is None else {**body, "spec": same.deployment.spec}
+        deployment, problem = DeepSeekDeployment.parse_leniently(readable)
+        revision = revision_of(deployment.spec) if same is None else same.revision
         key, uid = deployment.key, deployment.metadata.uid
-        before = self._stored.get(key)
-        if before is not None and before.deployment.spec == deployment.spec:
-            revision = before.revision
-        else:
-            revision = revision_of(deployment.spec)
         if before is not None and before.deployment.metadata.uid != uid:
             self._unindex(before.deployment)
-        stored = self._stored[key] = Stored(deployment, problem, revision)
+        stored = self._stored[key] = Stored(deployment, problem, revision, written)
         self._by_uid[uid] = key
         self._by_prefix.setdefault(uid_prefix(uid), set()).add(key)
         return stored, before

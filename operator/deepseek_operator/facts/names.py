@@ -67,6 +67,10 @@ class ClusterName:
     revision: str = field(compare=False)
     ordinal: int = field(compare=False)
 
+    def __hash__(self) -> int:
+        """Return the hash of the name, in which everything else stands."""
+        return hash(self.text)
+
     def __str__(self) -> str:
         """Return the name as SkyPilot knows it."""
         return self.text
@@ -95,9 +99,12 @@ def revision_of(spec: DeepSeekDeploymentSpec) -> str:
 def cluster_name(deployment: DeepSeekDeployment, revision: str, ordinal: int) -> ClusterName:
     """Return the name of the SkyPilot cluster of one replica, at most 33 characters."""
     uid = uid_prefix(deployment.metadata.uid)
+    return ClusterName(_text(deployment.metadata.name, uid, revision, ordinal), uid, revision, ordinal)
+
+
+def _text(name: str, uid: str, revision: str, ordinal: int) -> str:
     suffix = f"-{uid}-{revision}-{ordinal}"
-    stem = deployment.metadata.name[: CLUSTER_NAME_MAX_LENGTH - len(suffix)].rstrip("-")
-    return ClusterName(stem + suffix, uid, revision, ordinal)
+    return name[: CLUSTER_NAME_MAX_LENGTH - len(suffix)].rstrip("-") + suffix
 
 
 @lru_cache(maxsize=65_536)
@@ -111,7 +118,8 @@ def parse_cluster_name(name: str) -> ClusterName | None:
 
 def belongs_to(name: ClusterName, deployment: DeepSeekDeployment) -> bool:
     """Return whether ``name`` was derived from ``deployment``; two UIDs may share the digits that stand in a name."""
-    return name == cluster_name(deployment, name.revision, name.ordinal)
+    metadata = deployment.metadata
+    return name.text == _text(metadata.name, uid_prefix(metadata.uid), name.revision, name.ordinal)
 
 
 def service_account_name(deployment: DeepSeekDeployment) -> str:

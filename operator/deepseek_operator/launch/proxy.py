@@ -11,6 +11,7 @@ The configuration holds no secrets: the key is a variable of the container, the 
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from deepseek_operator.api.names import LABEL_UID
@@ -178,6 +179,7 @@ def _servers(spec: ProxySpec, *, encrypted: bool) -> str:
     return f"  server-template {kind} 1-{SLOTS} {name} {_COMMON}"
 
 
+@lru_cache(maxsize=4096)
 def proxy_revision(spec: ProxySpec) -> str:
     """Return 8 hexadecimal digits that change with anything that the pods of a proxy read when they start."""
     parts = [haproxy_config(spec), _pod_spec(spec), spec.authority]

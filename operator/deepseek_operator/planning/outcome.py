@@ -165,6 +165,8 @@ class Planner:
     ) -> None:
         self._catalog, self._default, self._context = catalog, default_infra, kubernetes_context
         self._remembered: OrderedDict[str, Planned | Refused] = OrderedDict()
+        self._of_object: OrderedDict[int, tuple[DeepSeekDeploymentSpec, Planned | Refused]] = OrderedDict()
+        """By the identity of a spec, which is kept with it so that no other one can have it."""
         self.clouds: set[str] = set()
         """Clouds that specs have named, whose prices are worth asking for."""
 
@@ -177,9 +179,19 @@ class Planner:
     def catalog(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._remembered.clear()
+        self._of_object.clear()
 
     def plan(self, spec: DeepSeekDeploymentSpec) -> Planned | Refused:
         """Return what a spec comes to; the same object for the same spec and catalog."""
+        same = self._of_object.get(id(spec))
+        if same is not None:
+            return same[1]
+        self._of_object[id(spec)] = spec, (found := self._plan_of_equal(spec))
+        if len(self._of_object) > _REMEMBERED:
+            self._of_object.popitem(last=False)
+        return found
+
+    def _plan_of_equal(self, spec: DeepSeekDeploymentSpec) -> Planned | Refused:
         key = spec.model_dump_json(exclude_defaults=True)
         known = self._remembered.get(key)
         if known is None:

@@ -75,7 +75,8 @@ def _condition(
 ) -> Condition:
     status, reason, message = verdict
     same = before if before is not None and before.status == status else None
-    return Condition(
+    return Condition.after(
+        before,
         type=kind,
         status=status,
         reason=reason,

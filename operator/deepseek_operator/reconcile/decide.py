@@ -13,6 +13,7 @@ The function is pure: the same world and plan give the same decision.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger
@@ -53,6 +54,8 @@ __all__ = ["Decision", "decide"]
 RECOVERY_S = 60
 """Seconds for which a silent replica of an older revision may come back before it is removed. It is never repaired."""
 BLOCKED_LOOK_S = 5.0
+_NOTHING: Final = Ledger()
+"""Memory of a replica that no status knows."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def decide(
         name: look(
             world,
             facts,
-            ledgers.get(str(name), Ledger()),
+            ledgers.get(str(name), _NOTHING),
             planned,
             current=name.runs(revision),
             shown_cost=costs.get(str(name)),

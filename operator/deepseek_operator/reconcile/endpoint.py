@@ -189,7 +189,8 @@ def endpoint_status(world: World, plan: Planned | None) -> EndpointStatus | None
     api_key = world.deployment.spec.endpoint.api_key_secret_ref
     if plan is not None and api_key is None:
         api_key = plan.own_api_key(metadata.name)
-    return EndpointStatus(
+    return EndpointStatus.after(
+        world.deployment.status.endpoint,
         url=outside,
         internal_url=f"http://{metadata.name}.{metadata.namespace}.svc:{port}/v1",
         api_key_secret_name=api_key.name if api_key is not None else None,

@@ -16,6 +16,8 @@ from deepseek_operator.planning import Planned, Refused
 
 __all__ = ["engine_status", "too_optimistic"]
 
+_NOTHING: Final = EngineStatus()
+
 _MARGIN: Final = 0.05
 """Share by which the KV cache may be smaller than planned before anybody is warned. A verdict of ``Fits`` has 15 %."""
 
@@ -44,16 +46,17 @@ def engine_status(
     """
     before = previous.engine if previous is not None else None
     reading = fact.value if isinstance(fact, Known) else EngineReading()
-    after = before or EngineStatus()
+    after = before or _NOTHING
     tokens = reading.kv_cache_tokens
     if tokens is not None and (tokens != after.kv_cache_tokens or after.planned_kv_cache_tokens is None):
         planned = plan.kv_cache_tokens(accelerators) if current and isinstance(plan, Planned) else None
         after = after.model_copy(update={"kv_cache_tokens": tokens, "planned_kv_cache_tokens": planned})
     if not serving:
-        after = after.model_copy(update=dict.fromkeys(_LOAD))
+        if any(getattr(after, name) is not None for name in _LOAD):
+            after = after.model_copy(update=dict.fromkeys(_LOAD))
     elif reading.load is not None and differs(_load(after), reading.load):
         after = after.model_copy(update=_written(reading.load))
-    return after if after != EngineStatus() else None
+    return after if after != _NOTHING else None
 
 
 def too_optimistic(instance: Instance) -> bool:

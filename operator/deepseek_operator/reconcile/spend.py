@@ -65,8 +65,10 @@ def accrue(before: Cost | None, rate: Decimal, maximum: str | None, now: datetim
     hourly = amount(rate)
     if before is None or before.spent is None or before.spent_at is None:
         if not rate:
-            return Cost(hourly=hourly, max_hourly=maximum)
+            return Cost.after(before, hourly=hourly, max_hourly=maximum, spent=None, spent_at=None)
         return Cost(hourly=hourly, max_hourly=maximum, spent="0.00", spent_at=format_time(now))
+    if (before.hourly, before.max_hourly) == (hourly, maximum):
+        return before
     if before.hourly == hourly:
         return before.model_copy(update={"max_hourly": maximum})
     moment = max(whole_second(now), before.counted_until or whole_second(now))

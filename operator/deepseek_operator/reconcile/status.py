@@ -1,7 +1,10 @@
 """The status of a pass, from the same findings as its actions."""
 
+from collections.abc import Set
 from dataclasses import replace
 from typing import Any, Final
+
+from pydantic import BaseModel
 
 from deepseek_operator.api.spec import Approval
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, PlanStatus
@@ -18,10 +21,15 @@ from deepseek_operator.reconcile.replica.view import Replica
 from deepseek_operator.reconcile.spend import accrue, instance_cost, rate_of
 from deepseek_operator.reconcile.tried import tried_places
 
-__all__ = ["compute_status", "dump_status", "news"]
+__all__ = ["compute_status", "dump_status", "tells_news"]
 
-_DETAILS: Final = frozenset({"message", "infra", "region", "accelerators", "hourlyCost", "address", "engine"})
-"""Fields of an instance and of its ledger that may be told a little later than they are known."""
+_DETAILS: Final = frozenset(
+    {"message", "infra", "region", "accelerators", "hourly_cost", "address", "engine", "ledger"}
+)
+"""Fields of an instance and of its ledger that may be told a little later than they are known; the ledger is compared
+for itself."""
+_MESSAGE: Final = frozenset({"message"})
+_LISTS: Final = frozenset({"conditions", "instances"})
 
 
 def dump_status(status: DeepSeekDeploymentStatus) -> dict[str, Any]:
@@ -32,18 +40,23 @@ def dump_status(status: DeepSeekDeploymentStatus) -> dict[str, Any]:
     return stored
 
 
-def news(stored: dict[str, Any]) -> dict[str, Any]:
-    """Return what somebody waits for in a stored status, and what a new process must know: it is written at once.
+def tells_news(before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus) -> bool:
+    """Return whether ``after`` says what somebody waits for, or what a new process must know: it is written at once.
 
-    Left out are messages, where a replica runs and what it costs there: they are told with the next change, or soon.
-    What the whole deployment costs is written at once: a rate that is forgotten is money that is not counted.
+    No news are messages, where a replica runs and what it costs there: they are told with the next change, or soon.
+    What the whole deployment costs is news: a rate that is forgotten is money that is not counted.
     """
-    conditions = [{**condition, "message": ""} for condition in stored.get("conditions", ())]
-    instances = [{key: told for key, told in one.items() if key not in _DETAILS} for one in stored.get("instances", ())]
-    for instance in instances:
-        ledger = instance.get("ledger", {})
-        instance["ledger"] = {key: kept for key, kept in ledger.items() if key not in _DETAILS}
-    return stored | {"conditions": conditions, "instances": instances}
+    return _told(before) != _told(after)
+
+
+def _told(status: DeepSeekDeploymentStatus) -> tuple[object, ...]:
+    conditions = [_without(condition, _MESSAGE) for condition in status.conditions]
+    instances = [(_without(one, _DETAILS | {"ledger"}), _without(one.ledger, _DETAILS)) for one in status.instances]
+    return _without(status, _LISTS), conditions, instances
+
+
+def _without(model: BaseModel, fields: Set[str]) -> dict[str, Any]:
+    return {name: value for name, value in model if name not in fields}
 
 
 def compute_status(world: World, plan: Planned | Refused, decision: Decision) -> DeepSeekDeploymentStatus:
@@ -90,9 +103,10 @@ def _instance(world: World, plan: Planned | Refused, replica: Replica) -> Instan
     same = previous is not None and (previous.phase, previous.reason) == (finding.phase, str(finding.reason))
     row = view.facts.last_seen.cluster
     infra = view.infra
-    priced = replace(view, ledger=ledger)
+    priced = replace(view, ledger=ledger) if ledger is not view.ledger else view
     accelerators = (row.accelerators or None) if row is not None else (previous.accelerators if previous else None)
-    return Instance(
+    return Instance.after(
+        previous,
         name=name,
         revision=replica.name.revision,
         phase=finding.phase,

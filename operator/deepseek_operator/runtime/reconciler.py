@@ -33,7 +33,7 @@ from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.endpoint import about_to_be_asked
 from deepseek_operator.reconcile.events import EventNote, notes
 from deepseek_operator.reconcile.results import Result, with_failed_publish, with_results
-from deepseek_operator.reconcile.status import compute_status, dump_status, news
+from deepseek_operator.reconcile.status import compute_status, dump_status, tells_news
 from deepseek_operator.runtime.act import Actor
 from deepseek_operator.runtime.publish import Publisher, refusal_of
 from deepseek_operator.runtime.recorder import Recorder
@@ -203,17 +203,13 @@ class Reconciler:
         if before is None or before == after:
             self._waiting.pop(key, None)
             return
-        written, stored = dump_status(after), dump_status(before)
-        if stored == written:
-            self._waiting.pop(key, None)
-            return
         self.store.put_unsaved(world.deployment, after)
-        no_news = news(stored) == news(written)
+        no_news = not tells_news(before, after)
         was_ready = any(one.type == ConditionType.READY and one.status == "True" for one in before.conditions)
         if self._may_wait(world, decision, no_news=no_news, was_ready=was_ready):
             return
         try:
-            body = await self.actor.writer.apply_status(world.deployment, written)
+            body = await self.actor.writer.apply_status(world.deployment, dump_status(after))
         except KubeNotFoundError:
             return
         self.store.drop_unsaved(key)

@@ -7,19 +7,27 @@ from typing import Any
 import pytest
 
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.api.status import Instance, Ledger
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Ledger
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned, Refused
-from deepseek_operator.reconcile.status import news
+from deepseek_operator.reconcile.status import tells_news
 from tests.unit.reconcile import builders as b
 
 STATUS: dict[str, Any] = {
     "observedGeneration": 1,
     "readyReplicas": 0,
     "cost": {"hourly": "0.00"},
-    "conditions": [{"type": "Ready", "status": "False", "reason": "Launching", "message": "SkyPilot looks for nodes"}],
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "False",
+            "reason": "Launching",
+            "message": "SkyPilot looks for nodes",
+            "lastTransitionTime": "2026-11-24T12:00:00Z",
+        }
+    ],
     "instances": [{"name": "r1-0", "phase": "Launching", "ledger": {"attempts": 0}}],
 }
 
@@ -46,7 +54,8 @@ def instance(**fields: Any) -> dict[str, Any]:
     ],
 )
 def test_a_status_is_written_at_once_for(changed: dict[str, Any], told_at_once: bool) -> None:
-    assert (news(changed) != news(STATUS)) is told_at_once
+    before, after = map(DeepSeekDeploymentStatus.model_validate, (STATUS, changed))
+    assert tells_news(before, after) is told_at_once
 
 
 class TestTheStatus:
