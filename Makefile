@@ -10,7 +10,7 @@ RUN := $(UV) run --frozen --no-sync
 CLUSTER := $(RUN) python -m tests.cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install docs docs-serve lint unit simulation proxy mutants contract integration e2e chart traffic cloud test on-the-cluster demo run bench-launch bench-scale bench-growth bench-memory bench-probes bench-proxy bench crds images cluster-up clean-cluster clean
+.PHONY: help install docs docs-serve dashboard-picture lint unit simulation proxy mutants contract integration e2e chart traffic cloud test on-the-cluster demo run bench-launch bench-scale bench-growth bench-memory bench-probes bench-proxy bench crds images cluster-up clean-cluster clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -38,6 +38,9 @@ docs: install ## The documentation site into site/, strictly: a link or anchor t
 
 docs-serve: install ## The documentation site on http://127.0.0.1:8000, rebuilt as you write
 	NO_MKDOCS_2_WARNING=1 $(RUN) python -m mkdocs serve
+
+dashboard-picture: install ## docs/images/dashboard.png, from the dashboard's queries to a real Prometheus (hack/dashboard)
+	$(RUN) --with matplotlib==3.11.2 python -m hack.dashboard
 
 unit: install ## Tests without a cluster, two minutes
 	$(RUN) pytest tests/unit

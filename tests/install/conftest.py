@@ -1,6 +1,5 @@
 """The chart in a namespace that enforces ``restricted``, and a tenant whose engine is a few lines of Python."""
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -104,10 +103,7 @@ def prometheus(
     """A Prometheus that scrapes the releases of this run."""
     if not isinstance(cluster, LocalCluster):
         pytest.skip("needs a cluster whose pods this machine reaches: the local one (DSD_TEST_PROVIDER=local)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = Prometheus(tmp_path_factory.mktemp("prometheus"), kubectl.within(SYSTEM), port)
+    server = Prometheus(tmp_path_factory.mktemp("prometheus"), kubectl.within(SYSTEM))
     server.start()
     yield server
     server.stop()

@@ -19,7 +19,7 @@ from tests.simulation.prober import SimulatedProber
 from tests.simulation.reader import SimulatedReader
 from tests.simulation.skypilot import entries_of
 
-__all__ = ["Process"]
+__all__ = ["Process", "SimulatedClient"]
 
 T = TypeVar("T")
 Body = dict[str, Any]
@@ -70,11 +70,11 @@ class Process:
         self._watches: dict[str, _Watch] = {}
         self.loop = _Loop(
             Outside(
-                skypilot=_SkyPilotClient(self),
+                skypilot=self.make_client(),
                 reader=KubeReader(client),
                 writer=KubeWriter(client, "operator"),
-                prober=self._make_prober,
-                engines=self._make_reader,
+                prober=self.make_prober,
+                engines=self.make_reader,
                 clock=world.loop.now,
             ),
             planner,
@@ -132,11 +132,17 @@ class Process:
             if loop.time() >= self.world.gap_until:
                 yield {"type": type_, "object": body}
 
-    def _make_prober(self, report: Any) -> SimulatedProber:
+    def make_client(self) -> "SimulatedClient":
+        """Return what asks SkyPilot."""
+        return SimulatedClient(self)
+
+    def make_prober(self, report: Any) -> SimulatedProber:
+        """Return what probes."""
         self.prober = SimulatedProber(report, self.world.answers, self.world.loop, self.world.dice)
         return self.prober
 
-    def _make_reader(self, report: Any) -> SimulatedReader:
+    def make_reader(self, report: Any) -> SimulatedReader:
+        """Return what reads the engines' figures."""
         self.reader = SimulatedReader(report, self.world.answers, self.world.loop)
         return self.reader
 
@@ -190,54 +196,56 @@ class _KubeClient:
         return self._process.watch(path, int(query["resourceVersion"]))
 
 
-class _SkyPilotClient:
+class SimulatedClient:
     """Stands in for :class:`deepseek_operator.skypilot.client.SkyPilotClient`."""
 
     def __init__(self, process: Process) -> None:
         self._process, self._world = process, process.world
 
     async def snapshot(self) -> Snapshot:
-        return await self._ask("snapshot", self._world.skypilot.snapshot)
+        return await self.ask("snapshot", self._world.skypilot.snapshot)
 
     async def last_outcome(self, cluster_name: str) -> Outcome | None:
-        return await self._ask("outcome", lambda: self._world.skypilot.last_outcome(cluster_name))
+        return await self.ask("outcome", lambda: self._world.skypilot.last_outcome(cluster_name))
 
     async def job(self, cluster_name: str) -> Job:
-        return await self._ask("job", lambda: self._world.skypilot.job(cluster_name))
+        return await self.ask("job", lambda: self._world.skypilot.job(cluster_name))
 
     async def job_log(self, cluster_name: str, job_id: int) -> str:
-        return await self._ask("log", lambda: "RuntimeError: out of memory")
+        return await self.ask("log", lambda: "RuntimeError: out of memory")
 
     async def endpoints(self, cluster_name: str, port: int) -> Address | None:
-        return await self._ask("endpoints", lambda: self._world.skypilot.endpoints(cluster_name, port))
+        return await self.ask("endpoints", lambda: self._world.skypilot.endpoints(cluster_name, port))
 
     async def terminated(self, cluster_name: str) -> bool:
-        return await self._ask("history", lambda: self._world.skypilot.terminated(cluster_name))
+        return await self.ask("history", lambda: self._world.skypilot.terminated(cluster_name))
 
     async def hourly_price(self, cluster_name: str) -> Decimal | None:
-        return await self._ask("price", lambda: self._world.skypilot.hourly_price(cluster_name))
+        return await self.ask("price", lambda: self._world.skypilot.hourly_price(cluster_name))
 
     async def cloud_access(self, cloud: str) -> Failure | None:
-        return await self._ask(f"cloud {cloud}", lambda: self._world.skypilot.cloud_access(cloud))
+        return await self.ask(f"cloud {cloud}", lambda: self._world.skypilot.cloud_access(cloud))
 
     async def launch(self, cluster_name: str, task: Body, config: Body) -> str:
         kind = "".join(" as spot" for entry in entries_of(task)[:1] if entry.get("use_spot"))
-        return await self._post(f"launch {cluster_name}{kind}", lambda: self._world.skypilot.launch(cluster_name, task))
+        return await self.post(f"launch {cluster_name}{kind}", lambda: self._world.skypilot.launch(cluster_name, task))
 
     async def exec(self, cluster_name: str, task: Body, config: Body) -> str:
-        return await self._post(f"exec {cluster_name}", lambda: self._world.skypilot.exec(cluster_name, task))
+        return await self.post(f"exec {cluster_name}", lambda: self._world.skypilot.exec(cluster_name, task))
 
     async def down(self, cluster_name: str) -> str:
-        return await self._post(f"down {cluster_name}", lambda: self._world.skypilot.down(cluster_name))
+        return await self.post(f"down {cluster_name}", lambda: self._world.skypilot.down(cluster_name))
 
     async def cancel(self, request_ids: list[str]) -> None:
-        await self._ask(f"cancel {request_ids}", lambda: self._world.skypilot.cancel(request_ids))
+        await self.ask(f"cancel {request_ids}", lambda: self._world.skypilot.cancel(request_ids))
 
-    async def _ask(self, label: str, effect: Callable[[], T]) -> T:
+    async def ask(self, label: str, effect: Callable[[], T]) -> T:
+        """Ask something."""
         await self._up(10)
         return await self._process.call(label, effect, 0.2)
 
-    async def _post(self, label: str, effect: Callable[[], str]) -> str:
+    async def post(self, label: str, effect: Callable[[], str]) -> str:
+        """Ask for something to be done."""
         world = self._world
         await self._up(20)
         fault, value = world.next_post_fault()

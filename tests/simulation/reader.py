@@ -60,6 +60,10 @@ class SimulatedReader:
             for timer in self._timers.values():
                 timer.cancel()
 
+    def room(self, address: Address) -> int:
+        """Return how many tokens the KV cache of an engine holds."""
+        return KV_CACHE_TOKENS
+
     def _read(self, address: Address, window: int) -> None:
         if self.closed:
             return
@@ -73,5 +77,5 @@ class SimulatedReader:
         load = Load(RATES[window % len(RATES)] if busy else 0.0, int(busy), 0, 0.1 * busy) if window else None
         if before is not None and not differs(before.load, load):
             return
-        told = self._told[address] = EngineReading(KV_CACHE_TOKENS, load or (before.load if before else None))
+        told = self._told[address] = EngineReading(self.room(address), load or (before.load if before else None))
         self._report(address, Known(told, self._loop.now()))

@@ -238,8 +238,12 @@ class Simulation:
         """Start a process, unless one runs."""
         if self.process is None:
             self.trace("operator starts")
-            self.process = Process(self, self.planner)
+            self.process = self.make_process()
             self.process.start()
+
+    def make_process(self) -> Process:
+        """Return an operator that has not started."""
+        return Process(self, self.planner)
 
     def kill(self, seconds: float = 3.0) -> None:
         """Kill the process; another one starts after a while."""
@@ -349,10 +353,14 @@ class Simulation:
             return
         self._created += 1
         uid = f"{self._created:08x}-4e5f-6789-abcd-ef0123456789"
-        spec = {**(RENTED if name == "b" and self.schedule.rented else LOCAL), "replicas": replicas}
+        spec = {**self.spec_of(name), "replicas": replicas}
         head = {"name": name, "namespace": NAMESPACE, "uid": uid, "generation": 1}
         body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": head, "spec": spec}
         self.promises.wish(self.kubernetes.put(api.PLURAL, NAMESPACE, name, body))
+
+    def spec_of(self, name: str) -> Body:
+        """Return the spec of a deployment, without its replicas."""
+        return RENTED if name == "b" and self.schedule.rented else LOCAL
 
     def terminating(self) -> bool:
         """Return whether the namespace is being deleted."""

@@ -52,6 +52,7 @@ class _Row:
     state: SkyPilotClusterState = SkyPilotClusterState.INIT
     jobs: list[JobState] = field(default_factory=list)
     spot: bool = False
+    accelerators: str = ""
 
 
 @dataclass
@@ -80,6 +81,8 @@ class SimulatedSkyPilot:
         Clouds that the server cannot use.
     no_spot
         Nobody has a spot machine left.
+    pace
+        How many times as long machines and engines take as in a schedule, where they take seconds.
     """
 
     dice: random.Random
@@ -97,6 +100,7 @@ class SimulatedSkyPilot:
     mute: int = 0
     without_credentials: set[str] = field(default_factory=set)
     no_spot: bool = False
+    pace: float = 1.0
     crashing: set[str] = field(default_factory=set)
     on_launch: Check = lambda promise, cluster: None
     _ids: int = 0
@@ -112,7 +116,7 @@ class SimulatedSkyPilot:
                 "",
                 row.cloud,
                 "us-east-1" if row.cloud == "AWS" else "",
-                "",
+                row.accelerators,
                 1,
                 row.hash,
                 spot=row.spot and row.state is SkyPilotClusterState.UP,
@@ -272,7 +276,7 @@ class SimulatedSkyPilot:
             if one.name not in self.ground.nodes and not self._add_nodes(one.name, uid, on_kubernetes, labels):
                 self.rows.pop(one.name, None)
                 return Failure(Reason.LAUNCH_FAILED, "the namespace is being terminated")
-            await asyncio.sleep(self.dice.uniform(0.5, 12))
+            await asyncio.sleep(self.pace * self.dice.uniform(0.5, 12))
             if self.mute and not on_kubernetes:
                 self.mute -= 1
                 await asyncio.sleep(MUTE_S)
@@ -293,6 +297,7 @@ class SimulatedSkyPilot:
             self._run_pod(one.name)
             row.state, row.port = SkyPilotClusterState.UP, port
             row.spot = there is not None and bool(there.get("use_spot"))
+            row.accelerators = str((there or {}).get("accelerators", ""))
         self._job(row, port)
         return None
 
@@ -315,7 +320,7 @@ class SimulatedSkyPilot:
             return
         engine = Engine(Address(nodes.host, port))
         self.ground.set_engine(row.name, engine)
-        asyncio.get_running_loop().call_later(self.dice.uniform(0.5, 10), self._loaded, row.name, engine)
+        asyncio.get_running_loop().call_later(self.pace * self.dice.uniform(0.5, 10), self._loaded, row.name, engine)
 
     def _loaded(self, name: str, engine: Engine) -> None:
         nodes = self.ground.nodes.get(name)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from deepseek_operator.runtime import metrics
 from tests.simulation.run import play
 from tests.simulation.scenarios import SCENARIOS, schedule
 
@@ -12,6 +13,14 @@ DICE = range(4)
 def test_promises_hold_when(name: str) -> None:
     broken = [str(violation) for seed in DICE for violation in play(schedule(name, seed)).violations]
     assert broken == []
+
+
+def test_every_failure_is_one_that_the_metrics_expect() -> None:
+    play(schedule("three crashes in a row"))
+    (failures,) = metrics.FAILURES.collect()
+    counted = {sample.labels["reason"] for sample in failures.samples if sample.value}
+    assert counted
+    assert counted <= {str(reason) for reason in metrics.REPLICA_FAILURES}
 
 
 def test_a_schedule_replays_exactly() -> None:

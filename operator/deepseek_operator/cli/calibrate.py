@@ -2,13 +2,14 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 import yaml
 from pydantic import ValidationError
 
-from deepseek_operator.cli.catalog import EXIT_BAD_INPUT, CatalogFiles, open_catalog
+from deepseek_operator.cli.catalog import CatalogFiles, open_catalog
+from deepseek_operator.cli.input import fail, read_yaml, sentence
 from deepseek_operator.planning import PlanInputError
 from deepseek_operator.planning.calibration import Comparison, Measurement, catalog_rows, compare
 
@@ -42,9 +43,9 @@ def calibrate(
     try:
         comparisons = compare(_read(file), known)
     except PlanInputError as error:
-        _fail(str(error))
+        fail(str(error))
     if not comparisons:
-        _fail(f"{file}: nothing was measured that a plan speaks of")
+        fail(f"{file}: nothing was measured that a plan speaks of")
     for comparison in comparisons:
         typer.echo(f"# {_line(comparison)}")
     rows = catalog_rows(comparisons, source, date.today())
@@ -59,26 +60,14 @@ def _line(comparison: Comparison) -> str:
 
 
 def _read(file: Path) -> list[Measurement]:
-    try:
-        document: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        _fail(f"{file}: {error.strerror}")
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        _fail(f"{file} is not YAML: {' '.join(str(error).split())}")
+    document = next(iter(read_yaml(file)), None)
     rows = document.get("measurements") if isinstance(document, dict) else None
     if not isinstance(rows, list):
-        _fail(f"{file}: must be a mapping with a list of measurements")
+        fail(f"{file}: must be a mapping with a list of measurements")
     found = []
     for index, row in enumerate(rows):
         try:
             found.append(Measurement.model_validate(row))
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            _fail(f"{file}: measurement {index + 1}: {field}: {first['msg']}")
+            fail(f"{file}: {sentence(error, f'measurements[{index}]')}")
     return found
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"Error: {message}", err=True)
-    raise typer.Exit(EXIT_BAD_INPUT)

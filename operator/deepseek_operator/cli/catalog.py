@@ -11,13 +11,13 @@ import yaml
 
 from deepseek_operator.catalog import Accelerator, Catalog, CatalogError, GpuInfo, ModelInfo, load_catalog
 from deepseek_operator.catalog.checks import check_catalog
+from deepseek_operator.cli.input import fail
 from deepseek_operator.cli.table import render_table
 from deepseek_operator.planning.result import dollars
 
 __all__ = ["CatalogFiles", "ListFormat", "open_catalog", "register", "render_gpus", "render_models"]
 
 EXIT_WRONG = 1
-EXIT_BAD_INPUT = 2
 
 CatalogFiles = Annotated[
     list[Path] | None,
@@ -111,8 +111,7 @@ def open_catalog(paths: list[Path] | None) -> Catalog:
     try:
         return load_catalog(paths or ())
     except CatalogError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from error
+        fail(str(error))
 
 
 def render_models(catalog: Catalog, output: ListFormat) -> str:

@@ -7,21 +7,20 @@ import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, NoReturn
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 import yaml
-from pydantic import ValidationError
 
-from deepseek_operator.api.spec import DeepSeekDeploymentSpec, EngineName
-from deepseek_operator.cli.catalog import EXIT_BAD_INPUT, CatalogFiles, open_catalog
+from deepseek_operator.api.spec import EngineName
+from deepseek_operator.cli.catalog import CatalogFiles, open_catalog
 from deepseek_operator.cli.decoding import DecodingError, ask_at_once, tokens_per_second
 from deepseek_operator.cli.engine_process import EngineProcess, EngineProcessError
-from deepseek_operator.cli.plan import EXIT_DOES_NOT_FIT
+from deepseek_operator.cli.input import EXIT_DOES_NOT_FIT, fail, plan_of, read_spec
 from deepseek_operator.cli.table import render_table
 from deepseek_operator.engines import Rank, get_engine
 from deepseek_operator.engines.metrics import read_figures
-from deepseek_operator.planning import Plan, PlanInputError, plan
+from deepseek_operator.planning import Plan
 
 __all__ = ["register"]
 
@@ -94,7 +93,7 @@ def verify(
       3  it does not fit
     """
     if cpu == (accelerators is not None):
-        _fail("exactly one of --accelerators and --cpu must be given")
+        fail("exactly one of --accelerators and --cpu must be given")
     given = tuple(arg or ())
     resources = (
         {"accelerators": [], "cpus": "1+", "memory": memory}
@@ -115,9 +114,9 @@ def verify(
         with tempfile.TemporaryDirectory(prefix="deepseek-operator-") as folder:
             figures = _measure(planned, path, timeout, log or Path(folder) / "engine.log", asked)
     except (EngineProcessError, DecodingError) as error:
-        _fail(str(error), EXIT_NOT_SERVED)
+        fail(str(error), EXIT_NOT_SERVED)
     except KeyboardInterrupt:
-        _fail("interrupted; the engine has been ended", 130)
+        fail("interrupted; the engine has been ended", 130)
     finally:
         signal.signal(signal.SIGTERM, before)
     _report(planned, figures)
@@ -131,22 +130,16 @@ def verify(
 
 
 def _plan(raw: dict[str, Any], catalog: list[Path] | None) -> Plan:
-    try:
-        planned = plan(DeepSeekDeploymentSpec.model_validate(raw), open_catalog(catalog))
-    except ValidationError as error:
-        first = error.errors()[0]
-        _fail(f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg'].removeprefix('Value error, ')}")
-    except PlanInputError as error:
-        _fail(str(error))
-    if not planned.launchable:
-        _fail(planned.reason, EXIT_DOES_NOT_FIT)
-    return planned
+    found = plan_of(read_spec(raw), open_catalog(catalog))
+    if not found.launchable:
+        fail(found.reason, EXIT_DOES_NOT_FIT)
+    return found
 
 
 def _check_length(planned: Plan, asked: _Asked) -> None:
     length, longest = asked.prompt_tokens + asked.answer_tokens, planned.max_model_len
     if longest is not None and length > longest:
-        _fail(f"--prompt-tokens and --answer-tokens are {length} together; the planned context is {longest}")
+        fail(f"--prompt-tokens and --answer-tokens are {length} together; the planned context is {longest}")
 
 
 def _measure(planned: Plan, path: Path | None, timeout: float | None, log: Path, asked: _Asked) -> list[_Figure]:
@@ -239,8 +232,3 @@ def _free_port() -> int:
 
 def _say(words: str) -> None:
     typer.echo(words, err=True)
-
-
-def _fail(message: str, status: int = EXIT_BAD_INPUT) -> NoReturn:
-    typer.echo(f"Error: {message}", err=True)
-    raise typer.Exit(status)

@@ -275,14 +275,17 @@ def _communication(
     start = MICRO * (factors.fabric if network_gbs else factors.ethernet)
     ranks = layout.tensor_parallel_size * (layout.data_parallel_size if layout.shares_experts else 1)
     inside = min(ranks, layout.gpus_per_node)
-    each = 0.0
+    each = moving = 0.0
     if inside > 1:
         link = (gpu.link_bandwidth or 16.0) * GB * factors.link_bandwidth
-        begin = MICRO * (factors.link if gpu.nvlink else factors.bus) * (1 + log2(inside))
-        each += begin + hidden * 2 * (inside - 1) / inside / link
+        each += MICRO * (factors.link if gpu.nvlink else factors.bus) * (1 + log2(inside))
+        moving = hidden * 2 * (inside - 1) / inside / link
     if ranks > inside:
         machines = ranks / inside
-        each += start + hidden * 2 * (machines - 1) / machines / network
+        each += start
+        # One piece crosses the network while the next one crosses NVLink: the slower of the two decides.
+        moving = max(moving, hidden * 2 * (machines - 1) / machines / network)
+    each += moving
     stages = layout.pipeline_parallel_size
     hop = start / 4 + hidden / network if layout.nodes > 1 else MICRO * factors.bus
     return 2 * model.shape.layers * each + (stages - 1) * hop

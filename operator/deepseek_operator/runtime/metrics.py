@@ -3,11 +3,13 @@
 docs/metrics.md is written from what is defined in the two, by ``tests/unit/runtime/test_metrics.py``.
 """
 
+from functools import cache
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
 import deepseek_operator
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.skypilot.client import SERVER_VERSION
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "QUEUE_LENGTH",
     "QUEUE_SECONDS",
     "QUEUE_WAIT_SECONDS",
+    "REPLICA_FAILURES",
     "SKYPILOT_CALLS",
     "SKYPILOT_ERRORS",
     "SKYPILOT_REACHABLE",
@@ -33,6 +36,7 @@ __all__ = [
     "START_RATIO",
     "UNSETTLED",
     "count_probe",
+    "expect_failures",
     "expect_launch",
     "observe_skypilot",
 ]
@@ -45,6 +49,7 @@ _REQUESTS_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0)
 _WAITS_S: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 PASSES: Final = Counter(f"{PREFIX}passes", "Passes over a deployment, by how they ended: ok or error.", ["result"])
+PASSES.labels("error")
 PASS_SECONDS: Final = Histogram(f"{PREFIX}pass_seconds", "Duration of a pass.")
 QUEUE_LENGTH: Final = Gauge(f"{PREFIX}queue_length", "Deployments that wait for a worker.")
 QUEUE_SECONDS: Final = Gauge(f"{PREFIX}queue_seconds", "How long the deployment waits that waits longest.")
@@ -79,6 +84,29 @@ FAILURES: Final = Counter(
     "Failures of replicas, in a launch and later, by Reason and by where.",
     ["reason", "infra"],
 )
+REPLICA_FAILURES: Final = (
+    Reason.UNSCHEDULABLE,
+    Reason.NO_CAPACITY,
+    Reason.NO_MATCHING_RESOURCES,
+    Reason.QUOTA_EXCEEDED,
+    Reason.CREDENTIALS_INVALID,
+    Reason.NOT_AUTHORIZED,
+    Reason.NOT_OFFERED,
+    Reason.INVALID_SPEC,
+    Reason.IMAGE_PULL_FAILED,
+    Reason.POD_REJECTED,
+    Reason.LAUNCH_FAILED,
+    Reason.LAUNCH_TIMED_OUT,
+    Reason.LAUNCH_INTERRUPTED,
+    Reason.ENGINE_EXITED,
+    Reason.ENGINE_CRASH_LOOP,
+    Reason.ENGINE_UNRESPONSIVE,
+    Reason.ENGINE_START_TIMED_OUT,
+    Reason.INSTANCE_LOST,
+    Reason.PREEMPTED,
+    Reason.TEARDOWN_FAILED,
+)
+"""Why a replica can fail."""
 PROBES: Final = Counter(f"{PREFIX}probes", "Probes of engines and Services, by result: answered or missed.", ["result"])
 
 SKYPILOT_REACHABLE: Final = Gauge(f"{PREFIX}skypilot_reachable", "1 if the SkyPilot API server answers.")
@@ -111,15 +139,31 @@ def count_probe(healthy: bool) -> None:
     (_ANSWERED if healthy else _MISSED).inc()
 
 
-def expect_launch(infra: str) -> None:
-    """Let the series of a launch that succeeds begin at zero.
+# Launches and failures are rare: in a series whose first value is 1, Prometheus sees no increase, and the first of each
+# kind would be lost to every query and alert. So these series begin at zero as soon as it can happen.
 
-    Launches are rare: in a series whose first value is 1, Prometheus sees no increase, and the launch is lost to it.
-    """
+
+@cache
+def expect_launch(infra: str) -> None:
+    """Let the series of a launch that succeeds begin at zero."""
     LAUNCHES.labels("Ready", infra)
     START_RATIO.labels(infra)
     for stage in STAGES:
         STAGE_SECONDS.labels(stage, infra)
+
+
+@cache
+def expect_failures(infra: str) -> None:
+    """Let the series of a replica that fails begin at zero, in a launch and later."""
+    for reason in REPLICA_FAILURES:
+        LAUNCHES.labels(str(reason), infra)
+        FAILURES.labels(str(reason), infra)
+
+
+@cache
+def _expect_errors(path: str) -> None:
+    for kind in ("unavailable", "rejected", "failed"):
+        SKYPILOT_ERRORS.labels(path, kind)
 
 
 def observe_skypilot(path: str, seconds: float | None, error: str) -> None:
@@ -132,6 +176,7 @@ def observe_skypilot(path: str, seconds: float | None, error: str) -> None:
     error
         ``unavailable``, ``rejected`` or ``failed``; empty if there was none.
     """
+    _expect_errors(path)
     if seconds is not None:
         SKYPILOT_SECONDS.labels(path).observe(seconds)
     if error:

@@ -65,6 +65,8 @@ class Recorder:
             serving=tuple(_series(status)),
         )
         self.deployments.put(deployment.key, facts)
+        for instance in status.instances:
+            metrics.expect_failures(_infra(instance))
 
     def wrote(self, key: Key, before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus) -> None:
         """Count and log what has happened between two written statuses."""
@@ -98,7 +100,7 @@ class Recorder:
 
     def _count(self, key: Key, old: Instance | None, new: Instance, expected_s: float) -> None:
         ended = self._ended[key]
-        infra = new.infra or new.ledger.infra or UNKNOWN
+        infra = _infra(new)
         launched = new.ledger.launched_at
         if old is not None and old.ledger.launched_at != launched and _waits_for_slot(old):
             self._queued.setdefault(key, {})[new.name] = datetime.fromisoformat(old.since or "")
@@ -138,6 +140,10 @@ class Recorder:
         since = format_time(launched)  # both as the status has them, so that one that nobody can read ends no pass
         tried = tuple(one for one in new.places_tried if one.time >= since)
         self.tracer.launch_ended(EndedLaunch(key, new.name, infra, queued or launched, ended, result, stages, tried))
+
+
+def _infra(instance: Instance) -> str:
+    return instance.infra or instance.ledger.infra or UNKNOWN
 
 
 def _series(status: DeepSeekDeploymentStatus) -> Iterator[series.ReplicaSeries]:

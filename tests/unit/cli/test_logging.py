@@ -6,8 +6,8 @@ import sys
 
 PROGRAM = """
 import logging, structlog
-from deepseek_operator.cli.run import LogFormat, _configure_logging
-_configure_logging(LogFormat.JSON)
+from deepseek_operator.cli.logs import LogFormat, configure_logging
+configure_logging(LogFormat.JSON)
 with structlog.contextvars.bound_contextvars(object="serving/r1", replica="r1-0", reason="NoCapacity"):
     structlog.get_logger("ours").info("action", action="Launch")
     logging.getLogger("theirs").warning("slow")

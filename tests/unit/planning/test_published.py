@@ -14,10 +14,10 @@ from deepseek_operator.planning.memory import default_batch, measure
 from deepseek_operator.planning.overrides import Overrides
 from deepseek_operator.planning.speed import (
     Traffic,
-    prefill_tokens_per_second,
     step_seconds,
     time_to_first_token_seconds,
 )
+from tests.unit.planning.crowd import Crowd, seconds_for
 from tests.unit.planning.measured import gpu_named, model_named
 
 PAGE = Path(__file__).parents[3] / "docs" / "planning.md"
@@ -62,12 +62,11 @@ def first(row: dict[str, Any]) -> Compared:
     return Compared(row, row["first"], 1000 * seconds)
 
 
-def prefill(row: dict[str, Any]) -> Compared:
-    """Compare tokens of prompts a second."""
-    predicted = prefill_tokens_per_second(
-        model_named(row["model"]), gpu_named(row["gpu"]), layout_of(row), prompt=row["prompt"]
-    )
-    return Compared(row, row["prefill"], predicted)
+def total(row: dict[str, Any]) -> Compared:
+    """Compare tokens a second, those of prompts and answers, of requests that came all at once."""
+    model, gpu, overrides = model_named(row["model"]), gpu_named(row["gpu"]), overrides_of(row)
+    crowd = Crowd(row["requests"], row["prompt"], row["answer"])
+    return Compared(row, row["total"], crowd.tokens / seconds_for(crowd, model, gpu, layout_of(row), overrides))
 
 
 def layout_of(row: dict[str, Any]) -> Layout:
@@ -108,9 +107,9 @@ def test_published_times_to_the_first_token_are_within_20_percent(row: dict[str,
     assert abs(first(row).error) <= 0.20
 
 
-@pytest.mark.parametrize("row", [row for row in CASES["prefill"] if "wrong" not in row], ids=named)
-def test_published_rates_of_prompts_are_within_20_percent(row: dict[str, Any]) -> None:
-    assert abs(prefill(row).error) <= 0.20
+@pytest.mark.parametrize("row", CASES["total"], ids=named)
+def test_published_rates_of_prompts_and_answers_are_within_20_percent(row: dict[str, Any]) -> None:
+    assert abs(total(row).error) <= 0.20
 
 
 @pytest.mark.parametrize("row", CASES["memory"], ids=named)
@@ -119,7 +118,7 @@ def test_published_kv_caches_are_never_smaller_than_planned_and_at_most_15_perce
 
 
 def test_every_published_case_names_its_source_with_address_and_date() -> None:
-    for row in CASES["speed"] + CASES["first"] + CASES["prefill"] + CASES["memory"]:
+    for row in CASES["speed"] + CASES["first"] + CASES["total"] + CASES["memory"]:
         source = SOURCES[row["source"]]
         assert source["address"].startswith("https://")
         assert source["date"] >= "2024"
@@ -138,9 +137,9 @@ def lines() -> Iterator[str]:
         yield line(
             row, told(row), f"{row['first']:.0f} ms to first token", f"{found.predicted:.0f} ({found.error:+.0%})"
         )
-    for row in CASES["prefill"]:
-        found = prefill(row)
-        yield line(row, told(row), f"{row['prefill']:,.0f} tokens/s", f"{found.predicted:,.0f} ({found.error:+.0%})")
+    for row in CASES["total"]:
+        found = total(row)
+        yield line(row, told(row), f"{row['total']:,.0f} tokens/s", f"{found.predicted:,.0f} ({found.error:+.0%})")
     for row in CASES["memory"]:
         found = memory(row)
         yield line(row, row["case"], f"{row['kv']:,} tokens of KV cache", f"{found.predicted:,} ({found.error:+.1%})")

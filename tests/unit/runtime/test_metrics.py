@@ -12,6 +12,7 @@ from deepseek_operator.engines.metrics import Figures
 from deepseek_operator.facts.base import Address
 from deepseek_operator.runtime import metrics
 from deepseek_operator.runtime.series import DeploymentCollector, DeploymentFacts, LiveFigures, ReplicaSeries
+from deepseek_operator.skypilot.codes import CODES, TEXTS, WORDS
 from tests.unit.exported import Exported, exported
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -120,6 +121,11 @@ def test_errors_of_skypilot_are_counted_by_path_and_kind() -> None:
     metrics.observe_skypilot("/launch", 0.2, "rejected")
     metrics.observe_skypilot("/launch", 0.2, "")
     assert errors() == before + 1
+
+
+def test_every_reason_that_a_launch_can_fail_for_is_expected() -> None:
+    understood = {reason for reason, _ in (*CODES, *WORDS)} | {reason for _, reason in TEXTS}
+    assert understood <= set(metrics.REPLICA_FAILURES)
 
 
 def test_a_scrape_of_a_thousand_deployments_takes_less_than_a_second() -> None:

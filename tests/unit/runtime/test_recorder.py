@@ -20,6 +20,7 @@ from deepseek_operator.api.status import (
     Verdict,
 )
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.runtime import metrics
 from deepseek_operator.runtime.recorder import Recorder
 from deepseek_operator.runtime.series import DeploymentCollector, LiveFigures
 from tests.unit.reconcile import builders as b
@@ -163,6 +164,17 @@ def test_a_failure_before_there_is_a_place_has_an_unknown_one(recorder: Recorder
     failed: dict[str, Any] = {"launched_at": T, "counted": "request-2", "failure_reason": "AccessDenied"}
     with counted("launches_total", result="AccessDenied", infra="unknown"):
         recorder.wrote(KEY, LAUNCHED, status(Phase.FAILED, "AccessDenied", infra=None, **failed))
+
+
+def test_the_first_failure_of_its_kind_is_an_increase(recorder: Recorder) -> None:
+    """A query sees a counter grow only if it was scraped before, here while the launch was under way."""
+    metadata = {"name": "r1", "namespace": "serving", "uid": b.UID}
+    deployment, _ = DeepSeekDeployment.parse_leniently({"metadata": metadata, "spec": b.CPU_SPEC})
+    recorder.saw(deployment, status(infra="nebius", launched_at=T))
+    for reason in metrics.REPLICA_FAILURES:
+        of = {"infra": "nebius"}
+        assert REGISTRY.get_sample_value("deepseek_operator_launches_total", {"result": str(reason), **of}) == 0
+        assert REGISTRY.get_sample_value("deepseek_operator_replica_failures_total", {"reason": str(reason), **of}) == 0
 
 
 def test_what_a_deployment_costs_is_exported_until_it_is_forgotten() -> None:

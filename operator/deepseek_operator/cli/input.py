@@ -1,0 +1,63 @@
+"""What a user gives a command, and the sentence with which the command ends if it is wrong."""
+
+import sys
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import typer
+import yaml
+from pydantic import ValidationError
+
+from deepseek_operator.api.places import unknown_cloud
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.catalog import Catalog
+from deepseek_operator.planning import Plan, PlanInputError, plan
+
+__all__ = ["EXIT_BAD_INPUT", "EXIT_DOES_NOT_FIT", "fail", "plan_of", "read_spec", "read_yaml", "sentence"]
+
+EXIT_BAD_INPUT: Final = 2
+EXIT_DOES_NOT_FIT: Final = 3
+
+
+def fail(message: str, status: int = EXIT_BAD_INPUT) -> NoReturn:
+    """Say what is wrong on standard error, and end the command."""
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(status)
+
+
+def read_yaml(file: str | Path) -> list[Any]:
+    """Return the documents of a file; ``-`` is standard input."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else Path(file).read_text(encoding="utf-8")
+        return list(yaml.safe_load_all(text))
+    except OSError as error:
+        fail(f"{file}: {error.strerror}")
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        fail(f"{file} is not YAML: {' '.join(str(error).split())}")
+
+
+def sentence(error: ValidationError, *above: str) -> str:
+    """Return the first problem in a document: its field, below those ``above`` it, its value, and what is wrong."""
+    first = error.errors()[0]
+    field = ".".join((*above, *(str(part) for part in first["loc"])))
+    value = "" if isinstance(first["input"], dict) else f"{first['input']}: "
+    return f"{field}: {value}{first['msg'].removeprefix('Value error, ')}"
+
+
+def read_spec(raw: dict[str, Any], where: str = "") -> DeepSeekDeploymentSpec:
+    """Return a spec as the API server would accept it; ``where`` stands in front of what is wrong."""
+    try:
+        spec = DeepSeekDeploymentSpec.model_validate(raw)
+    except ValidationError as error:
+        fail(f"{where}{sentence(error, 'spec')}")
+    for problem in filter(None, map(unknown_cloud, spec.resources.infra)):
+        fail(f"{where}spec.{problem}")
+    return spec
+
+
+def plan_of(spec: DeepSeekDeploymentSpec, catalog: Catalog, where: str = "") -> Plan:
+    """Return the plan of a spec, whatever its verdict."""
+    try:
+        return plan(spec, catalog)
+    except PlanInputError as error:
+        fail(f"{where}{error}")

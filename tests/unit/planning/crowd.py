@@ -1,0 +1,68 @@
+"""Requests that come all at once, played step by step as vLLM schedules them, with the planner's times for each step.
+
+Published runs of this kind give one figure for prompts and answers together. Answers are no small part of it: they fill
+the KV cache while they are written, so fewer prompts are read beside them.
+"""
+
+from dataclasses import dataclass
+
+from deepseek_operator.api.spec import EngineName
+from deepseek_operator.catalog import GpuInfo, ModelInfo
+from deepseek_operator.planning.layout import Layout
+from deepseek_operator.planning.memory import default_batch, measure
+from deepseek_operator.planning.overrides import Overrides
+from deepseek_operator.planning.speed import Traffic, prefill_tokens_per_second, step_seconds
+
+__all__ = ["Crowd", "seconds_for"]
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """So many requests, and the tokens of each one's prompt and answer."""
+
+    requests: int
+    prompt: int
+    answer: int
+
+    @property
+    def tokens(self) -> int:
+        """Those of all prompts and answers."""
+        return self.requests * (self.prompt + self.answer)
+
+
+@dataclass
+class _Request:
+    read: int = 0
+    written: int = 0
+
+
+def seconds_for(crowd: Crowd, model: ModelInfo, gpu: GpuInfo, layout: Layout, overrides: Overrides) -> float:
+    """Return how long vLLM with its default batch takes until the last answer is written."""
+    batch = default_batch(EngineName.VLLM, gpu, layout, overrides)
+    length = crowd.prompt + crowd.answer
+    room = measure(model, gpu, layout, EngineName.VLLM, batch, length, overrides).tokens // length
+    places = min(room, batch.max_num_seqs)
+    rate = prefill_tokens_per_second(model, gpu, layout, prompt=crowd.prompt, served=False)
+
+    def decode(requests: int, context: float) -> float:
+        return step_seconds(model, gpu, layout, Traffic(requests, int(context)), overrides)
+
+    seconds, waiting, running = 0.0, crowd.requests, list[_Request]()
+    while waiting or running:
+        come = min(waiting, places - len(running))
+        running += [_Request() for _ in range(come)]
+        waiting -= come
+        writing = [one for one in running if one.read == crowd.prompt]
+        left = budget = batch.max_num_batched_tokens - len(writing)
+        for one in running:
+            piece = min(crowd.prompt - one.read, left)
+            one.read, left = one.read + piece, left - piece
+        context = sum(one.read + one.written for one in writing) / max(1, len(writing))
+        step = decode(len(writing), context) if writing else 0.0
+        if left < budget:  # weights are read once for prompts and answers
+            step = max(step, (budget - left) / rate + step - (decode(len(writing), 0) if writing else 0.0))
+        seconds += step
+        for one in writing:
+            one.written += 1
+        running = [one for one in running if one.written < crowd.answer]
+    return seconds
