@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod, ProxyPod, PublishedService
 
 __all__ = ["Owned", "OwnedFact", "OwnedObjects"]
 
+K = TypeVar("K")
 OwnedFact = Pod | ProxyPod | LaunchedService | PublishedService | Endpoints
 
 
@@ -38,17 +39,21 @@ class Owned:
         return (self.services, self.published) if kind == "services" else (self.endpoints,)
 
 
-class OwnedObjects:
-    """The objects of all deployments, by UID. Methods that change something say whose facts have changed."""
+class OwnedObjects(Generic[K]):
+    """The objects of all deployments. Methods that change something say whose facts have changed.
+
+    ``K`` says whose an object is. It holds its namespace, not only the UID of its label: that of somebody else's
+    deployment can be written on one's own pod.
+    """
 
     def __init__(self) -> None:
-        self._of: dict[str, Owned] = {}
+        self._of: dict[K, Owned] = {}
         self._versions: dict[tuple[str, str, str], int] = {}
-        self._hosts: dict[str, tuple[int, str, str]] = {}
+        self._hosts: dict[str, tuple[int, K, str]] = {}
 
-    def of(self, uid: str) -> Owned:
+    def of(self, owner: K) -> Owned:
         """Return the objects of one deployment."""
-        return self._of.get(uid) or Owned()
+        return self._of.get(owner) or Owned()
 
     def newer(self, kind: str, body: Mapping[str, Any]) -> bool:
         """Return whether ``body`` is newer than what is stored of it, and remember its version."""
@@ -60,59 +65,59 @@ class OwnedObjects:
         self._versions[place] = version
         return True
 
-    def put(self, kind: str, uid: str, body: Mapping[str, Any], fact: OwnedFact) -> tuple[str, ...]:
-        """Store an object; return the UIDs of the deployments whose facts have changed."""
+    def put(self, kind: str, owner: K, body: Mapping[str, Any], fact: OwnedFact) -> tuple[K, ...]:
+        """Store an object; return the deployments whose facts have changed."""
         if not self.newer(kind, body):
             return ()
-        displaced: tuple[str, ...] = ()
+        displaced: tuple[K, ...] = ()
         if isinstance(fact, Pod) and fact.running and fact.ip:
             version = _version(body["metadata"]["resourceVersion"])
             holder = self._hosts.get(fact.ip)
-            if holder is not None and holder[1:] != (uid, fact.name) and self._has(holder, fact.ip):
+            if holder is not None and holder[1:] != (owner, fact.name) and self._has(holder, fact.ip):
                 if version < holder[0]:
                     return ()
                 # No two pods have one IP: the one that had it before is gone, though no watch said so.
                 del self.of(holder[1]).pods[holder[2]]
                 displaced = (holder[1],)
-            self._hosts[fact.ip] = (version, uid, fact.name)
-        place = self._of.setdefault(uid, Owned()).place(fact)
+            self._hosts[fact.ip] = (version, owner, fact.name)
+        place = self._of.setdefault(owner, Owned()).place(fact)
         name = body["metadata"]["name"]
         if place.get(name) == fact:
             return displaced
         place[name] = fact
-        return (uid, *displaced)
+        return (owner, *displaced)
 
-    def _has(self, holder: tuple[int, str, str], ip: str) -> bool:
+    def _has(self, holder: tuple[int, K, str], ip: str) -> bool:
         """Return whether a pod still has the IP that it had when it was seen to take it."""
         pod = self.of(holder[1]).pods.get(holder[2])
         return pod is not None and pod.running and pod.ip == ip
 
-    def drop(self, kind: str, uid: str, namespace: str, name: str) -> bool:
+    def drop(self, kind: str, owner: K, namespace: str, name: str) -> bool:
         """Forget an object that is gone; return whether it was known."""
         self.forget(kind, namespace, name)
-        owned = self._of.get(uid)
+        owned = self._of.get(owner)
         if owned is None:
             return False
         found = [place.pop(name) for place in owned.places(kind) if name in place]
         if owned == Owned():
-            del self._of[uid]
+            del self._of[owner]
         return bool(found)
 
-    def drop_cluster(self, uid: str, name_on_cloud: str) -> bool:
+    def drop_cluster(self, owner: K, name_on_cloud: str) -> bool:
         """Forget the pods and Services of a cluster that were deleted by label; a watch may lose their deletion.
 
         What lingers, because of a finalizer, comes back with its next event.
         """
-        owned = self.of(uid)
+        owned = self.of(owner)
         places: tuple[dict[str, Any], ...] = (owned.pods, owned.services)
         gone = [(place, name) for place in places for name in place if _on_cloud(place[name]) == name_on_cloud]
         for place, name in gone:
             del place[name]
         return bool(gone)
 
-    def drop_all(self, uid: str) -> None:
+    def drop_all(self, owner: K) -> None:
         """Forget the objects of a deployment that is gone."""
-        self._of.pop(uid, None)
+        self._of.pop(owner, None)
 
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """Forget which version of an object was seen last."""
@@ -148,9 +153,9 @@ class OwnedObjects:
             if known == kind and seen <= limit and namespace in (None, where) and (where, name) not in present
         )
 
-    def owners(self, kind: str, name: str) -> tuple[str, ...]:
-        """Return the UIDs under which an object of this name is stored."""
-        return tuple(uid for uid, owned in self._of.items() if any(name in place for place in owned.places(kind)))
+    def owners(self, kind: str, name: str) -> tuple[K, ...]:
+        """Return the deployments for which an object of this name is stored."""
+        return tuple(owner for owner, owned in self._of.items() if any(name in place for place in owned.places(kind)))
 
 
 def _on_cloud(fact: Pod | LaunchedService) -> str:

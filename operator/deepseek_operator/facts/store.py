@@ -9,7 +9,7 @@
 facts                key -> value                        written by
 ===================  ==================================  ===========================================
 :mod:`.deployments`  key -> typed object                 feeds.kubernetes, and answers to our writes
-:mod:`.owned`        UID -> pods, Services, slices       feeds.kubernetes, and answers to our writes
+:mod:`.owned`        namespace, UID -> pods, Services .. feeds.kubernetes, and answers to our writes
 :mod:`.snapshots`    name -> cluster, requests           feeds.skypilot; runtime.act notes its requests
 :mod:`.answers`      question -> answer                  feeds.questions
 :mod:`.probed`       address -> probe, reading           feeds.probes; feeds.engines
@@ -42,6 +42,9 @@ from deepseek_operator.facts.world import (
 
 __all__ = ["Key", "Store", "owner_uid"]
 
+_Owner = tuple[str, str]
+"""Namespace and UID of the deployment for which an object was made."""
+
 
 class Store:
     """Facts about all deployments.
@@ -64,7 +67,7 @@ class Store:
     ) -> None:
         self._wake, self._wake_urgently, self._wake_edited = wake, wake_urgently or wake, wake_edited or wake
         self._deployments = Deployments()
-        self._owned = OwnedObjects()
+        self._owned: OwnedObjects[_Owner] = OwnedObjects()
         self._terminating: set[str] = set()
         self._conflicts: set[Key] = set()
         self._skypilot: Snapshots[Key] = Snapshots()
@@ -114,19 +117,20 @@ class Store:
 
     def put_owned(self, kind: str, uid: str, body: Mapping[str, Any], fact: OwnedFact, *, wake: bool = True) -> None:
         """Store a pod, Service or EndpointSlice that carries the UID of a deployment."""
-        for changed in self._owned.put(kind, uid, body, fact):
-            if wake or changed != uid:
-                self._wake_uid(changed)
+        owner = (body["metadata"].get("namespace", ""), uid)
+        for changed in self._owned.put(kind, owner, body, fact):
+            if wake or changed != owner:
+                self._wake_owner(changed)
 
     def drop_owned(self, kind: str, uid: str, namespace: str, name: str, *, wake: bool = True) -> None:
         """Forget a pod, Service or EndpointSlice that is gone."""
-        if self._owned.drop(kind, uid, namespace, name) and wake:
-            self._wake_uid(uid)
+        if self._owned.drop(kind, (namespace, uid), namespace, name) and wake:
+            self._wake_owner((namespace, uid))
 
-    def drop_cluster(self, uid: str, name_on_cloud: str) -> None:
+    def drop_cluster(self, namespace: str, uid: str, name_on_cloud: str) -> None:
         """Forget the pods and Services of a cluster that were deleted by label."""
-        if self._owned.drop_cluster(uid, name_on_cloud):
-            self._wake_uid(uid)
+        if self._owned.drop_cluster((namespace, uid), name_on_cloud):
+            self._wake_owner((namespace, uid))
 
     def put_gone(self, kind: str, body: Mapping[str, Any]) -> None:
         """Remember that an object is gone, with the version of its deletion: nothing older brings it back."""
@@ -142,9 +146,9 @@ class Store:
             if kind == "deployments":
                 self.drop_deployment((where, name))
                 continue
-            for uid in self._owned.owners(kind, name):
-                if (self._deployments.of_uid(uid) or (where, ""))[0] == where:
-                    self.drop_owned(kind, uid, where, name)
+            for owner in self._owned.owners(kind, name):
+                if owner[0] == where:
+                    self.drop_owned(kind, owner[1], where, name)
             self._owned.forget(kind, where, name)
 
     def put_namespace(self, name: str, *, terminating: bool) -> None:
@@ -271,7 +275,7 @@ class Store:
         known, deployment = self._deployments.get(key), self._deployments.latest(key)
         if known is None or deployment is None:
             return None
-        owned = self._owned.of(deployment.metadata.uid)
+        owned = self._owned.of((key[0], deployment.metadata.uid))
         return World(
             now=now,
             deployment=deployment,
@@ -331,9 +335,10 @@ class Store:
         names = self._skypilot.names(uid_prefix(deployment.metadata.uid))
         return tuple(name for name in names if belongs_to(name, deployment))
 
-    def _wake_uid(self, uid: str) -> None:
+    def _wake_owner(self, owner: _Owner) -> None:
+        namespace, uid = owner
         key = self._deployments.of_uid(uid)
-        if key is not None:
+        if key is not None and key[0] == namespace:
             self._wake(key)
 
     def _forget(self, deployment: DeepSeekDeployment) -> None:
@@ -343,7 +348,7 @@ class Store:
             self._answers.forget(name)
         self._answers.drop_authority(authority_question(deployment))
         self._skypilot.drop(key)
-        self._owned.drop_all(uid)
+        self._owned.drop_all((key[0], uid))
         self._conflicts.discard(key)
         self.watch(key, ())
 

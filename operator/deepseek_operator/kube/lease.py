@@ -95,6 +95,10 @@ class LeaderElection:
         except (KubeError, TimeoutError) as error:
             log.warning("lease_not_renewed", lease=f"{self._namespace}/{self._name}", error=str(error))
             return None
+        except Exception:
+            # If that ended the election, this process would go on leading beside the next one.
+            log.exception("lease_not_renewed", lease=f"{self._namespace}/{self._name}")
+            return None
 
     async def _take(self) -> bool | None:
         path = LEASES.path(self._namespace, self._name)
@@ -161,6 +165,9 @@ class LeaderElection:
             leases = await self._leases()
         except KubeError as error:
             log.warning("leases_not_listed", error=str(error), waits=True)
+            return True
+        except Exception:
+            log.exception("leases_not_listed", waits=True)
             return True
         for lease in leases:
             metadata, spec = lease["metadata"], lease.get("spec") or {}

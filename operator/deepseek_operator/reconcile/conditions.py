@@ -5,6 +5,7 @@ Ready, Reconciling and Stalled follow kstatus: ``helm install --wait``, Argo CD 
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from deepseek_operator.api.reasons import ConditionType, Reason
 from deepseek_operator.api.status import Condition, Phase, Verdict
@@ -49,6 +50,9 @@ class Report:
         return sum(replica.ready and replica.current for replica in self.replicas)
 
 
+_LONGEST: Final = 4096
+"""Characters of a message that a condition may have."""
+
 _Verdict = tuple[str, Reason | str, str]
 """Status, reason and message of a condition."""
 
@@ -80,7 +84,7 @@ def _condition(
         type=kind,
         status=status,
         reason=reason,
-        message=message,
+        message=message if len(message) <= _LONGEST else message[: _LONGEST - 1] + "…",
         observed_generation=generation,
         last_transition_time=same.last_transition_time if same is not None else format_time(now),
     )

@@ -115,7 +115,7 @@ class Actor:
         try:
             for on_cloud in action.names_on_cloud:
                 await self.writer.clear_remains(metadata.namespace, on_cloud)
-                self.store.drop_cluster(metadata.uid, on_cloud)
+                self.store.drop_cluster(metadata.namespace, metadata.uid, on_cloud)
         except KubeError as error:
             return _failed(name, action, error)
         return Result(name, action, ResultKind.DONE)

@@ -29,12 +29,14 @@ def body(name: str, version: int | str = 1) -> dict[str, Any]:
 
 
 @pytest.fixture
-def owned() -> OwnedObjects:
+def owned() -> OwnedObjects[str]:
     return OwnedObjects()
 
 
 @pytest.mark.parametrize(("kind", "place", "fact"), KINDS)
-def test_each_kind_has_its_place_and_leaves_it(owned: OwnedObjects, kind: str, place: str, fact: OwnedFact) -> None:
+def test_each_kind_has_its_place_and_leaves_it(
+    owned: OwnedObjects[str], kind: str, place: str, fact: OwnedFact
+) -> None:
     assert owned.put(kind, UID, body("x"), fact) == (UID,)
     found = {name: getattr(owned.of(UID), name) for name in PLACES}
     assert {name: kept for name, kept in found.items() if kept} == {place: {"x": fact}}
@@ -44,20 +46,20 @@ def test_each_kind_has_its_place_and_leaves_it(owned: OwnedObjects, kind: str, p
     assert owned.owners(kind, "x") == ()
 
 
-def test_the_same_news_is_no_change(owned: OwnedObjects) -> None:
+def test_the_same_news_is_no_change(owned: OwnedObjects[str]) -> None:
     owned.put("pods", UID, body("x", 1), POD)
     assert owned.put("pods", UID, body("x", 1), b.pod(R1, head=False)) == (), "no newer version"
     assert owned.put("pods", UID, body("x", 2), POD) == (), "the same fact"
     assert owned.of(UID).pods == {"x": POD}
 
 
-def test_what_is_dropped_may_come_again_with_any_version(owned: OwnedObjects) -> None:
+def test_what_is_dropped_may_come_again_with_any_version(owned: OwnedObjects[str]) -> None:
     owned.put("pods", UID, body("x", 9), POD)
     owned.drop("pods", UID, "serving", "x")
     assert owned.put("pods", UID, body("x", 1), POD) == (UID,)
 
 
-def test_what_was_never_known_cannot_be_dropped(owned: OwnedObjects) -> None:
+def test_what_was_never_known_cannot_be_dropped(owned: OwnedObjects[str]) -> None:
     assert not owned.drop("pods", UID, "serving", "x")
     owned.put("pods", UID, body("x"), POD)
     assert not owned.drop("pods", UID, "serving", "y")
@@ -65,13 +67,13 @@ def test_what_was_never_known_cannot_be_dropped(owned: OwnedObjects) -> None:
     assert owned.of(UID).pods == {"x": POD}
 
 
-def test_a_version_that_is_no_number_counts_as_the_oldest(owned: OwnedObjects) -> None:
+def test_a_version_that_is_no_number_counts_as_the_oldest(owned: OwnedObjects[str]) -> None:
     assert owned.put("pods", UID, body("x", "abc"), POD) == (UID,)
     assert owned.put("pods", UID, body("x", "abc"), b.pod(R1, head=False)) == ()
     assert owned.put("pods", UID, body("x", 1), b.pod(R1, head=False)) == (UID,)
 
 
-def test_a_cluster_that_was_deleted_by_label_takes_its_pods_and_services_along(owned: OwnedObjects) -> None:
+def test_a_cluster_that_was_deleted_by_label_takes_its_pods_and_services_along(owned: OwnedObjects[str]) -> None:
     other = b.pod(b.name(b.deployment(), 1))
     for kind, fact in (("pods", POD), ("pods", other), ("services", LAUNCHED), ("services", b.service())):
         owned.put(kind, UID, body(getattr(fact, "name", "r1")), fact)
@@ -89,13 +91,15 @@ class TestPodsOfTwoDeployments:
         values = {"head": True, "phase": "Running", "ip": "10.88.0.5", **fields}
         return Pod(name, str(R1), "on-cloud", **values)
 
-    def test_that_share_an_address_are_both_news(self, owned: OwnedObjects) -> None:
+    def test_that_share_an_address_are_both_news(self, owned: OwnedObjects[str]) -> None:
         owned.put("pods", UID, body("old", 1), self.pod("old"))
         assert owned.put("pods", OTHER, body("new", 2), self.pod("new")) == (OTHER, UID)
         assert owned.of(UID).pods == {}
 
     @pytest.mark.parametrize("fields", [{"phase": "Pending"}, {"deleting": True}, {"ip": None}])
-    def test_do_not_share_an_address_that_one_does_not_hold(self, owned: OwnedObjects, fields: dict[str, Any]) -> None:
+    def test_do_not_share_an_address_that_one_does_not_hold(
+        self, owned: OwnedObjects[str], fields: dict[str, Any]
+    ) -> None:
         owned.put("pods", UID, body("old", 1), self.pod("old"))
         assert owned.put("pods", OTHER, body("new", 2), self.pod("new", **fields)) == (OTHER,)
         owned.put("pods", UID, body("third", 3), self.pod("third", **fields))
@@ -103,35 +107,35 @@ class TestPodsOfTwoDeployments:
 
     @pytest.mark.parametrize("fields", [{"phase": "Succeeded"}, {"deleting": True}, {"ip": "10.88.0.6"}])
     def test_do_not_share_an_address_that_the_old_one_has_lost(
-        self, owned: OwnedObjects, fields: dict[str, Any]
+        self, owned: OwnedObjects[str], fields: dict[str, Any]
     ) -> None:
         owned.put("pods", UID, body("old", 1), self.pod("old"))
         owned.put("pods", UID, body("old", 2), self.pod("old", **fields))
         assert owned.put("pods", OTHER, body("new", 3), self.pod("new")) == (OTHER,)
         assert set(owned.of(UID).pods) == {"old"}
 
-    def test_do_not_share_the_address_of_one_that_is_gone(self, owned: OwnedObjects) -> None:
+    def test_do_not_share_the_address_of_one_that_is_gone(self, owned: OwnedObjects[str]) -> None:
         owned.put("pods", UID, body("old", 5), self.pod("old"))
         owned.drop("pods", UID, "serving", "old")
         assert owned.put("pods", OTHER, body("new", 1), self.pod("new")) == (OTHER,)
 
-    def test_do_not_share_an_address_with_themselves(self, owned: OwnedObjects) -> None:
+    def test_do_not_share_an_address_with_themselves(self, owned: OwnedObjects[str]) -> None:
         owned.put("pods", UID, body("old", 1), self.pod("old"))
         assert owned.put("pods", UID, body("old", 2), self.pod("old")) == ()
         assert set(owned.of(UID).pods) == {"old"}
 
-    def test_of_the_same_name_are_two_pods(self, owned: OwnedObjects) -> None:
+    def test_of_the_same_name_are_two_pods(self, owned: OwnedObjects[str]) -> None:
         owned.put("pods", UID, {"metadata": {**body("x", 1)["metadata"], "namespace": "a"}}, self.pod("x"))
         assert owned.put("pods", OTHER, body("x", 2), self.pod("x")) == (OTHER, UID)
 
 
-def test_a_list_of_one_namespace_says_nothing_of_others(owned: OwnedObjects) -> None:
+def test_a_list_of_one_namespace_says_nothing_of_others(owned: OwnedObjects[str]) -> None:
     owned.put("pods", UID, body("p", 3), POD)
     assert owned.absent("pods", set(), "5", "elsewhere") == ()
     assert owned.absent("pods", set(), "5", "serving") == (("serving", "p"),)
 
 
-def test_a_list_tells_what_is_gone_and_not_what_is_newer(owned: OwnedObjects) -> None:
+def test_a_list_tells_what_is_gone_and_not_what_is_newer(owned: OwnedObjects[str]) -> None:
     for kind, name, version in (("pods", "gone", 3), ("pods", "there", 3), ("pods", "new", 9), ("services", "s", 3)):
         owned.put(kind, UID, body(name, version), POD if kind == "pods" else LAUNCHED)
     assert owned.absent("pods", {("serving", "there")}, "5") == (("serving", "gone"),)
@@ -139,7 +143,7 @@ def test_a_list_tells_what_is_gone_and_not_what_is_newer(owned: OwnedObjects) ->
     assert owned.absent("pods", {("serving", "gone"), ("serving", "there"), ("serving", "new")}, "99") == ()
 
 
-def test_nothing_is_left_of_a_deployment_that_is_gone(owned: OwnedObjects) -> None:
+def test_nothing_is_left_of_a_deployment_that_is_gone(owned: OwnedObjects[str]) -> None:
     owned.put("pods", UID, body("x"), POD)
     owned.put("pods", OTHER, body("y"), b.pod(b.name(b.deployment(), 1)))
     owned.drop_all(UID)

@@ -12,6 +12,7 @@ from deepseek_operator.api.v1alpha1 import LABEL_UID
 from deepseek_operator.facts.base import Address, Failure, Known, Probe, Unknown
 from deepseek_operator.facts.engine import EngineReading
 from deepseek_operator.facts.kubernetes import LaunchedService
+from deepseek_operator.facts.owned import OwnedFact
 from deepseek_operator.facts.skypilot import Outcome, RequestKind
 from deepseek_operator.facts.store import Key, Store, owner_uid
 from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, World
@@ -434,8 +435,33 @@ def test_a_pod_that_is_gone_wakes_its_deployment_once(store: Store, woken: Woken
     store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
     woken.clear()
     for _ in range(2):
-        store.drop_cluster(b.UID, b.pod(R1).cluster_name_on_cloud)
+        store.drop_cluster("serving", b.UID, b.pod(R1).cluster_name_on_cloud)
     assert woken.all() == [KEY]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fact"),
+    [
+        ("pods", b.pod(R1)),
+        ("pods", b.proxy_pod()),
+        ("services", LaunchedService("s", str(R1), "on-cloud")),
+        ("services", b.service()),
+        ("endpointslices", b.endpoints(Address("10.0.0.66", 8000))),
+    ],
+)
+def test_what_somebody_labelled_with_the_uid_of_another_namespaces_deployment_is_not_taken_for_its_own(
+    store: Store, woken: Woken, kind: str, fact: OwnedFact
+) -> None:
+    """Who may see a deployment knows its UID; the Service must not lead to that person's pod."""
+    before = world(store)
+    woken.clear()
+    metadata = {"name": "r1", "namespace": "another", "resourceVersion": "9"}
+    store.put_owned(kind, b.UID, {"metadata": metadata}, fact)
+    assert woken.all() == []
+    after = world(store)
+    assert (after.replicas, after.proxies, after.service, after.services, after.endpoints) == (
+        before.replicas, before.proxies, before.service, before.services, before.endpoints
+    )  # fmt: skip
 
 
 def test_pods_of_an_object_that_is_not_known_wake_no_one(store: Store, woken: Woken) -> None:

@@ -13,6 +13,7 @@ from deepseek_operator.facts.store import Store
 from deepseek_operator.feeds import kubernetes as module
 from deepseek_operator.feeds.kubernetes import KubernetesFeed
 from deepseek_operator.kube.errors import KubeDeniedError, KubeError, KubeExpiredError, KubeUnavailableError
+from tests.simulation.clock import run_virtually
 
 KEY = ("serving", "r1")
 Body = dict[str, Any]
@@ -130,6 +131,22 @@ async def test_a_version_that_the_server_has_forgotten_leads_to_a_new_list_which
             pass
         assert store.all_keys() == (("serving", "r2"),)
         assert server.versions("deployments")[-1] == "40"
+
+
+def test_a_server_that_forgets_every_version_at_once_is_not_asked_for_one_list_after_the_other(
+    server: Server, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 2.0)
+    server.scripts["pods"] = [[KubeExpiredError("too old")] for _ in range(500)]
+
+    async def story() -> None:
+        feed = KubernetesFeed(server, store)
+        task = asyncio.create_task(feed.watch(await feed.sync()))
+        await asyncio.sleep(60)
+        task.cancel()
+
+    run_virtually(story())
+    assert 20 < server.listed.count("pods") < 70
 
 
 async def test_no_watch_starts_before_everything_was_listed(server: Server, store: Store) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Any, cast
 
+import pytest
+
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.kube.client import KubeClient
 from deepseek_operator.kube.errors import KubeDeniedError
@@ -18,6 +20,7 @@ class Client:
 
     def __init__(self, server: SimulatedKubernetes) -> None:
         self.server, self.denied = server, ""
+        self.broken: Exception | None = None
 
     async def request(
         self,
@@ -29,6 +32,8 @@ class Client:
         content_type: str = "application/json",
     ) -> dict[str, Any]:
         await asyncio.sleep(0.01)
+        if self.broken is not None:
+            raise self.broken
         if self.denied and path.endswith(self.denied):
             raise KubeDeniedError("forbidden", 403)
         return self.server.request(method, path, body, query, content_type)
@@ -116,6 +121,39 @@ def test_a_leader_that_is_cut_off_gives_up_before_another_one_can_lead() -> None
             await asyncio.sleep(0.1)
         assert not first.leads
         assert first.lost_at < asyncio.get_running_loop().time() - 2
+
+    play(story)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Token file exists but empty."), KeyError("metadata")])
+def test_a_leader_that_cannot_renew_for_a_reason_that_nobody_foresaw_gives_up_as_well(error: Exception) -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "first"), Replica(server, "second")
+        task = first.start()
+        await asyncio.sleep(1)
+        second.start()
+        await asyncio.sleep(10)
+        first.client.broken = error
+        while not second.leads:
+            await asyncio.sleep(0.1)
+        assert (first.leads, task.done()) == (False, False)
+
+    play(story)
+
+
+def test_one_that_waits_goes_on_waiting_through_an_error_that_nobody_foresaw() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "first"), Replica(server, "second", "other")
+        task = first.start()
+        await asyncio.sleep(5)
+        second.start()
+        await asyncio.sleep(10)
+        second.client.broken = RuntimeError("Token file exists but empty.")
+        await asyncio.sleep(10)
+        second.client.broken = None
+        task.cancel()
+        await asyncio.sleep(5)
+        assert second.leads
 
     play(story)
 

@@ -404,6 +404,15 @@ def test_an_event_names_the_replica() -> None:
     assert notes(EMPTY, LAUNCH) == (EventNote("Normal", "Launching", f"{FIRST}: words"),)
 
 
+@pytest.mark.parametrize("length", [4096, 4097, 20_000])
+def test_a_message_that_is_too_long_for_a_condition_is_cut(length: int) -> None:
+    """One flag of 2,048 characters that is given twice is enough."""
+    status = after(b.world(b.deployment()), Refused(Reason.INVALID_SPEC, "x" * length))
+    _, reason, message = condition(status)
+    assert reason == "InvalidSpec"
+    assert message == "x" * 4096 if length == 4096 else "x" * 4095 + "…"
+
+
 def test_a_teardown_that_succeeded_is_no_failure_of_the_launch_before() -> None:
     done = Known(Outcome("req-3", RequestKind.DOWN, b.NOW), b.NOW)
     of = b.remembering(b.deployment(), {b.name(b.deployment()): b.ledger(teardown_at=b.ago(9))})
