@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -46,8 +47,8 @@ class Answers:
     async def endpoints(self, cluster_name: str, port: int) -> Address | None:
         return await self._answer("endpoints", None)  # type: ignore[no-any-return]
 
-    async def terminated(self, cluster_name: str) -> bool:
-        return await self._answer("terminated", True)  # type: ignore[no-any-return]
+    async def terminated(self, cluster_name: str) -> datetime | None:
+        return await self._answer("terminated", b.NOW)  # type: ignore[no-any-return]
 
     async def hourly_price(self, cluster_name: str) -> Decimal | None:
         return await self._answer("price", None)  # type: ignore[no-any-return]

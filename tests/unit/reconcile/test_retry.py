@@ -48,14 +48,15 @@ def test_what_must_be_mended_is_torn_down_at_once_and_not_launched_again_at_once
     assert (instance.phase, instance.reason) == (Phase.FAILED, reason)
     assert instance.ledger.retry_after == b.NOW + timedelta(seconds=retry_of(reason).first_s)
 
-    gone, _ = b.step(b.world(b.remembering(DSD, {R1: instance.ledger}), b.facts(R1)))
+    gone, _ = b.step(b.world(b.remembering(DSD, {R1: instance.ledger}), b.facts(R1, terminated=b.TERMINATED)))
     assert gone.actions == (), "its wait is not over"
 
 
 def test_a_capacity_failure_that_left_machines_is_launched_again_without_a_wait() -> None:
     left = b.facts(R1, skypilot=b.seen(b.row(R1, "INIT", cloud="AWS")), outcome=b.failed_launch(Reason.NO_CAPACITY))
     _, status = b.step(b.world(b.remembering(DSD, {R1: b.ledger(infra="aws")}), left))
-    gone, _ = b.step(b.world(b.remembering(DSD, {R1: status.instances[0].ledger}), b.facts(R1)))
+    torn_down = b.facts(R1, terminated=b.TERMINATED)
+    gone, _ = b.step(b.world(b.remembering(DSD, {R1: status.instances[0].ledger}), torn_down))
     assert [action for _, action in gone.actions] == [Launch(R1)]
 
 
