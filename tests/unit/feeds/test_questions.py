@@ -106,6 +106,16 @@ def test_an_error_is_unknown_for_that_question_only() -> None:
     play(story)
 
 
+def test_an_answer_in_a_form_that_nobody_foresaw_is_unknown_as_well() -> None:
+    async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
+        answers.error = KeyError("finished_at")
+        questions.ask(OUTCOME)
+        await asyncio.sleep(1)
+        assert told == [(OUTCOME, Unknown("the answer could not be understood: KeyError('finished_at')", b.NOW))]
+
+    play(story)
+
+
 def test_a_question_is_not_asked_again_at_once_unless_something_has_changed() -> None:
     async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
         for _ in range(10):
