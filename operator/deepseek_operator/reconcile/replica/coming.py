@@ -170,6 +170,9 @@ def _why_gone(view: View) -> tuple[str, Failure] | None:
     if (failed := _failed_launch(view)) is not None:
         assert failed.failure is not None
         return f"request/{failed.request_id}", failed.failure
+    if ledger.counted.startswith("request/") and (ledger.final or ledger.retry_after is not None):
+        # Counted since the last launch, and forgotten by the server since, which keeps requests for hours only.
+        return ledger.counted, _counted(view)
     if ledger.teardown_at is not None:
         if not ledger.counted:
             return None  # it was not wanted for a while
