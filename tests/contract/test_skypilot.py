@@ -223,8 +223,10 @@ async def test_a_launch_is_seen_in_flight_and_a_teardown_ends_it(sky: SkyPilotCl
     assert (outcome.kind, outcome.failure) == (RequestKind.DOWN, None)
     assert await row(first) is None
     # Its history tells a cluster that was terminated from one whose record is lost.
-    assert await sky.terminated(first)
-    assert not await sky.terminated(UNKNOWN)
+    gone_at = await sky.terminated(first)
+    assert gone_at is not None
+    assert abs((outcome.finished_at - gone_at).total_seconds()) < 60
+    assert await sky.terminated(UNKNOWN) is None
     assert (await sky.transport.result(request_id))["status"] == "CANCELLED"
     assert await until(lambda: row(second))
 

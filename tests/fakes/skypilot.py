@@ -114,7 +114,7 @@ class FakeSkyPilot:
     _faults: list[tuple[str, _Fault]] = field(default_factory=list)
     _crashes: dict[str, _Crash] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _terminated: list[str] = field(default_factory=list)
+    _terminated: list[tuple[str, float]] = field(default_factory=list)
 
     # --- running it ----------------------------------------------------------------------------------------------
 
@@ -374,7 +374,8 @@ class FakeSkyPilot:
 
     async def _cost_report(self, _: Request, __: dict[str, Any]) -> list[dict[str, Any]]:
         living = [{"name": cluster.name, "status": cluster.status} for cluster in self.clusters.values()]
-        return living + [{"name": name, "status": None} for name in self._terminated]
+        gone = [{"name": n, "status": None, "usage_intervals": [[at - 60, at]]} for n, at in self._terminated]
+        return living + gone
 
     async def _list_accelerators(self, _: Request, body: dict[str, Any]) -> dict[str, list[list[Any]]]:
         found: dict[str, list[list[Any]]] = {}
@@ -458,7 +459,7 @@ class FakeSkyPilot:
                 request.task.cancel()
         await asyncio.gather(*(r.ended.wait() for r in others))
         await self._remove(cluster)
-        self._terminated.append(cluster.name)
+        self._terminated.append((cluster.name, time.time()))
 
     async def _cancel(self, _: Request, body: dict[str, Any]) -> list[str]:
         ended = [r for i in body["request_ids"] if (r := self.requests.get(i)) and r.task and not r.ended.is_set()]

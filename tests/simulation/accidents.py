@@ -190,7 +190,7 @@ class Accidents:
         for cluster in self._clusters(event.target)[:1]:
             self._world.skypilot.nodes_go(cluster)
             self._world.skypilot.rows.pop(cluster, None)
-            self._world.skypilot.history.add(cluster)
+            self._world.skypilot.history[cluster] = self._world.skypilot.now()
 
     def _uid(self, name: str) -> str:
         body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, name)

@@ -3,6 +3,7 @@
 import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -217,7 +218,7 @@ class SimulatedClient:
     async def endpoints(self, cluster_name: str, port: int) -> Address | None:
         return await self.ask("endpoints", lambda: self._world.skypilot.endpoints(cluster_name, port))
 
-    async def terminated(self, cluster_name: str) -> bool:
+    async def terminated(self, cluster_name: str) -> datetime | None:
         return await self.ask("history", lambda: self._world.skypilot.terminated(cluster_name))
 
     async def hourly_price(self, cluster_name: str) -> Decimal | None:

@@ -93,7 +93,7 @@ class SimulatedSkyPilot:
     rows: dict[str, _Row] = field(default_factory=dict)
     requests: dict[str, _Request] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    history: set[str] = field(default_factory=set)
+    history: dict[str, datetime] = field(default_factory=dict)
     launch_faults: list[str] = field(default_factory=list)
     down_faults: list[str] = field(default_factory=list)
     stuck: set[str] = field(default_factory=set)
@@ -167,9 +167,9 @@ class SimulatedSkyPilot:
         nodes = self.ground.nodes.get(name)
         return Address(nodes.host, port) if nodes is not None and name in self.rows else None
 
-    def terminated(self, name: str) -> bool:
-        """Return whether a cluster of this name was terminated."""
-        return name in self.history and name not in self.rows
+    def terminated(self, name: str) -> datetime | None:
+        """Return when a cluster of this name was terminated last."""
+        return self.history.get(name)
 
     def hourly_price(self, name: str) -> Decimal | None:
         """Return what a cluster costs."""
@@ -216,7 +216,7 @@ class SimulatedSkyPilot:
         if self.rows.get(row.name) is row and row.name not in self.ground.nodes:
             if row.cloud == "AWS":
                 del self.rows[row.name]
-                self.history.add(row.name)
+                self.history[row.name] = self.now()
             else:
                 row.state = SkyPilotClusterState.INIT
 
@@ -341,7 +341,7 @@ class SimulatedSkyPilot:
             return Failure(Reason.LAUNCH_FAILED, "the provider answered 500")
         self._remove_nodes(one.name)
         self.rows.pop(one.name, None)
-        self.history.add(one.name)
+        self.history[one.name] = self.now()
         return None
 
     # --- nodes -------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class QuestionKind(StrEnum):
     ENDPOINT = "endpoint"
     """Where a rented head node answers."""
     HISTORY = "history"
-    """Whether SkyPilot remembers having terminated a cluster of this name."""
+    """When SkyPilot last terminated a cluster of this name, as far as it remembers."""
     PRICE = "price"
     """What the nodes of a rented cluster cost."""
     SECRET = "secret"
@@ -89,7 +89,7 @@ class ReplicaFacts:
     outcome: Fact[Outcome | None] = NOT_ASKED
     job: Fact[Job] = NOT_ASKED
     endpoint: Fact[Address | None] = NOT_ASKED
-    terminated: Fact[bool] = NOT_ASKED
+    terminated: Fact[datetime | None] = NOT_ASKED
     price: Fact[Decimal | None] = NOT_ASKED
     pods: tuple[Pod, ...] = ()
     services: tuple[LaunchedService, ...] = ()

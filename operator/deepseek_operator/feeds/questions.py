@@ -6,15 +6,20 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
+import structlog
+
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.facts.base import Address, Failure, Known, Unknown
 from deepseek_operator.facts.skypilot import Job, JobState, Outcome
 from deepseek_operator.facts.store import Store
+from deepseek_operator.facts.text import clean
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.kube.errors import KubeError
 from deepseek_operator.skypilot.errors import SkyPilotError
 
 __all__ = ["Questions"]
+
+log = structlog.get_logger(__name__)
 
 AGAIN_S: Final = 5.0
 """Seconds before the same question is asked again, whether it was answered or not."""
@@ -27,7 +32,7 @@ class _SkyPilot(Protocol):
     async def job(self, cluster_name: str) -> Job: ...
     async def job_log(self, cluster_name: str, job_id: int) -> str: ...
     async def endpoints(self, cluster_name: str, port: int) -> Address | None: ...
-    async def terminated(self, cluster_name: str) -> bool: ...
+    async def terminated(self, cluster_name: str) -> datetime | None: ...
     async def hourly_price(self, cluster_name: str) -> Decimal | None: ...
     async def cloud_access(self, cloud: str) -> Failure | None: ...
 
@@ -75,6 +80,11 @@ class Questions:
                 value = await self._ask(question)
             except (SkyPilotError, KubeError) as error:
                 self._store.put_answer(question, Unknown(str(error), at))
+            except Exception as error:
+                # A rule waits for the answer, and says that nobody could give one.
+                log.exception("answer_not_understood", question=str(question.kind), subject=question.subject)
+                words = f"the answer could not be understood: {clean(repr(error), 300)}"
+                self._store.put_answer(question, Unknown(words, at))
             else:
                 self._store.put_answer(question, Known(value, at))
 

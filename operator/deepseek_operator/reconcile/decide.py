@@ -11,7 +11,7 @@
 The function is pure: the same world and plan give the same decision.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -21,7 +21,7 @@ from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, FINALIZER
 from deepseek_operator.facts.base import Address, Failure, Known, ProbeTarget
 from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.engine import EngineTarget
-from deepseek_operator.facts.names import ClusterName
+from deepseek_operator.facts.names import ClusterName, parse_cluster_name
 from deepseek_operator.facts.world import Question, World
 from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planned, Refused
@@ -146,7 +146,11 @@ def decide(
         )
         for name, facts in world.replicas.items()
     }
-    current = frozenset(name for name, view in views.items() if name.runs(revision) and not view.renewing)
+    current = frozenset(
+        name
+        for name, view in views.items()
+        if name.runs(revision) and not view.renewing and (not view.written_off or _recovering(view))
+    )
     wanted = 0 if deployment.spec.suspend or deployment.deleting else deployment.spec.replicas
     complete = sum(view.serving and name in current for name, view in views.items()) >= wanted
     blocked, asks = why_blocked(world, plan, complete=complete)
@@ -246,9 +250,15 @@ def _rollout(
         unavailable=unavailable,
         existing=existing,
         may_add=may_add,
-        taken=frozenset(name.ordinal for name in views if name.runs(world.revision)),
+        taken=frozenset(name.ordinal for name in (*views, *_abandoned(world)) if name.runs(world.revision)),
         base=spec.resources.capacity.on_demand_base,
     )
+
+
+def _abandoned(world: World) -> Iterator[ClusterName]:
+    """Yield the names whose machines are gone by the word of a user. That word must not cover others in the future."""
+    text = world.deployment.metadata.annotations.get(ANNOTATION_ABANDON, "")
+    return filter(None, map(parse_cluster_name, text.split(",")))
 
 
 def _recovering(view: View) -> bool:

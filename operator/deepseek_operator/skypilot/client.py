@@ -7,7 +7,7 @@ waited for: an open long-poll keeps the server from shutting down, and the snaps
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, Self
 
@@ -160,13 +160,13 @@ class SkyPilotClient:
         address = (value or {}).get(str(port))
         return Address.parse(str(address).removeprefix("http://")) if address else None
 
-    async def terminated(self, cluster_name: str) -> bool:
-        """Return whether the server remembers a cluster of this name that it has terminated.
+    async def terminated(self, cluster_name: str) -> datetime | None:
+        """Return when the server last terminated a cluster of this name, or saw that it was gone; None: never.
 
         A cluster that is in neither its table nor its history was lost with its database.
         """
-        history = await self.transport.call("/cost_report", {"days": 30})
-        return any(row.get("name") == cluster_name and not row.get("status") for row in history or ())
+        # For one cluster alone the answer would hold its task, and the server stores every answer.
+        return wire.terminated_at(await self.transport.call("/cost_report", {"days": 30}), cluster_name)
 
     async def hourly_price(self, cluster_name: str) -> Decimal | None:
         """Return US dollars an hour of all nodes of a cluster, at the price of what was rented; None if unknown."""

@@ -26,6 +26,7 @@ __all__ = [
     "may_compute",
     "requests_in_flight",
     "return_value",
+    "terminated_at",
 ]
 
 _KINDS: Final = {f"sky.{kind}": kind for kind in RequestKind}
@@ -99,6 +100,16 @@ def may_compute(value: Mapping[str, Any] | None, cloud: str) -> bool:
 def finished_at(payload: Mapping[str, Any]) -> datetime:
     """Return when a request ended."""
     return _moment(payload.get("finished_at") or payload.get("created_at"))
+
+
+def terminated_at(value: Iterable[Mapping[str, Any]] | None, cluster_name: str) -> datetime | None:
+    """Return when the newest cluster of a name went, from ``POST /cost_report``; None if none has gone.
+
+    A name is used again by each launch; every cluster that had it has a row, with the intervals of its use.
+    """
+    gone = (row for row in value or () if row.get("name") == cluster_name and not row.get("status"))
+    ends = (end for row in gone for _, end in (row.get("usage_intervals") or ())[-1:] if end)
+    return max(map(_moment, ends), default=None)
 
 
 def return_value(payload: Mapping[str, Any]) -> Any:

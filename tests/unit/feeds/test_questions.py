@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -46,8 +47,8 @@ class Answers:
     async def endpoints(self, cluster_name: str, port: int) -> Address | None:
         return await self._answer("endpoints", None)  # type: ignore[no-any-return]
 
-    async def terminated(self, cluster_name: str) -> bool:
-        return await self._answer("terminated", True)  # type: ignore[no-any-return]
+    async def terminated(self, cluster_name: str) -> datetime | None:
+        return await self._answer("terminated", b.NOW)  # type: ignore[no-any-return]
 
     async def hourly_price(self, cluster_name: str) -> Decimal | None:
         return await self._answer("price", None)  # type: ignore[no-any-return]
@@ -101,6 +102,16 @@ def test_an_error_is_unknown_for_that_question_only() -> None:
         await asyncio.sleep(1)
         assert told[0] == (OUTCOME, Unknown("timed out", b.NOW))
         assert isinstance(told[1][1], Known)
+
+    play(story)
+
+
+def test_an_answer_in_a_form_that_nobody_foresaw_is_unknown_as_well() -> None:
+    async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
+        answers.error = KeyError("finished_at")
+        questions.ask(OUTCOME)
+        await asyncio.sleep(1)
+        assert told == [(OUTCOME, Unknown("the answer could not be understood: KeyError('finished_at')", b.NOW))]
 
     play(story)
 

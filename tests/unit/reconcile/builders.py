@@ -162,6 +162,10 @@ def endpoints(*addresses: Address, names: tuple[str, ...] = ("http",)) -> Endpoi
     return Endpoints(f"r1-{addresses[0].port}", tuple(sorted(addresses)), names)
 
 
+TERMINATED = Known(NOW, NOW)
+"""SkyPilot remembers that the cluster is gone."""
+
+
 def row(cluster: ClusterName, state: str = "UP", **fields: Any) -> SkyPilotCluster:
     """A cluster in SkyPilot's table."""
     return SkyPilotCluster(str(cluster), SkyPilotClusterState(state), **{"cloud": "Kubernetes", "hash": "g1", **fields})

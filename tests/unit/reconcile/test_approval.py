@@ -242,7 +242,7 @@ class TestAfterTheApproval:
             b.name(of, ordinal): b.ledger(infra="aws", ready_since=b.ago(60), silent_since=b.ago(30))
             for ordinal in (0, 1)
         }
-        lost = [b.facts(name) for name in ledgers]
+        lost = [b.facts(name, terminated=b.TERMINATED) for name in ledgers]
         world = b.world(b.remembering(of, ledgers), *lost, secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED)
         _, after = b.step(world)
         assert after.instances[0].message.startswith(

@@ -13,6 +13,7 @@ from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.names import ClusterName
+from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.launch import Identity, build_task
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Launch, TearDown
@@ -164,6 +165,16 @@ def test_what_one_launch_may_cost_is_not_left_for_the_next_one() -> None:
     for infra in (("aws",), ("kubernetes", "aws")):
         of = capped("3", replicas=3, infra=infra)
         assert launches(passes(of, b.name(of), price=Decimal("1.1"))[0]) == [Decimal(1), Decimal("0.9")]
+
+
+def test_nodes_that_are_adopted_may_cost_what_their_launch_might_have() -> None:
+    """Should they be gone in that moment, SkyPilot rents others for the same launch."""
+    of = capped("3", replicas=1)
+    idle = b.facts(b.name(of), skypilot=b.seen(b.row(b.name(of), cloud="AWS")), job=b.job(JobState.NONE))
+    remembered = b.remembering(of, {b.name(of): b.ledger(infra="aws", renting=True, cost_limit="1.5", address=None)})
+    decision, status = b.step(b.world(remembered, idle, secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED))
+    assert launches(decision) == [Decimal("1.5")]
+    assert status.instances[0].ledger.cost_limit == "1.5"
 
 
 def priced(plan_cost: str | None, *candidates: str | None) -> Planned:

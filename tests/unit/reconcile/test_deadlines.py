@@ -71,7 +71,7 @@ def test_what_is_given_up_names_the_place_the_time_and_what_comes_next() -> None
 
 def test_it_is_launched_again_elsewhere() -> None:
     _, instance = step(coming(LIMIT + 1), b.request(R1), ROW)
-    actions, again = step(instance.ledger)
+    actions, again = step(instance.ledger, terminated=b.TERMINATED)
     assert actions == [Launch(R1, without=(PLACE,))]
     task_places = limited(b.planned(DSD), actions[0]).places
     assert [str(place) for place in task_places] == ["aws/us-west-2", "gcp"]

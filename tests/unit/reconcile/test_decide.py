@@ -303,7 +303,7 @@ class TestDeletion:
 
     def test_a_rented_machine_of_a_lost_database_holds_the_object(self) -> None:
         of = b.remembering(self.OF, {self.CLUSTER: b.ledger(infra="aws")})
-        decision, status = b.step(b.world(of, b.facts(self.CLUSTER, terminated=Known(False, b.NOW))))
+        decision, status = b.step(b.world(of, b.facts(self.CLUSTER, terminated=Known(None, b.NOW))))
         assert decision.finalizer is None
         assert conditions(status)["Ready"] == ("False", "MachinesUnaccounted")
         assert str(self.CLUSTER) in message(status)
@@ -312,7 +312,7 @@ class TestDeletion:
     @pytest.mark.parametrize(
         "known",
         [
-            {"terminated": Known(True, b.NOW)},
+            {"terminated": Known(b.NOW, b.NOW)},
             {"outcome": Known(Outcome("r", RequestKind.DOWN, b.NOW), b.NOW)},
             {"outcome": b.failed_launch()},
         ],

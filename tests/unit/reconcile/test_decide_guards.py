@@ -270,10 +270,11 @@ class TestARentedReplica:
 
     def test_is_not_asked_about_twice(self) -> None:
         ledger = b.ledger(infra="aws", address="54.0.0.1:8000", ready_since=b.ago(60))
-        assert self.questions(b.facts(self.NAME, terminated=Known(False, b.NOW)), ledger) == []
+        assert self.questions(b.facts(self.NAME, terminated=Known(None, b.NOW)), ledger) == []
 
-    def test_without_an_address_and_without_a_record_is_not_asked_about(self) -> None:
-        assert self.questions(b.facts(self.NAME), b.ledger(infra="aws", ready_since=b.ago(60))) == []
+    def test_without_an_address_and_without_a_record_is_asked_whether_it_was_terminated(self) -> None:
+        ledger = b.ledger(infra="aws", ready_since=b.ago(60))
+        assert self.questions(b.facts(self.NAME), ledger) == [QuestionKind.HISTORY]
 
     @pytest.mark.parametrize(
         ("state", "price", "known", "asks"),

@@ -53,8 +53,8 @@ def down(**fields: Any) -> Known[Outcome | None]:
         ("their launch succeeded", RENTED, {"outcome": ended(RequestKind.LAUNCH)}, {}, False),
         ("an engine on them failed", RENTED, {"outcome": ended(RequestKind.EXEC, failure=FAILURE)}, {}, False),
         ("nobody knows how it ended", RENTED, {"outcome": Unknown("time-out", b.NOW)}, {}, False),
-        ("SkyPilot remembers having terminated them", RENTED, {"terminated": Known(True, b.NOW)}, {}, True),
-        ("SkyPilot remembers not to have", RENTED, {"terminated": Known(False, b.NOW)}, {}, False),
+        ("SkyPilot remembers having terminated them", RENTED, {"terminated": Known(b.NOW, b.NOW)}, {}, True),
+        ("SkyPilot remembers not to have", RENTED, {"terminated": Known(None, b.NOW)}, {}, False),
     ],
 )  # fmt: skip
 def test_it_is_gone_when(says: str, ledger: Ledger, known: Any, view: dict[str, Any], expected: bool) -> None:
@@ -185,7 +185,7 @@ def test_pods_that_skypilot_does_not_know_are_deleted_by_label() -> None:
     [
         ({"outcome": NOT_ASKED}, [QuestionKind.OUTCOME, QuestionKind.HISTORY]),
         ({}, [QuestionKind.HISTORY]),
-        ({"terminated": Known(False, b.NOW)}, []),
+        ({"terminated": Known(None, b.NOW)}, []),
     ],
 )
 def test_what_is_not_known_of_its_machines_is_asked_for(known: dict[str, Any], asked: list[QuestionKind]) -> None:

@@ -70,7 +70,7 @@ def test_the_port_of_a_launch_is_kept_where_a_cloud_maps_it_to_another_one() -> 
         ("no record, and it answers", b.seen(), Health.ANSWERS, True, False, True),
         ("no record, and it was not asked yet", b.seen(), Health.UNKNOWN, True, True, True),
         ("no record, not asked, and nothing was rented", b.seen(), Health.UNKNOWN, True, False, False),
-        ("no record, and it is silent", b.seen(), Health.SILENT, True, True, False),
+        ("no record, it is silent, and SkyPilot was not asked yet", b.seen(), Health.SILENT, True, True, True),
         ("no record, and it is not accounted for", b.seen(), Health.SILENT, False, True, True),
     ],
 )
@@ -79,6 +79,11 @@ def test_machines_are_rented_while(
 ) -> None:
     ledger = b.ledger(infra="aws", renting=before)
     assert after(ledger, wanted=wanted, skypilot=known, health=health).renting is renting, says
+
+
+def test_machines_that_skypilot_has_seen_go_are_not_rented_any_more() -> None:
+    view = View(b.NOW, b.facts(R1, terminated=b.TERMINATED), b.ledger(infra="aws", renting=True))
+    assert not advance(view, wanted=True).renting
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,7 @@ CASES = [
     ),
     Case(
         "a rented replica that SkyPilot has terminated does not serve at an address that may be a stranger's",
-        b.facts(R1, terminated=Known(True, b.NOW), outcome=Known(None, b.NOW)),
+        b.facts(R1, terminated=Known(b.NOW, b.NOW), outcome=Known(None, b.NOW)),
         RENTED,
         Phase.FAILED,
         Reason.INSTANCE_LOST,
@@ -516,12 +516,26 @@ CASES = [
     ),
     Case(
         "a rented replica whose record is gone after a restart was lost, not interrupted",
-        b.facts(R1),
+        b.facts(R1, terminated=b.TERMINATED),
         RENTED,
         Phase.FAILED,
         Reason.INSTANCE_LOST,
         (LAUNCH,),
+    ),
+    Case(
+        "a rented replica without a record is not launched again before its machines are accounted for",
+        b.facts(R1),
+        RENTED,
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
         asks=(QuestionKind.HISTORY,),
+    ),
+    Case(
+        "nor before its engine was asked",
+        b.facts(R1, terminated=Known(None, b.NOW)),
+        RENTED,
+        Phase.STARTING,
+        Reason.ENGINE_STARTING,
     ),
     Case(
         "a reason of another version is kept as a failed launch",
@@ -816,7 +830,7 @@ def test_machines_of_which_skypilot_has_no_record_any_more_were_taken_back_if_th
 ) -> None:
     of = b.rented_deployment(resources={"capacityType": capacity})
     name = b.name(of)
-    replica = b.facts(name)
+    replica = b.facts(name, terminated=b.TERMINATED)
     known = {"secrets": b.API_KEY_EXISTS, "clouds": b.CLOUDS_ENABLED}
     (found,) = decide(b.world(b.remembering(of, {name: RENTED}), replica, **known), b.planned(of)).replicas
     assert found.finding.reason is reason

@@ -48,15 +48,31 @@ def test_what_must_be_mended_is_torn_down_at_once_and_not_launched_again_at_once
     assert (instance.phase, instance.reason) == (Phase.FAILED, reason)
     assert instance.ledger.retry_after == b.NOW + timedelta(seconds=retry_of(reason).first_s)
 
-    gone, _ = b.step(b.world(b.remembering(DSD, {R1: instance.ledger}), b.facts(R1)))
+    gone, _ = b.step(b.world(b.remembering(DSD, {R1: instance.ledger}), b.facts(R1, terminated=b.TERMINATED)))
     assert gone.actions == (), "its wait is not over"
 
 
 def test_a_capacity_failure_that_left_machines_is_launched_again_without_a_wait() -> None:
     left = b.facts(R1, skypilot=b.seen(b.row(R1, "INIT", cloud="AWS")), outcome=b.failed_launch(Reason.NO_CAPACITY))
     _, status = b.step(b.world(b.remembering(DSD, {R1: b.ledger(infra="aws")}), left))
-    gone, _ = b.step(b.world(b.remembering(DSD, {R1: status.instances[0].ledger}), b.facts(R1)))
+    torn_down = b.facts(R1, terminated=b.TERMINATED)
+    gone, _ = b.step(b.world(b.remembering(DSD, {R1: status.instances[0].ledger}), torn_down))
     assert [action for _, action in gone.actions] == [Launch(R1)]
+
+
+@pytest.mark.parametrize("retry", [True, False])
+def test_a_failure_that_the_server_has_forgotten_is_still_the_reason_and_not_tried_again_earlier(retry: bool) -> None:
+    """It forgets ended requests after two hours, and a new process asks again."""
+    of = b.deployment(resources={**b.CPU_SPEC["resources"], "retryUntilUp": retry})
+    _, status = b.step(
+        b.world(b.remembering(of, {b.name(of): b.ledger()}), b.facts(b.name(of), outcome=b.failed_launch()))
+    )
+    for now, launched in ((b.NOW, False), (b.NOW + timedelta(hours=3), retry)):
+        world = b.world(of.model_copy(update={"status": status}), b.facts(b.name(of)), now=now)
+        decision, after = b.step(world)
+        assert [type(action) for _, action in decision.actions] == [Launch] * launched
+        assert after.instances[0].ledger.attempts == 1
+        assert after.instances[0].reason == Reason.UNSCHEDULABLE
 
 
 def test_a_clock_that_was_set_back_does_not_prolong_a_wait_beyond_its_cap() -> None:

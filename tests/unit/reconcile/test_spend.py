@@ -188,7 +188,7 @@ def test_a_machine_costs_as_long_as_it_may_run(says: str, fields: dict[str, Any]
 
 def test_a_machine_that_is_gone_costs_nothing_more_and_what_it_cost_stays() -> None:
     later = b.NOW + timedelta(hours=2)
-    gone = replace(rented(settled(), now=later, skypilot=b.seen()), probes=b.silent(AT))
+    gone = replace(rented(settled(), now=later, skypilot=b.seen(), terminated=b.TERMINATED), probes=b.silent(AT))
     _, status = b.step(gone)
     assert status.cost is not None
     assert (status.cost.hourly, status.cost.spent) == ("0.00", "1.609600")

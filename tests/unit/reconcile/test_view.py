@@ -61,8 +61,8 @@ def last_seen(*things: Any) -> dict[str, Any]:
         ("the machine after a launch that failed", {"outcome": b.failed_launch()}, RENTED, THERE),
         ("no machine that is being terminated", {}, GOING, None),
         ("the one that is still listed", LISTED, GOING, THERE),
-        ("no machine that was terminated by hand", {"terminated": Known(True, b.NOW)}, RENTED, None),
-        ("the machine that was not", {"terminated": Known(False, b.NOW)}, RENTED, THERE),
+        ("no machine that was terminated by hand", {"terminated": Known(b.NOW, b.NOW)}, RENTED, None),
+        ("the machine that was not", {"terminated": Known(None, b.NOW)}, RENTED, THERE),
     ],
 )  # fmt: skip
 def test_where_an_engine_listens(says: str, known: dict[str, Any], ledger: Ledger, expected: Any) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -321,6 +322,35 @@ async def test_the_newest_job_counts(server: Server, client: SkyPilotClient, val
 async def test_a_cluster_that_skypilot_cannot_ask_is_unreachable(server: Server, client: SkyPilotClient) -> None:
     server.fails("/job_status", "ClusterNotUpError", "not up")
     assert (await client.job(NAME)).state is JobState.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds"),
+    [
+        (None, None),
+        ([], None),
+        ([{"name": NAME, "status": "UP", "usage_intervals": [[100, None]]}], None),
+        ([{"name": "another", "status": None, "usage_intervals": [[100, 200]]}], None),
+        ([{"name": NAME, "status": None, "usage_intervals": [[100, 200]]}], 200),
+        # A name is used again and again, and a machine that was stopped in between has several intervals.
+        (
+            [
+                {"name": NAME, "status": "UP", "usage_intervals": [[900, None]]},
+                {"name": NAME, "status": None, "usage_intervals": [[100, 200], [300, 400]]},
+                {"name": NAME, "status": None, "usage_intervals": [[50, 60]]},
+            ],
+            400,
+        ),
+        ([{"name": NAME, "status": None, "usage_intervals": None}], None),
+        ([{"name": NAME, "status": None, "usage_intervals": [[100, None]]}], None),
+    ],
+)
+async def test_its_history_says_when_a_cluster_of_a_name_went(
+    server: Server, client: SkyPilotClient, rows: Any, seconds: int | None
+) -> None:
+    server.answers("/cost_report", rows)
+    expected = datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+    assert await client.terminated(NAME) == expected
 
 
 async def test_every_request_carries_version_and_identity(server: Server, client: SkyPilotClient) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import CapacityType
 from deepseek_operator.api.status import Phase
+from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
 from deepseek_operator.facts.base import Failure, Known
 from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.skypilot import (
@@ -25,11 +26,12 @@ from deepseek_operator.facts.skypilot import (
 from deepseek_operator.facts.text import cause
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
+from deepseek_operator.reconcile.budget import dollars
 from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count, update
 from deepseek_operator.reconcile.replica.places import EXCLUDED_S, exclude, excluded_now
 from deepseek_operator.reconcile.replica.view import Finding, Health, View
 
-__all__ = ["COMING", "Rule", "names_on_cloud", "waiting_requests"]
+__all__ = ["COMING", "Rule", "about_its_machines", "names_on_cloud", "unaccounted_words", "waiting_requests"]
 
 UNRESPONSIVE_S: Final = 180
 """Seconds for which an engine may be silent while its job runs, before the replica is replaced."""
@@ -126,6 +128,16 @@ def _machines_late(view: View, request: SkyPilotRequest) -> Finding | None:
     return _given_up(view, _replace_nodes(view, f"request/{request.id}", Failure(Reason.LAUNCH_TIMED_OUT, words)))
 
 
+def _machines_unaccounted(view: View) -> Finding | None:
+    if view.exists or not view.unaccounted:
+        return None
+    if asks := about_its_machines(view):
+        return replace(_ask(view, QuestionKind.HISTORY, "asking SkyPilot what became of its machines"), asks=asks)
+    if view.health is Health.UNKNOWN:
+        return _not_probed_yet(view)
+    return _stage(view, Phase.FAILED, Reason.MACHINES_UNACCOUNTED, unaccounted_words(view))
+
+
 def _nothing_there(view: View) -> Finding | None:
     if view.exists:
         return None
@@ -159,6 +171,9 @@ def _why_gone(view: View) -> tuple[str, Failure] | None:
     if (failed := _failed_launch(view)) is not None:
         assert failed.failure is not None
         return f"request/{failed.request_id}", failed.failure
+    if ledger.counted.startswith("request/") and (ledger.final or ledger.retry_after is not None):
+        # Counted since the last launch, and forgotten by the server since, which keeps requests for hours only.
+        return ledger.counted, _counted(view)
     if ledger.teardown_at is not None:
         if not ledger.counted:
             return None  # it was not wanted for a while
@@ -237,7 +252,7 @@ def _engine_gone(view: View) -> Finding | None:
         return _stage(view, Phase.PENDING, view.blocked.reason, view.blocked.message)
     if job.state is JobState.NONE:
         # The server died after the nodes came up and before it submitted the job: a launch adopts the nodes.
-        adopt = Launch(view.name, on_demand=view.ledger.on_demand)
+        adopt = Launch(view.name, dollars(view.ledger.cost_limit), on_demand=view.ledger.on_demand)
         return _stage(view, Phase.LAUNCHING, Reason.LAUNCHING, "the nodes are up without an engine", adopt)
     words = f"the engine ended ({job.status})"
     why = cause(job.log_tail)
@@ -273,6 +288,7 @@ COMING: Final[tuple[tuple[Rule, str], ...]] = (
     (_may_still_be_heard, "A second request beside one that is still on its way would be a second job or a leak."),
     (_being_torn_down, "A launch during a teardown would be torn down with it."),
     (_under_way, "While a launch runs, missing pods and silent engines are normal."),
+    (_machines_unaccounted, "A launch would pay for machines beside those that may still run."),
     (_nothing_there, "Only now is it certain that nothing exists that a launch would duplicate."),
     (_not_probed_yet, "The rules below take things away, and an engine that was not asked yet may answer."),
     (_forgotten_by_skypilot, "A launch would adopt these pods and start a second engine in them."),
@@ -291,6 +307,21 @@ def names_on_cloud(view: View) -> tuple[str, ...]:
     pods = (pod.cluster_name_on_cloud for pod in view.facts.pods)
     services = (service.cluster_name_on_cloud for service in view.facts.services)
     return tuple(sorted({*pods, *services} - {""}))
+
+
+def about_its_machines(view: View) -> tuple[Question, ...]:
+    """Return what has to be asked to know whether machines of a lost record were terminated."""
+    known = ((QuestionKind.OUTCOME, view.facts.outcome), (QuestionKind.HISTORY, view.facts.terminated))
+    return tuple(Question(kind, str(view.name)) for kind, fact in known if not isinstance(fact, Known))
+
+
+def unaccounted_words(view: View) -> str:
+    """Return what somebody has to do about machines of a lost record."""
+    return (
+        f"SkyPilot has lost its record of {view.name} on {view.infra} without terminating it, so machines may "
+        f"still run and cost money. Terminate the instances tagged skypilot-cluster-name={view.name}-*, then say so: "
+        f"kubectl annotate dsd NAME --overwrite {ANNOTATION_ABANDON}={view.name}"
+    )
 
 
 def waiting_requests(view: View) -> tuple[str, ...]:

@@ -5,13 +5,18 @@ from typing import Final
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Phase
-from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
 from deepseek_operator.facts.base import Failure, Known
 from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.reconcile.actions import Action, ClearRemains, TearDown
-from deepseek_operator.reconcile.replica.coming import Rule, names_on_cloud, waiting_requests
+from deepseek_operator.reconcile.replica.coming import (
+    Rule,
+    about_its_machines,
+    names_on_cloud,
+    unaccounted_words,
+    waiting_requests,
+)
 from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count
 from deepseek_operator.reconcile.replica.view import Finding, Health, View
 
@@ -29,22 +34,7 @@ def gone(view: View) -> bool:
 
     "Unknown to SkyPilot" is not "gone": its database can be lost while pods or machines run.
     """
-    return isinstance(view.facts.skypilot, Known) and not view.exists and not _unaccounted(view)
-
-
-def _unaccounted(view: View) -> bool:
-    """Return whether rented machines may run although SkyPilot does not know the cluster.
-
-    A successful teardown that is remembered, or SkyPilot's history of terminated clusters, accounts for them.
-    """
-    if not view.rented or view.abandoned:
-        return False
-    outcome = view.facts.outcome.value if isinstance(view.facts.outcome, Known) else None
-    if outcome is not None and outcome.kind is RequestKind.DOWN and outcome.failure is None and outcome.found:
-        return False
-    if outcome is not None and outcome.kind is RequestKind.LAUNCH and outcome.failure is not None:
-        return False  # a launch that failed for good deletes what it made
-    return not (isinstance(view.facts.terminated, Known) and view.facts.terminated.value)
+    return isinstance(view.facts.skypilot, Known) and not view.exists and not view.unaccounted
 
 
 def draining(view: View) -> bool:
@@ -135,23 +125,10 @@ def _clear_remains(view: View) -> Finding | None:
 
 
 def _account(view: View) -> Finding | None:
-    asks = tuple(
-        Question(kind, str(view.name))
-        for kind, fact in (
-            (QuestionKind.OUTCOME, view.facts.outcome),
-            (QuestionKind.HISTORY, view.facts.terminated),
-        )
-        if not isinstance(fact, Known)
-    )
-    if asks:
+    if asks := about_its_machines(view):
         words = "asking SkyPilot whether its machines were terminated"
         return replace(_terminating(view, Reason.TERMINATING, words, asks=asks), passing=True)
-    message = (
-        f"SkyPilot has lost its record of {view.name} on {view.infra} without terminating it, so machines may "
-        f"still run and cost money. Terminate the instances tagged skypilot-cluster-name={view.name}-*, then say so: "
-        f"kubectl annotate dsd NAME --overwrite {ANNOTATION_ABANDON}={view.name}"
-    )
-    return _terminating(view, Reason.MACHINES_UNACCOUNTED, message)
+    return _terminating(view, Reason.MACHINES_UNACCOUNTED, unaccounted_words(view))
 
 
 LEAVING: Final[tuple[tuple[Rule, str], ...]] = (

@@ -74,12 +74,12 @@ def _money(view: View, ledger: Ledger, *, wanted: bool) -> dict[str, object]:
     """Return whether machines are rented, and at what price; both stay as they are while nobody can be asked.
 
     A row of SkyPilot's counts from its first moment, because machines may be up by then. Machines of which SkyPilot has
-    lost its record go on counting while their engine answers, and until a replica that goes is accounted for.
+    lost its record go on counting while their engine answers, and until they are accounted for.
     """
     if not isinstance(view.facts.skypilot, Known):
         return {}
     here = view.infra in (None, KUBERNETES)
-    unsure = ledger.renting and (view.health is Health.UNKNOWN or not wanted)
+    unsure = ledger.renting and (view.health is Health.UNKNOWN or view.unaccounted or not wanted)
     renting = not here and (view.cluster is not None or view.health is Health.ANSWERS or unsure)
     price = view.facts.price.value if isinstance(view.facts.price, Known) else None
     return {"renting": renting, "price": str(price) if price is not None and renting else ledger.price}

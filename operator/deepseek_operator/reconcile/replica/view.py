@@ -22,6 +22,8 @@ KUBERNETES = "kubernetes"
 PROXY_LAG_S = OBSOLETE_S + 10
 """Seconds after which no proxy sends requests to an engine that has left its members: the cluster's DNS server keeps an
 answer for 5 s, HAProxy asks every second, and keeps what has vanished from the answers for a while."""
+CLOCKS_S = 300
+"""Seconds by which the clock of the SkyPilot server may be behind that of the operator."""
 RENEW_S = 30 * 86_400
 """Seconds before the end of its certificate at which a replica is replaced."""
 
@@ -130,6 +132,30 @@ class View:
         return self.infra is None and self.ledger.certificate_until is not None
 
     @property
+    def unaccounted(self) -> bool:
+        """Whether rented machines may run although SkyPilot does not know the cluster.
+
+        A successful teardown that is remembered, or SkyPilot's history of terminated clusters, accounts for them.
+        """
+        if not self.rented or self.abandoned or _terminated(self.facts, self.ledger):
+            return False
+        outcome = self.facts.outcome.value if isinstance(self.facts.outcome, Known) else None
+        failed = outcome is not None and outcome.kind is RequestKind.LAUNCH and outcome.failure is not None
+        # A launch that failed for good deletes what it made.
+        return not (failed and outcome is not None and _of_this_launch(outcome.finished_at, self.ledger))
+
+    @property
+    def written_off(self) -> bool:
+        """Whether another replica takes its place, because nobody can tell what became of its machines.
+
+        A launch under its name might find them, cannot log in to them, and may rent others elsewhere.
+        """
+        if self.health is not Health.SILENT or not isinstance(self.facts.skypilot, Known) or self.exists:
+            return False
+        answered = isinstance(self.facts.outcome, Known) and isinstance(self.facts.terminated, Known)
+        return self.rented and (self.abandoned or (answered and self.unaccounted))
+
+    @property
     def renewing(self) -> bool:
         """Whether the certificate of its engine ends soon, so that another replica has to take its place."""
         until = self.ledger.certificate_until
@@ -219,10 +245,24 @@ def address_of(
 
 def _given_back(facts: ReplicaFacts, ledger: Ledger) -> bool:
     """Return whether its machines were terminated, by us or by hand; not so where only the record of them is lost."""
+    return ledger.teardown_at is not None or _terminated(facts, ledger)
+
+
+def _terminated(facts: ReplicaFacts, ledger: Ledger) -> bool:
+    """Return whether SkyPilot remembers that the machines of the last launch are gone, and not those of an earlier one.
+
+    A name is launched again and again, and a server whose database came from a backup remembers only what was before.
+    """
     outcome = facts.outcome.value if isinstance(facts.outcome, Known) else None
     if outcome is not None and outcome.kind is RequestKind.DOWN and outcome.failure is None and outcome.found:
-        return True
-    return ledger.teardown_at is not None or (isinstance(facts.terminated, Known) and facts.terminated.value)
+        return _of_this_launch(outcome.finished_at, ledger)
+    gone_at = facts.terminated.value if isinstance(facts.terminated, Known) else None
+    return gone_at is not None and _of_this_launch(gone_at, ledger)
+
+
+def _of_this_launch(moment: datetime, ledger: Ledger) -> bool:
+    """Return whether what happened at a moment of the SkyPilot server's clock may concern the last launch."""
+    return ledger.launched_at is None or (ledger.launched_at - moment).total_seconds() < CLOCKS_S
 
 
 def look(
