@@ -117,13 +117,13 @@ class Process:
         self._watches[kind] = watch = _Watch()
         history = self.world.kubernetes.history[kind]
         position = bisect_right(history, version, key=lambda entry: entry[0])
-        dice, loop = self.world.dice, self.world.loop
+        loop = self.world.loop
         while True:
             while position == len(history) and watch.broken is None:
                 watch.news.clear()
                 await watch.news.wait()
             if watch.broken is None:
-                await asyncio.sleep(dice.choice((0.002, 0.01, 0.05)) if dice.random() < 0.97 else dice.uniform(0.1, 3))
+                await asyncio.sleep(self.watch_delay_s())
             if watch.broken is not None:
                 raise watch.broken
             _, type_, body = history[position]
@@ -132,6 +132,12 @@ class Process:
                 await asyncio.get_running_loop().create_future()
             if loop.time() >= self.world.gap_until:
                 yield {"type": type_, "object": body}
+
+    def watch_delay_s(self) -> float:
+        """Return how late the next event of a watch is."""
+        dice = self.world.dice
+        delay: float = dice.choice((0.002, 0.01, 0.05)) if dice.random() < 0.97 else dice.uniform(0.1, 3)
+        return delay
 
     def make_client(self) -> "SimulatedClient":
         """Return what asks SkyPilot."""

@@ -1,6 +1,7 @@
 """What one deployment costs does not depend on how many others there are."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -37,3 +38,25 @@ def test_a_long_line_for_launch_slots_costs_few_passes_more_than_none(monkeypatc
     at_once = passes_until_ready(60, 60, monkeypatch) / 60
     in_line = passes_until_ready(60, 2, monkeypatch) / 60  # the last one waits for minutes
     assert in_line <= at_once + 6
+
+
+def test_a_stage_that_is_over_in_a_moment_is_in_no_status_however_long_the_launch_was() -> None:
+    loop = VirtualLoop()
+    said: list[tuple[str, str]] = []
+
+    class Watched(Fleet):
+        def write(self, method: str, path: str, body: Any, query: Any, content_type: str) -> Any:
+            if path.endswith("/status"):
+                said.extend((body["metadata"]["name"], one["reason"]) for one in body["status"]["conditions"][:1])
+            return super().write(method, path, body, query, content_type)
+
+    async def run() -> None:
+        fleet = Watched(loop, 4)
+        fleet.create(12)
+        fleet.process.start()
+        while len(fleet.ready) < 12:
+            await asyncio.sleep(1)
+
+    run_virtually(run(), loop)
+    assert {reason for _, reason in said} == {"Queued", "Launching", "Ready"}
+    assert said.count(("d0", "Ready")) == 1

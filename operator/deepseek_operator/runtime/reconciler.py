@@ -88,8 +88,8 @@ class Reconciler:
     recorder: Recorder = field(default_factory=Recorder)
     tracer: Tracer = field(default_factory=Tracer)
     unsettled: set[Key] = field(default_factory=set)
-    _waiting: dict[Key, datetime] = field(default_factory=dict)
-    """Since when a status has not been written although it differs, because another one follows in a moment."""
+    _waiting: dict[Key, tuple[float, datetime]] = field(default_factory=dict)
+    """For how many seconds, and since when, a status is not written although it differs: another one follows soon."""
 
     async def reconcile(self, key: Key) -> None:
         """Run one pass, and at once a second one if the first has added the finalizer, so that nothing comes between.
@@ -227,8 +227,12 @@ class Reconciler:
         limit_s = DETAILS_S if no_news else 0.0
         if not was_ready and about_to_be_asked(world, serving=any(replica.ready for replica in decision.replicas)):
             limit_s = PROBE_S
-        since = self._waiting.setdefault(key, self.clock())
-        left_s = limit_s - abs((self.clock() - since).total_seconds())
+        now = self.clock()
+        waits_s, since = self._waiting.get(key, (limit_s, now))
+        if waits_s != limit_s:
+            since = now  # it waited for something else
+        self._waiting[key] = (limit_s, since)
+        left_s = limit_s - abs((now - since).total_seconds())
         if left_s <= 0:
             return False
         self.wake_after(key, left_s)
