@@ -115,20 +115,21 @@ class KubernetesFeed:
                         await self._list(kind, namespace)
 
     async def _follow(self, kind: str, namespace: str | None, version: str | None) -> None:
-        broken = forgotten = False
+        loop, broken, listed_at = asyncio.get_running_loop(), False, float("-inf")
         while True:
-            seen = version = version or await self._list_until_it_works(kind, namespace)
+            if not version:
+                version, listed_at = await self._list_until_it_works(kind, namespace), loop.time()
+            seen = version
             try:
                 async for type_, body in self._reader.watch(kind, namespace, seen):
-                    version, broken, forgotten = str(body["metadata"]["resourceVersion"]), False, False
+                    version, broken = str(body["metadata"]["resourceVersion"]), False
                     if type_ != "BOOKMARK":
                         self._event(kind, type_, body)
                 await asyncio.sleep(REOPEN_S)  # a server that ends every watch at once must not be hammered
             except KubeExpiredError:
                 version = None
-                if forgotten:  # that of a list just now: a server in such trouble must not be asked for more of them
-                    await asyncio.sleep(RETRY_S * random.uniform(0.5, 1.5))
-                forgotten = True
+                # A server that forgets even what it has just listed must not be asked for one list after the other.
+                await asyncio.sleep(max(0.0, listed_at + RETRY_S - loop.time()))
             except KubeError as error:
                 if not broken:
                     log.warning("watch_broken", kind=kind, namespace=namespace, error=str(error))
