@@ -125,10 +125,10 @@ class _Process(Process):
     def watch_delay_s(self) -> float:
         return 0.0005
 
-    def _make_prober(self, report: Any) -> Any:
+    def make_prober(self, report: Any) -> Any:
         return _Prober(self.world, report)
 
-    def _make_reader(self, report: Callable[[Address, Fact[EngineReading] | None], None]) -> Any:
+    def make_reader(self, report: Callable[[Address, Fact[EngineReading] | None], None]) -> Any:
         return _Reader()
 
 
