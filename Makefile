@@ -72,7 +72,8 @@ chart: cluster-up ## The chart with real Helm: modes of SkyPilot, upgrade and ro
 traffic: cluster-up ## A steady client through a rolling update, a scale-down, another port and a crash (20 min)
 	$(RUN) pytest tests/e2e/test_traffic.py --timeout=3000 -s
 
-cloud: install ## SkyPilot's AWS path against a simulated EC2: refusals, then machines, which need the test cluster
+cloud: cluster-up ## SkyPilot's AWS path against a simulated EC2 with machines of its own, and the test cluster beside it
+	$(CLUSTER) build-images proxy engine-stub engine-cpu # here, where no deadline of a test counts the first time
 	$(RUN) pytest tests/cloud --timeout=1800 --durations=0 -s
 
 test: lint unit simulation proxy ## All tests but the longest, then everything taken down

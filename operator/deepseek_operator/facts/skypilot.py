@@ -46,6 +46,8 @@ class SkyPilotCluster:
         The 8 hexadecimal digits of the installation that launched it.
     spot
         Whether its machines are spot machines, which the provider may take back.
+    incomplete
+        Whether SkyPilot has found fewer nodes than it launched; False where it could not find out.
     """
 
     name: str
@@ -58,6 +60,7 @@ class SkyPilotCluster:
     hash: str = ""
     user: str = ""
     spot: bool = False
+    incomplete: bool = False
 
     @property
     def on_kubernetes(self) -> bool:

@@ -1,6 +1,7 @@
 """From SkyPilot's JSON to the types of the decision. Tolerant of what it does not know, strict in what it returns."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -30,6 +31,13 @@ __all__ = [
 ]
 
 _KINDS: Final = {f"sky.{kind}": kind for kind in RequestKind}
+_INCOMPLETE: Final = re.compile(
+    r"one or more nodes terminated"
+    r"|some but not all nodes are stopped"
+    r"|ray cluster is unhealthy \([1-9]\d*/\d+ ready\)"
+)
+"""What SkyPilot 0.14.1 says of a cluster where the provider, or Ray on its head, counts fewer nodes than were launched.
+Not so ``(0/2 ready)`` and its other words: they tell that SkyPilot could not find out."""
 _ACTIVE_JOBS: Final = frozenset({"INIT", "PENDING", "SETTING_UP", "RUNNING"})
 
 
@@ -53,6 +61,7 @@ def _cluster_row(row: Mapping[str, Any]) -> SkyPilotCluster:
         user=str(row.get("user_hash") or ""),
         # ``1x[spot](gpus=L4:1, ...)``; other tables of SkyPilot write it with a capital.
         spot="[spot]" in str(row.get("resources_str") or "").lower(),
+        incomplete=state == SkyPilotClusterState.INIT and _INCOMPLETE.search(str(detail)) is not None,
     )
 
 

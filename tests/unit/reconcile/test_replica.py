@@ -45,6 +45,7 @@ class Case:
     world: dict[str, Any] = field(default_factory=dict)
 
 
+HALF = b.row(R1, "INIT", cloud="AWS", nodes=2, incomplete=True)
 SPOT = b.row(R1, cloud="AWS", region="us-east-1", spot=True)
 RENTED = b.ledger(infra="aws", price="0.8048", renting=True, address="3.4.5.6:8000", ready_since=b.ago(60))
 RENTED_AT = Address("3.4.5.6", 8000)
@@ -312,6 +313,41 @@ CASES = [
         Phase.FAILED,
         Reason.INSTANCE_LOST,
         (DOWN,),
+    ),
+    Case(
+        "a replica that lost one of its machines is torn down although its head answers",
+        b.facts(R1, skypilot=b.seen(HALF)),
+        RENTED,
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (DOWN,),
+        message="not all of its 2 nodes are there; launching again",
+        world={"probes": b.answering(RENTED_AT)},
+    ),
+    Case(
+        "a spot machine of several that was taken back is named as such, too",
+        b.facts(R1, skypilot=b.seen(replace(HALF, spot=True))),
+        RENTED,
+        Phase.FAILED,
+        Reason.PREEMPTED,
+        (DOWN,),
+        world={"probes": b.answering(RENTED_AT)},
+    ),
+    Case(
+        "a single machine that answers is there, whatever SkyPilot says",
+        b.facts(R1, skypilot=b.seen(replace(HALF, nodes=1))),
+        RENTED,
+        Phase.READY,
+        Reason.READY,
+        world={"probes": b.answering(RENTED_AT)},
+    ),
+    Case(
+        "several machines of which SkyPilot could not find out anything go on serving",
+        b.facts(R1, skypilot=b.seen(replace(HALF, incomplete=False))),
+        RENTED,
+        Phase.READY,
+        Reason.READY,
+        world={"probes": b.answering(RENTED_AT)},
     ),
     Case(
         "a spot machine that was taken back is named as such",

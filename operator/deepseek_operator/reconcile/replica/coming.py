@@ -216,6 +216,10 @@ def _broken_cluster(view: View) -> Finding | None:
         assert failed.failure is not None
         # Its machines are there and did not come up; where there were none, nothing would be left of the cluster.
         return _given_up(view, _replace_nodes(view, f"request/{failed.request_id}", failed.failure))
+    if view.halved:
+        return _replace_nodes(
+            view, f"lost/{cluster.hash}", _lost(view, f"not all of its {cluster.nodes} nodes are there")
+        )
     running = sum(pod.running for pod in view.facts.pods)
     if cluster.on_kubernetes and cluster.state is SkyPilotClusterState.UP and running < cluster.nodes:
         if not _pods_should_be_seen(view):

@@ -173,6 +173,11 @@ class View:
         return bool(in_skypilot or self.facts.pods or self.facts.services or self.ledger.unanswered)
 
     @property
+    def halved(self) -> bool:
+        """Whether a node of several is gone, although the head may answer: its health says nothing of the others."""
+        return self.cluster is not None and self.cluster.nodes > 1 and self.cluster.incomplete
+
+    @property
     def serving(self) -> bool:
         """Whether the Service should lead to it.
 
@@ -181,6 +186,8 @@ class View:
         """
         if self.in_flight(RequestKind.DOWN) or self.ledger.unanswered == RequestKind.DOWN:
             return False
+        if self.halved:
+            return False  # requests to it would hang
         if self.ledger.teardown_at is not None and not isinstance(self.facts.skypilot, Known):
             return False  # its teardown was requested, and what became of that is not known
         if self.health is Health.UNKNOWN:
