@@ -29,9 +29,11 @@ class StatusModel(BaseModel):
 
         Most passes change nothing, and to make and to compare a new object costs more than to look at the old one.
         """
-        if before is not None and all(getattr(before, name) == value for name, value in values.items()):
-            return before
-        return cls(**values)
+        known = vars(before) if before is not None else {}
+        for name, value in values.items():
+            if name not in known or known[name] != value:
+                return cls(**values)
+        return before if before is not None else cls()
 
 
 def without_unreadable(value: Any, place: tuple[int | str, ...]) -> Any:
