@@ -236,3 +236,9 @@ def test_an_engine_that_answers_is_looked_at_again_while_a_request_may_be_heard(
     for ledger, look in ((ready, None), (ready.model_copy(update={"unanswered": "exec", "unanswered_at": b.NOW}), 5)):
         known = b.facts(R1, skypilot=UP, job=b.job(JobState.ACTIVE))
         assert want(View(b.NOW, known, ledger, health=Health.ANSWERS)).next_look_s == look
+
+
+def test_a_request_of_which_nobody_knows_when_it_was_sent_is_waited_for_once() -> None:
+    assert after(b.ledger(unanswered="down")).unanswered_at == b.NOW
+    assert after(b.ledger(unanswered="of a newer operator", unanswered_at=b.ago(121))).unanswered == ""
+    assert after(b.ledger(unanswered="of a newer operator", unanswered_at=b.ago(5))).unanswered != ""
