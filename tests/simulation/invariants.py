@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.facts.base import Address
@@ -26,6 +26,8 @@ LATE_S = 10.0
 DRAIN_S = 4.0
 NEW_S = 15.0
 DETECTION_S = 3.0
+_LEADING: Final = ("services", "endpointslices", "pods")
+"""Kinds of objects on which it depends where a Service leads."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Promises:
     clock_moved_at: float = -1e9
     approvals: Approvals = field(default_factory=Approvals)
     _spent: dict[str, Decimal] = field(default_factory=dict)
-    _published_at: int = -1
+    _published_at: tuple[int | None, ...] = ()
     _published: dict[str, set[Address]] = field(default_factory=dict)
     _wishes: dict[str, list[_Wish]] = field(default_factory=dict)
     _lying: dict[str, float] = field(default_factory=dict)
@@ -179,8 +181,9 @@ class Promises:
 
     def published(self, uid: str) -> set[Address]:
         """Return the addresses to which the Service of a deployment leads on its port ``http``."""
-        if self._published_at != self.kubernetes.version:
-            self._published_at, self._published = self.kubernetes.version, {}
+        seen = tuple(map(self.kubernetes.changed_at.get, _LEADING))
+        if self._published_at != seen:
+            self._published_at, self._published = seen, {}
         if uid not in self._published:
             self._published[uid] = self._find_published(uid)
         return self._published[uid]

@@ -38,6 +38,8 @@ class SimulatedKubernetes:
     ----------
     away
         It refuses connections.
+    changed_at
+        By plural, the version of the last change.
     refused
         Plurals (or ``status``) whose writes are refused, as by a webhook or a quota.
     history
@@ -55,6 +57,7 @@ class SimulatedKubernetes:
         self.objects: dict[Place, Body] = {}
         self._of_kind: dict[str, dict[tuple[str, str], Body]] = {}
         self.version = 1
+        self.changed_at: dict[str, int] = {}
         self.away = False
         self.refused: set[str] = set()
         self.history: dict[str, list[tuple[int, str, Body]]] = {kind: [] for kind in KINDS.values()}
@@ -76,6 +79,7 @@ class SimulatedKubernetes:
             if same == head and {**before, "metadata": 0} == {**body, "metadata": 0}:
                 return before
         self.version += 1
+        self.changed_at[plural] = self.version
         stored = {**body, "metadata": {**head, "resourceVersion": str(self.version)}}
         self.objects[place] = self._of_kind.setdefault(plural, {})[namespace, name] = stored
         self._tell(plural, "MODIFIED" if before is not None else "ADDED", stored)
@@ -102,6 +106,7 @@ class SimulatedKubernetes:
             return
         del self._of_kind[plural][namespace, name]
         self.version += 1
+        self.changed_at[plural] = self.version
         last = {**body, "metadata": {**body["metadata"], "resourceVersion": str(self.version)}}
         self._tell(plural, "DELETED", last)
         if plural == "pods" and _SKYPILOT in body["metadata"]["labels"]:

@@ -279,7 +279,8 @@ class Simulation:
         """Let the operator write in Kubernetes, and check what comes of it."""
         traffic = "endpointslices" in path or "services" in path
         before = self.promises.reachable() if traffic else {}
-        objects = {body["metadata"]["uid"]: body for body in self.kubernetes.list(api.PLURAL)}
+        released = api.PLURAL in path and not path.endswith("/status")
+        objects = {body["metadata"]["uid"]: body for body in self.kubernetes.list(api.PLURAL)} if released else {}
         answer = self.kubernetes.request(method, path, body, query, content_type)
         if traffic:
             self._trace_traffic(before)
@@ -290,7 +291,7 @@ class Simulation:
             self.promises.on_status(answer)
             if self.traced:
                 self.trace(_summary(answer))
-        elif api.PLURAL in path:
+        elif released:
             left = {found["metadata"]["uid"] for found in self.kubernetes.list(api.PLURAL)}
             for gone in [found for uid, found in objects.items() if uid not in left]:
                 self.trace(f"{gone['metadata']['name']} is released")

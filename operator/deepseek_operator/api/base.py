@@ -1,11 +1,24 @@
 """Building blocks shared by every model of the API."""
 
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-__all__ = ["ApiModel", "CelRule", "IntOrString", "SpecModel", "StatusModel", "rules", "without_unreadable"]
+__all__ = [
+    "ApiModel",
+    "CelRule",
+    "IntOrString",
+    "Moment",
+    "SpecModel",
+    "StatusModel",
+    "read_amount",
+    "read_time",
+    "rules",
+    "without_unreadable",
+]
 
 _NO_FIELDS: Final[set[str]] = set()
 
@@ -42,9 +55,11 @@ class StatusModel(ApiModel):
 
         Most passes change nothing, and to make and to compare a new object costs more than to look at the old one.
         """
-        if before is not None and all(getattr(before, name) == value for name, value in values.items()):
-            return before
-        return cls(**values)
+        known = vars(before) if before is not None else {}
+        for name, value in values.items():
+            if name not in known or known[name] != value:
+                return cls(**values)
+        return before if before is not None else cls()
 
 
 def without_unreadable(value: Any, place: tuple[int | str, ...]) -> Any:
@@ -65,6 +80,32 @@ def without_unreadable(value: Any, place: tuple[int | str, ...]) -> Any:
         inner = without_unreadable(value[first], rest)
         return [*value[:first], *([] if inner is None else [inner]), *value[first + 1 :]]
     return None
+
+
+def read_time(text: str | None) -> datetime | None:
+    """Return the moment that a status holds as text; None for none, and for one that cannot be read."""
+    try:
+        return _in_utc(datetime.fromisoformat(text)) if text is not None else None
+    except ValueError:
+        return None
+
+
+def read_amount(text: str | None) -> Decimal | None:
+    """Return the amount that a status holds as text; None for none, and for one that cannot be read."""
+    try:
+        amount = Decimal(text) if text is not None else None
+    except ArithmeticError:
+        return None
+    return amount if amount is not None and amount.is_finite() else None
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+"""A moment in a status. One without a time zone, which only a person writes, is of UTC: all others have one, and two
+moments can be compared only where both have."""
 
 
 def _to_str(value: Any) -> Any:

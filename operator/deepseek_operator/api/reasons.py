@@ -68,6 +68,7 @@ class Reason(StrEnum):
     # SkyPilot and teardown
     SKYPILOT_UNAVAILABLE = "SkyPilotUnavailable"
     KUBERNETES_REFUSED = "KubernetesRefused"
+    KUBERNETES_UNAVAILABLE = "KubernetesUnavailable"
     TEARDOWN_FAILED = "TeardownFailed"
     MACHINES_UNACCOUNTED = "MachinesUnaccounted"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
@@ -201,6 +202,10 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     Reason.KUBERNETES_REFUSED: (
         "The Kubernetes API server has not made or removed what a replica needs.",
         "Change what the message names: a quota, an admission policy, a right that was taken away. It is tried again.",
+    ),
+    Reason.KUBERNETES_UNAVAILABLE: (
+        "What a replica needs could not be made or removed: the API server, etcd or a webhook did not answer.",
+        "Nothing; it is tried again. If it lasts, look at what the message names.",
     ),
     Reason.TEARDOWN_FAILED: (
         "SkyPilot could not tear the nodes down; they may go on costing money.",

@@ -3,6 +3,7 @@
 import json
 from typing import Final
 
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.text import clean
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "KubeRejectedError",
     "KubeUnavailableError",
     "error_of",
+    "reason_of",
 ]
 
 
@@ -74,3 +76,10 @@ def error_of(status: int, body: str | bytes) -> KubeError:
         message = str(body[:300])
     kind = _BY_STATUS.get(status, KubeUnavailableError if status >= 500 else KubeRejectedError)
     return kind(clean(message) or f"HTTP {status}", status)
+
+
+def reason_of(error: KubeError) -> Reason:
+    """Return who or what is in the way: a name that is taken, a server that cannot answer now, or its refusal."""
+    if isinstance(error, KubeConflictError):
+        return Reason.NAME_CONFLICT
+    return Reason.KUBERNETES_UNAVAILABLE if isinstance(error, KubeUnavailableError) else Reason.KUBERNETES_REFUSED

@@ -11,26 +11,18 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Decimal
 from typing import Final
 
+from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.replica.view import KUBERNETES, View
 
-__all__ = ["Budget", "dollars"]
+__all__ = ["Budget"]
 
 _PRECISION: Final = Decimal("0.0001")
 """SkyPilot's catalogs have prices of four decimals."""
 _NEXT_TO_NOTHING: Final = Decimal("0.0001")
 """Limit where only one's own cluster may be used: no machine of a cloud is so cheap."""
-
-
-def dollars(text: str | None) -> Decimal | None:
-    """Return an amount that a status holds; None for none, and for one that cannot be read."""
-    try:
-        amount = Decimal(text) if text is not None else None
-    except ArithmeticError:
-        return None
-    return amount if amount is not None and amount.is_finite() else None
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ class Budget:
         """Return the budget with what exists already taken off."""
         rents = plan is not None and not all(place.is_kubernetes for place in plan.places)
         committed = sum((_cost(view, plan) for view in views), Decimal(0))
-        return cls(plan, dollars(cap) if rents else None, committed)
+        return cls(plan, read_amount(cap) if rents else None, committed)
 
     def room_for_one(self, *, on_demand: bool) -> bool:
         """Return whether the cheapest machine that fits can be launched once more, on demand or as the others are."""
@@ -107,9 +99,9 @@ def _cost(view: View, plan: Planned | None) -> Decimal:
     ledger = view.ledger
     if view.infra == KUBERNETES or not (view.exists or ledger.renting):
         return Decimal(0)
-    if ledger.renting and (price := dollars(ledger.price)) is not None:
+    if ledger.renting and (price := read_amount(ledger.price)) is not None:
         return price
-    if (limit := dollars(ledger.cost_limit)) is not None:
+    if (limit := read_amount(ledger.cost_limit)) is not None:
         return limit
     prices = plan.plan.prices if plan is not None else None
     planned = (prices.on_demand if ledger.on_demand else prices.each) if prices is not None else None

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, FINALIZER
@@ -28,7 +29,7 @@ from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Action, AddFinalizer, RemoveFinalizer
 from deepseek_operator.reconcile.approval import Gate
 from deepseek_operator.reconcile.blocked import why_blocked
-from deepseek_operator.reconcile.budget import Budget, dollars
+from deepseek_operator.reconcile.budget import Budget
 from deepseek_operator.reconcile.capacity import Base, on_demand
 from deepseek_operator.reconcile.endpoint import publish
 from deepseek_operator.reconcile.proxy import front, proxy_targets
@@ -133,7 +134,7 @@ def decide(
     planned = plan if isinstance(plan, Planned) else None
     revision = world.revision
     ledgers = {instance.name: instance.ledger for instance in deployment.status.instances}
-    costs = {instance.name: dollars(instance.hourly_cost) for instance in deployment.status.instances}
+    costs = {instance.name: read_amount(instance.hourly_cost) for instance in deployment.status.instances}
     views = {
         name: look(
             world,

@@ -9,10 +9,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.status import Cost, Instance
 from deepseek_operator.facts.clock import format_time, whole_second
 from deepseek_operator.planning import Planned, Refused
-from deepseek_operator.reconcile.budget import dollars
 from deepseek_operator.reconcile.replica.view import KUBERNETES, View
 
 __all__ = ["accrue", "amount", "instance_cost", "rate_of"]
@@ -37,7 +37,7 @@ def instance_cost(view: View, plan: Planned | Refused, previous: Instance | None
         return "0.00"
     if view.infra is None:
         return previous.hourly_cost if previous is not None else None
-    if (price := dollars(view.ledger.price)) is not None:
+    if (price := read_amount(view.ledger.price)) is not None:
         return amount(price)
     row = view.facts.last_seen.cluster
     if current and isinstance(plan, Planned):
@@ -52,7 +52,7 @@ def instance_cost(view: View, plan: Planned | Refused, previous: Instance | None
 
 def rate_of(instances: Iterable[Instance]) -> Decimal:
     """Return US dollars an hour of what is rented now, as far as prices are known."""
-    rented = [dollars(one.hourly_cost) for one in instances if one.ledger.renting]
+    rented = [read_amount(one.hourly_cost) for one in instances if one.ledger.renting]
     return sum((cost for cost in rented if cost is not None), Decimal(0))
 
 

@@ -46,17 +46,23 @@ def tells_news(before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus
     No news are messages, where a replica runs and what it costs there: they are told with the next change, or soon.
     What the whole deployment costs is news: a rate that is forgotten is money that is not counted.
     """
-    return _told(before) != _told(after)
+    if not _equal(before, after, _LISTS):
+        return True
+    if len(before.conditions) != len(after.conditions) or len(before.instances) != len(after.instances):
+        return True
+    return not (
+        all(_equal(one, two, _MESSAGE) for one, two in zip(before.conditions, after.conditions, strict=True))
+        and all(
+            _equal(one, two, _DETAILS | {"ledger"}) and _equal(one.ledger, two.ledger, _DETAILS)
+            for one, two in zip(before.instances, after.instances, strict=True)
+        )
+    )
 
 
-def _told(status: DeepSeekDeploymentStatus) -> tuple[object, ...]:
-    conditions = [_without(condition, _MESSAGE) for condition in status.conditions]
-    instances = [(_without(one, _DETAILS | {"ledger"}), _without(one.ledger, _DETAILS)) for one in status.instances]
-    return _without(status, _LISTS), conditions, instances
-
-
-def _without(model: BaseModel, fields: Set[str]) -> dict[str, Any]:
-    return {name: value for name, value in model if name not in fields}
+def _equal(one: BaseModel, two: BaseModel, but: Set[str]) -> bool:
+    """Return whether two objects of one type have the same values in all fields but some."""
+    other = vars(two)
+    return one is two or all(value == other[name] for name, value in vars(one).items() if name not in but)
 
 
 def compute_status(world: World, plan: Planned | Refused, decision: Decision) -> DeepSeekDeploymentStatus:

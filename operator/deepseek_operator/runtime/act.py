@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import structlog
-
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Known
 from deepseek_operator.facts.names import ClusterName
@@ -22,7 +20,7 @@ from deepseek_operator.facts.store import Key, Store
 from deepseek_operator.facts.world import Question, QuestionKind, World
 from deepseek_operator.feeds.kubernetes import KubernetesFeed
 from deepseek_operator.feeds.questions import Questions
-from deepseek_operator.kube.errors import KubeConflictError, KubeError
+from deepseek_operator.kube.errors import KubeError, reason_of
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import (
     Action,
@@ -36,13 +34,11 @@ from deepseek_operator.reconcile.actions import (
 from deepseek_operator.reconcile.results import Result, ResultKind
 from deepseek_operator.runtime.slots import LaunchSlots
 from deepseek_operator.runtime.tasks import TaskMaker, limited
-from deepseek_operator.runtime.writes import KubeWrites, SkyPilotWrites
+from deepseek_operator.runtime.writes import KubeWrites, SkyPilotWrites, log_action
 from deepseek_operator.skypilot.errors import SkyPilotError, SkyPilotRejectedError, SkyPilotUnavailableError
 from deepseek_operator.skypilot.failures import classify
 
 __all__ = ["Actor"]
-
-log = structlog.get_logger(__name__)
 
 PATIENCE_S: Final = 3.0
 """Seconds for which a pass waits for SkyPilot to accept a request."""
@@ -78,7 +74,7 @@ class Actor:
 
     async def finalizer(self, world: World, action: AddFinalizer | RemoveFinalizer) -> None:
         """Add or remove the operator's finalizer. What is released, and held by nobody else, is gone."""
-        self._log(action)
+        log_action(action)
         present = isinstance(action, AddFinalizer)
         body = await self.writer.set_finalizer(world.deployment, present=present)
         if present or body.get("metadata", {}).get("finalizers"):
@@ -92,7 +88,7 @@ class Actor:
         if isinstance(action, Launch | RunAgain) and not self.slots.take(key, str(name)):
             words = f"waits for one of {self.slots.limit} launch slots of the SkyPilot server"
             return Result(name, action, ResultKind.QUEUED, words)
-        self._log(action)
+        log_action(action)
         if isinstance(action, ClearRemains):
             return await self._clear(world, name, action)
         try:
@@ -173,13 +169,8 @@ class Actor:
         failure = classify(error.error_type, error.message)
         return Outcome(f"rejected-{digest}", RequestKind.LAUNCH, now, failure)
 
-    def _log(self, action: Action) -> None:
-        log.info("action", action=type(action).__name__, detail=str(action))
-
 
 def _failed(name: ClusterName, action: Action, error: KubeError | SkyPilotError) -> Result:
     """Return the result of an action that ``error`` kept from being sent."""
-    reason = Reason.KUBERNETES_REFUSED if isinstance(error, KubeError) else Reason.SKYPILOT_UNAVAILABLE
-    if isinstance(error, KubeConflictError):
-        reason = Reason.NAME_CONFLICT
+    reason = reason_of(error) if isinstance(error, KubeError) else Reason.SKYPILOT_UNAVAILABLE
     return Result(name, action, ResultKind.FAILED, str(error), reason)

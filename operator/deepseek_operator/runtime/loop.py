@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 PASS_LIMIT_S: Final = 60.0
 """A pass is cancelled and retried after this time. Liveness fails when one has run three times as long."""
 
+_ENDED_WELL: Final = metrics.PASSES.labels("ok")
+
 
 class ProberLike(Protocol):
     """Probes addresses; see :class:`deepseek_operator.feeds.probes.Prober`."""
@@ -202,7 +204,7 @@ class ControlLoop:
                 except Exception as error:
                     self._failed(key, error)
                 else:
-                    metrics.PASSES.labels("ok").inc()
+                    _ENDED_WELL.inc()
                     self.queue.done(key)
                 finally:
                     self._started.pop(key, None)

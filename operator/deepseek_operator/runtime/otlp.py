@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 import deepseek_operator
+from deepseek_operator.api.base import read_time
 from deepseek_operator.facts.store import Key
 from deepseek_operator.runtime.tracing import EndedLaunch, Note, Tracer
 
@@ -101,8 +102,9 @@ class OtlpTracer(Tracer):
             span.end(_nanoseconds(stage.ended))
         for tried in launch.tried:
             what = {"place": tried.place, "reason": tried.reason, "code": tried.code}
-            at = _nanoseconds(datetime.fromisoformat(tried.time))
-            root.add_event("no machines", {_PREFIX + name: value for name, value in what.items()}, at)
+            at = read_time(tried.time)
+            attributes = {_PREFIX + name: value for name, value in what.items()}
+            root.add_event("no machines", attributes, _nanoseconds(at) if at is not None else None)
         if launch.ended is None:
             _failed(root, launch.result)
         root.end(_nanoseconds(launch.ended) if launch.ended is not None else None)

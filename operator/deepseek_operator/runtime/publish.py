@@ -5,14 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-import structlog
-
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.facts.store import Key, Store
 from deepseek_operator.facts.world import World
 from deepseek_operator.feeds.kubernetes import KubernetesFeed
-from deepseek_operator.kube.errors import KubeConflictError, KubeError, KubeUnavailableError
+from deepseek_operator.kube.errors import KubeConflictError, KubeError, reason_of
 from deepseek_operator.reconcile.actions import (
     Action,
     ApplyProxy,
@@ -21,11 +19,9 @@ from deepseek_operator.reconcile.actions import (
     RemoveProxy,
     UnpublishEndpoints,
 )
-from deepseek_operator.runtime.writes import KubeWrites
+from deepseek_operator.runtime.writes import KubeWrites, log_action
 
 __all__ = ["PROXY_AGAIN_S", "PROXY_REFUSED_AGAIN_S", "Publisher", "refusal_of"]
-
-log = structlog.get_logger(__name__)
 
 PROXY_AGAIN_S: Final = 4.0
 """Seconds after which a proxy whose pods have not shown up is applied again."""
@@ -67,7 +63,7 @@ class Publisher:
         """
         deployment = world.deployment
         if not isinstance(action, ApplyProxy | RemoveProxy):
-            _log(action)
+            log_action(action)
         if isinstance(action, ApplyService):
             try:
                 body = await self.writer.apply_service(deployment, action.ports, action.type, create=action.create)
@@ -111,7 +107,7 @@ class Publisher:
                 if last.refused is not None:
                     raise last.refused.with_traceback(None)
                 return
-        _log(action)
+        log_action(action)
         try:
             await self._change(world, action)
         except KubeError as error:
@@ -133,11 +129,7 @@ class Publisher:
 
 def refusal_of(error: KubeError) -> Failure | None:
     """Return what somebody has to change before a proxy can be made; None where the same call may succeed later."""
-    if isinstance(error, KubeUnavailableError):
+    reason = reason_of(error)
+    if reason is Reason.KUBERNETES_UNAVAILABLE:
         return None
-    reason = Reason.NAME_CONFLICT if isinstance(error, KubeConflictError) else Reason.PROXY_REFUSED
-    return Failure(reason, str(error))
-
-
-def _log(action: Action) -> None:
-    log.info("action", action=type(action).__name__, detail=str(action))
+    return Failure(Reason.PROXY_REFUSED if reason is Reason.KUBERNETES_REFUSED else reason, str(error))

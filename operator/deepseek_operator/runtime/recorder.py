@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from deepseek_operator.api.base import read_time
 from deepseek_operator.api.reasons import ConditionType, Reason
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, EngineStatus, Instance, Phase
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
@@ -102,8 +103,8 @@ class Recorder:
         ended = self._ended[key]
         infra = _infra(new)
         launched = new.ledger.launched_at
-        if old is not None and old.ledger.launched_at != launched and _waits_for_slot(old):
-            self._queued.setdefault(key, {})[new.name] = datetime.fromisoformat(old.since or "")
+        if old is not None and old.ledger.launched_at != launched and (queued := _queued_since(old)) is not None:
+            self._queued.setdefault(key, {})[new.name] = queued
         underway = launched is not None and ended.get(new.name) != launched
         failed = new.ledger.counted if old is None or old.ledger.counted != new.ledger.counted else ""
         if failed:
@@ -160,8 +161,10 @@ def _series(status: DeepSeekDeploymentStatus) -> Iterator[series.ReplicaSeries]:
             )
 
 
-def _waits_for_slot(instance: Instance) -> bool:
-    return instance.phase is Phase.PENDING and instance.reason == Reason.QUEUED and instance.since is not None
+def _queued_since(instance: Instance) -> datetime | None:
+    """Return since when a replica has waited for a launch slot; None where it does not, or nobody can read it."""
+    waits = instance.phase is Phase.PENDING and instance.reason == Reason.QUEUED
+    return read_time(instance.since) if waits else None
 
 
 def _result_known(instance: Instance) -> datetime | None:

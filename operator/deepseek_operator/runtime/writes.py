@@ -1,14 +1,19 @@
-"""What the runtime asks of the adapters that change something outside."""
+"""What the runtime asks of the adapters that change something outside, and the line that is logged of each change."""
 
 from datetime import datetime
 from typing import Any, Protocol
+
+import structlog
 
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address
 from deepseek_operator.launch.proxy import ProxySpec
+from deepseek_operator.reconcile.actions import Action
 
-__all__ = ["KubeSecrets", "KubeWrites", "SkyPilotWrites"]
+__all__ = ["KubeSecrets", "KubeWrites", "SkyPilotWrites", "log_action"]
+
+log = structlog.get_logger(__name__)
 
 Body = dict[str, Any]
 
@@ -57,3 +62,8 @@ class SkyPilotWrites(Protocol):
     async def exec(self, cluster_name: str, task: Body, config: Body) -> str: ...  # noqa: D102
     async def down(self, cluster_name: str) -> str: ...  # noqa: D102
     async def cancel(self, request_ids: list[str]) -> None: ...  # noqa: D102
+
+
+def log_action(action: Action) -> None:
+    """Log an action that is about to be carried out."""
+    log.info("action", action=type(action).__name__, detail=str(action))

@@ -259,3 +259,9 @@ def test_the_first_probe_of_an_engine_is_waited_for_unless_it_needs_a_certificat
     ledger = b.ledger(certificate_until=b.ago(-999))
     found = want(View(b.NOW, facts, ledger, address=Address("10.0.0.9", b.PORT), health=Health.UNKNOWN))
     assert (found.reason, found.passing) == (Reason.ENGINE_STARTING, passing)
+
+
+def test_a_request_of_which_nobody_knows_when_it_was_sent_is_waited_for_once() -> None:
+    assert after(b.ledger(unanswered="down")).unanswered_at == b.NOW
+    assert after(b.ledger(unanswered="of a newer operator", unanswered_at=b.ago(121))).unanswered == ""
+    assert after(b.ledger(unanswered="of a newer operator", unanswered_at=b.ago(5))).unanswered != ""

@@ -46,7 +46,7 @@ def actor_that_meets(error: Exception) -> Actor:
     [
         (KubeRejectedError("exceeded quota: secrets", 422), Reason.KUBERNETES_REFUSED),
         (KubeDeniedError("serviceaccounts is forbidden", 403), Reason.KUBERNETES_REFUSED),
-        (KubeUnavailableError("etcd is away", 503), Reason.KUBERNETES_REFUSED),
+        (KubeUnavailableError("etcd is away", 503), Reason.KUBERNETES_UNAVAILABLE),
         (KubeConflictError("a Secret r1-ca exists", 409), Reason.NAME_CONFLICT),
     ],
 )

@@ -189,3 +189,12 @@ def test_what_a_deployment_costs_is_exported_until_it_is_forgotten() -> None:
     assert values["deepseek_operator_deployment_replicas_desired"] == 0
     recorder.forget(KEY)
     assert [sample for family in collector.collect() for sample in family.samples] == []
+
+
+@pytest.mark.parametrize("since", ["a while ago", "2026-01-01T00:00:00", None])
+def test_a_wait_for_a_slot_of_which_nobody_can_read_the_begin_is_none(recorder: Recorder, since: str | None) -> None:
+    (instance,) = status(Phase.PENDING, "Queued").instances
+    queued = DeepSeekDeploymentStatus(instances=(instance.model_copy(update={"since": since}),))
+    up = status(Phase.READY, "Ready", launched_at=T, ready_since=seconds(90))
+    with counted("launches_total", result="Ready", infra="aws"):
+        recorder.wrote(KEY, queued, up)

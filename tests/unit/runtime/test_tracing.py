@@ -232,6 +232,14 @@ async def test_a_launch_that_fails_ends_now_and_names_the_places_that_it_tried(r
     assert SECRET.encode() not in b"".join(receiver.bodies)
 
 
+async def test_a_place_whose_time_nobody_can_read_is_named_all_the_same(receiver: TraceReceiver) -> None:
+    (failed,) = FAILED.instances
+    tried = failed.model_copy(update={"places_tried": (NEW.model_copy(update={"time": "tomorrow"}),)})
+    await written(receiver, NOTHING, LAUNCHED, DeepSeekDeploymentStatus(instances=(tried,)))
+    (launch,) = receiver.named("launch")
+    assert [attributes["deepseek_operator.place"] for _, attributes in launch.events] == ["aws/us-east-1"]
+
+
 async def test_headers_of_the_environment_are_sent(receiver: TraceReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=team-a")
     await written(receiver, STARTING, READY)

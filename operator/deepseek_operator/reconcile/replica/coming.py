@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import CapacityType
 from deepseek_operator.api.status import Phase
@@ -26,7 +27,6 @@ from deepseek_operator.facts.skypilot import (
 from deepseek_operator.facts.text import cause
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
-from deepseek_operator.reconcile.budget import dollars
 from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count, update
 from deepseek_operator.reconcile.replica.places import EXCLUDED_S, exclude, excluded_now
 from deepseek_operator.reconcile.replica.view import Finding, Health, View
@@ -256,7 +256,7 @@ def _engine_gone(view: View) -> Finding | None:
         return _stage(view, Phase.PENDING, view.blocked.reason, view.blocked.message)
     if job.state is JobState.NONE:
         # The server died after the nodes came up and before it submitted the job: a launch adopts the nodes.
-        adopt = Launch(view.name, dollars(view.ledger.cost_limit), on_demand=view.ledger.on_demand)
+        adopt = Launch(view.name, read_amount(view.ledger.cost_limit), on_demand=view.ledger.on_demand)
         return _stage(view, Phase.LAUNCHING, Reason.LAUNCHING, "the nodes are up without an engine", adopt)
     words = f"the engine ended ({job.status})"
     why = cause(job.log_tail)

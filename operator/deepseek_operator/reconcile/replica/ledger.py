@@ -58,8 +58,8 @@ def advance(view: View, *, wanted: bool) -> Ledger:
     if view.in_flight(RequestKind.DOWN) is not None:
         # Also where the status that noted the request could not be written.
         ledger = update(ledger, teardown_at=ledger.teardown_at or now)
-    if _in_future(view.now, ledger.unanswered_at):
-        ledger = update(ledger, unanswered_at=now)  # the clock was set back: wait once more
+    if ledger.unanswered and (ledger.unanswered_at is None or _in_future(view.now, ledger.unanswered_at)):
+        ledger = update(ledger, unanswered_at=now)  # nobody knows, or the clock was set back: wait once more
     if ledger.unanswered and _settled(view, ledger):
         ledger = update(ledger, unanswered="", unanswered_at=None)
     if wanted:
@@ -91,11 +91,11 @@ def _settled(view: View, ledger: Ledger) -> bool:
         return True
     if ledger.unanswered == RequestKind.LAUNCH:
         return view.in_flight(RequestKind.LAUNCH) is not None or view.cluster is not None
-    return view.in_flight(RequestKind(ledger.unanswered)) is not None
+    return any(request.kind == ledger.unanswered for request in view.requests)
 
 
-def _in_future(now: datetime, moment: datetime | None) -> bool:
-    return moment is not None and moment - now > timedelta(seconds=UNANSWERED_S)
+def _in_future(now: datetime, moment: datetime) -> bool:
+    return moment - now > timedelta(seconds=UNANSWERED_S)
 
 
 def launched(ledger: Ledger, plan: Planned, now: datetime, *, again: bool = False) -> Ledger:

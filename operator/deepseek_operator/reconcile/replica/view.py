@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
@@ -105,7 +106,7 @@ class View:
         """Return the oldest request of these kinds that has not ended."""
         return next((request for request in self.requests if request.kind in kinds), None)
 
-    @property
+    @cached_property
     def infra(self) -> str | None:
         """Where it runs, once that is known."""
         seen = self.facts.last_seen.cluster
@@ -113,12 +114,12 @@ class View:
             return seen.cloud.lower()
         return KUBERNETES if self.facts.pods else self.ledger.infra
 
-    @property
+    @cached_property
     def rented(self) -> bool:
         """Whether it runs on machines outside the Kubernetes cluster."""
         return self.infra not in (None, KUBERNETES)
 
-    @property
+    @cached_property
     def encrypted(self) -> bool:
         """Whether its engine answers over TLS: on every rented machine, unless an older operator launched it.
 
@@ -161,7 +162,7 @@ class View:
         until = self.ledger.certificate_until
         return self.encrypted and until is not None and (until - self.now).total_seconds() < RENEW_S
 
-    @property
+    @cached_property
     def exists(self) -> bool:
         """Whether anything of it is known to SkyPilot, seen in Kubernetes, or may still come of a request."""
         seen = self.facts.last_seen
@@ -172,12 +173,12 @@ class View:
             in_skypilot = bool(self.cluster or self.requests)
         return bool(in_skypilot or self.facts.pods or self.facts.services or self.ledger.unanswered)
 
-    @property
+    @cached_property
     def halved(self) -> bool:
         """Whether a node of several is gone, although the head may answer: its health says nothing of the others."""
         return self.cluster is not None and self.cluster.nodes > 1 and self.cluster.incomplete
 
-    @property
+    @cached_property
     def serving(self) -> bool:
         """Whether the Service should lead to it.
 
