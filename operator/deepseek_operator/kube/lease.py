@@ -57,6 +57,8 @@ class LeaderElection:
         self._seen: tuple[str, str] = ("", "")
         self._seen_at = 0.0
         self._waits_for = ""
+        self._others: dict[tuple[str, str], tuple[str, float]] = {}
+        """Leases of other releases: when they were renewed by their own clocks, and when that was first seen here."""
 
     async def run(self, started: Callable[[], None], lost: Callable[[], None]) -> None:
         """Compete until cancelled; release the Lease then, so that another one can take it at once.
@@ -173,7 +175,7 @@ class LeaderElection:
             metadata, spec = lease["metadata"], lease.get("spec") or {}
             if (metadata.get("namespace"), metadata["name"]) == (self._namespace, self._name):
                 mine = _rank(lease)
-            elif spec.get("holderIdentity") and self._live(spec) and self._overlaps(metadata):
+            elif spec.get("holderIdentity") and self._overlaps(metadata) and self._live(metadata, spec):
                 others.append(lease)
         older = [lease for lease in others if _rank(lease) < mine]
         names = ", ".join(f"{lease['metadata']['namespace']}/{lease['metadata']['name']}" for lease in older)
@@ -190,12 +192,13 @@ class LeaderElection:
             found = await self._client.request("GET", LEASES.path(self._namespace), query=query)
         return list(found["items"])
 
-    def _live(self, spec: dict[str, Any]) -> bool:
-        try:
-            renewed = datetime.fromisoformat(str(spec.get("renewTime")))
-        except ValueError:
-            return False
-        return abs((self._clock() - renewed).total_seconds()) < 2 * float(spec.get("leaseDurationSeconds") or LEASE_S)
+    def _live(self, metadata: dict[str, Any], spec: dict[str, Any]) -> bool:
+        """Return whether the Lease of another release may be held: for as long as we have not seen it run out."""
+        place, renewed = (str(metadata.get("namespace")), str(metadata["name"])), str(spec.get("renewTime"))
+        now = asyncio.get_running_loop().time()
+        if self._others.get(place, ("", 0.0))[0] != renewed:
+            self._others[place] = (renewed, now)
+        return now - self._others[place][1] < 2 * float(spec.get("leaseDurationSeconds") or LEASE_S)
 
     def _overlaps(self, metadata: dict[str, Any]) -> bool:
         theirs = set(str((metadata.get("annotations") or {}).get(SCOPE_ANNOTATION, "*")).split(","))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -43,11 +43,16 @@ class Replica:
     """One process that competes."""
 
     def __init__(
-        self, server: SimulatedKubernetes, identity: str, name: str = "operator", scope: tuple[str, ...] = ()
+        self,
+        server: SimulatedKubernetes,
+        identity: str,
+        name: str = "operator",
+        scope: tuple[str, ...] = (),
+        ahead: timedelta = timedelta(0),
     ) -> None:
         self.client, self.leads, self.lost_at = Client(server), False, 0.0
         self.election = LeaderElection(
-            cast(KubeClient, self.client), name, "system", identity=identity, scope=scope, clock=now
+            cast(KubeClient, self.client), name, "system", identity=identity, scope=scope, clock=lambda: now() + ahead
         )
 
     def start(self) -> "asyncio.Task[None]":
@@ -183,6 +188,33 @@ def test_a_second_release_over_the_same_namespaces_waits() -> None:
         task.cancel()
         await asyncio.sleep(5)
         assert here.leads
+
+    play(story)
+
+
+def test_a_second_release_waits_although_its_clock_is_ahead() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first = Replica(server, "one")
+        second = Replica(server, "two", "other", ahead=timedelta(minutes=10))
+        first.start()
+        await asyncio.sleep(5)
+        second.start()
+        await asyncio.sleep(120)
+        assert (first.leads, second.leads) == (True, False)
+
+    play(story)
+
+
+def test_a_second_release_leads_within_a_minute_of_the_death_of_the_first() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "one"), Replica(server, "two", "other")
+        first.start()
+        await asyncio.sleep(5)
+        second.start()
+        await asyncio.sleep(10)
+        first.client.server = SimulatedKubernetes(lambda: "")  # what it writes reaches nobody
+        await asyncio.sleep(60)
+        assert second.leads
 
     play(story)
 
