@@ -7,6 +7,7 @@ re-created object never meets its ghost, and a crash between a launch and the st
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -31,7 +32,12 @@ __all__ = [
 ]
 
 CLUSTER_NAME_MAX_LENGTH: Final = 33
-"""SkyPilot cuts and hashes longer names on Kubernetes (42 characters less ``-`` and 8 of the user's hash)."""
+"""SkyPilot cuts longer names on Kubernetes (42 characters less ``-`` and 8 of the user's hash), and tells those that it
+has cut by two characters of a hash: two replicas of one deployment could get the same machines."""
+
+SHORT_NAME_MAX_LENGTH: Final = 26
+"""The same on the clouds with the shortest names: 35 characters on Google Cloud."""
+_SHORT_NAMES: Final = frozenset({"gcp"})
 
 _NAME: Final = re.compile(
     r"^(?P<stem>[a-z][-a-z0-9]*)-(?P<uid>[0-9a-f]{8})-(?P<revision>(?:[0-9a-f]{8}|[0-9a-f]{4}))-(?P<ordinal>[0-9]{1,3})$"
@@ -96,15 +102,24 @@ def revision_of(spec: DeepSeekDeploymentSpec) -> str:
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def cluster_name(deployment: DeepSeekDeployment, revision: str, ordinal: int) -> ClusterName:
-    """Return the name of the SkyPilot cluster of one replica, at most 33 characters."""
+def cluster_name(
+    deployment: DeepSeekDeployment, revision: str, ordinal: int, *, clouds: Iterable[str] = ()
+) -> ClusterName:
+    """Return the name of the SkyPilot cluster of one replica, at most 33 characters.
+
+    Parameters
+    ----------
+    clouds
+        Where it may run. Some have shorter names.
+    """
     uid = uid_prefix(deployment.metadata.uid)
-    return ClusterName(_text(deployment.metadata.name, uid, revision, ordinal), uid, revision, ordinal)
+    most = CLUSTER_NAME_MAX_LENGTH if _SHORT_NAMES.isdisjoint(clouds) else SHORT_NAME_MAX_LENGTH
+    return ClusterName(_text(deployment.metadata.name, uid, revision, ordinal, most), uid, revision, ordinal)
 
 
-def _text(name: str, uid: str, revision: str, ordinal: int) -> str:
+def _text(name: str, uid: str, revision: str, ordinal: int, most: int) -> str:
     suffix = f"-{uid}-{revision}-{ordinal}"
-    return name[: CLUSTER_NAME_MAX_LENGTH - len(suffix)].rstrip("-") + suffix
+    return name[: most - len(suffix)].rstrip("-") + suffix
 
 
 @lru_cache(maxsize=65_536)
@@ -119,7 +134,11 @@ def parse_cluster_name(name: str) -> ClusterName | None:
 def belongs_to(name: ClusterName, deployment: DeepSeekDeployment) -> bool:
     """Return whether ``name`` was derived from ``deployment``; two UIDs may share the digits that stand in a name."""
     metadata = deployment.metadata
-    return name.text == _text(metadata.name, uid_prefix(metadata.uid), name.revision, name.ordinal)
+    texts = (
+        _text(metadata.name, uid_prefix(metadata.uid), name.revision, name.ordinal, most)
+        for most in (CLUSTER_NAME_MAX_LENGTH, SHORT_NAME_MAX_LENGTH)
+    )
+    return name.text in texts
 
 
 def service_account_name(deployment: DeepSeekDeployment) -> str:

@@ -80,8 +80,9 @@ def find_replicas(
     for name in rollout.keep:
         view, launches = (launches.launch if name in rollout.launchable else launches.hold)(views[name])
         replicas.append(Replica(name, True, view, want(view)))
+    clouds = [place.cloud for place in plan.places] if plan is not None else []
     for ordinal in rollout.add:
-        name = cluster_name(world.deployment, world.revision, ordinal)
+        name = cluster_name(world.deployment, world.revision, ordinal, clouds=clouds)
         facts = ReplicaFacts(name, skypilot=_absent(world))
         view = look(world, facts, Ledger(), plan, current=True, launches_waiting=launches.waiting)
         view, launches = launches.launch(view)

@@ -32,6 +32,18 @@ def test_a_name_fits_skypilot_and_leads_back_to_its_object(name: str, uid: objec
     assert (parsed.uid, parsed.revision, parsed.ordinal) == (uid_prefix(str(uid)), "0badbeef", ordinal)
 
 
+@given(names, st.uuids(), st.integers(0, 999), st.sampled_from(["0badbeef", "0bad"]))
+def test_on_google_cloud_no_name_is_cut_which_could_make_one_of_two(
+    name: str, uid: object, ordinal: int, revision: str
+) -> None:
+    of = named(name, str(uid))
+    short = cluster_name(of, revision, ordinal, clouds=["aws", "gcp"])
+    assert len(f"{short}-d5ee9000") <= 35
+    assert parse_cluster_name(str(short)) == short
+    assert belongs_to(short, of)
+    assert belongs_to(cluster_name(of, revision, ordinal), of), "of an operator before, or of another place"
+
+
 def test_names_of_others_are_not_taken_for_ours() -> None:
     assert parse_cluster_name("sky-1234-root") is None
     assert parse_cluster_name("my-cluster-0") is None

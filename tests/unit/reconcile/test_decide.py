@@ -216,6 +216,15 @@ def test_an_unreadable_spec_changes_neither_the_type_of_a_service_nor_its_proxy(
     assert (decision.publish, decision.actions) == ((), ())
 
 
+@pytest.mark.parametrize(("infra", "most"), [(("aws",), 33), (("gcp",), 26), (("aws", "gcp"), 26)])
+def test_replicas_have_names_that_no_cloud_of_their_plan_cuts(infra: tuple[str, ...], most: int) -> None:
+    of = b.rented_deployment(*infra, replicas=12)
+    of = of.model_copy(update={"metadata": of.metadata.model_copy(update={"name": "deepseek-r1-distill"})})
+    decision, _ = b.step(b.world(of, secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED))
+    assert len(decision.actions) == 12
+    assert max(len(str(name)) for name, _ in decision.actions) == most
+
+
 def test_nothing_is_launched_in_a_namespace_that_is_being_deleted() -> None:
     decision, status = b.step(b.world(b.deployment(), namespace_terminating=True))
     assert decision.actions == ()
