@@ -156,15 +156,16 @@ async def _audit(question: _Question, output: AuditFormat, delete: bool, yes: bo
     try:
         async with SkyPilotClient(question.endpoint, user_id=question.user, token=question.token) as skypilot:
             reader, writer = KubeReader(kube), KubeWriter(kube, f"audit-{os.getpid()}")
+            user = await skypilot.user()
 
             async def look() -> tuple[tuple[Orphan, ...], tuple[AwsMachine, ...]]:
-                machines = await asyncio.to_thread(aws.rented, question.user) if question.aws else ()
+                machines = await asyncio.to_thread(aws.rented, user) if question.aws else ()
                 forgotten = await _forgotten(skypilot, reader, machines, question.namespaces)
-                found = await find(skypilot, reader, question.user, question.namespaces)
+                found = await find(skypilot, reader, user, question.namespaces)
                 return found + await _machines(skypilot, forgotten), forgotten
 
             found, machines = await look()
-            typer.echo(_rendered(found, output, question.user))
+            typer.echo(_rendered(found, output, user))
             if not found or not delete:
                 return bool(found)
             if not yes:
@@ -175,7 +176,7 @@ async def _audit(question: _Question, output: AuditFormat, delete: bool, yes: bo
             if machines:
                 typer.echo(f"terminating {len(machines)} machines of AWS", err=True)
                 await asyncio.to_thread(aws.terminate, machines)
-            return await _wait(look, question.user)
+            return await _wait(look, user)
     finally:
         await kube.close()
 

@@ -1,12 +1,15 @@
 """Audit of what SkyPilot holds for us: clusters under our names that no deployment owns."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from deepseek_operator.facts.store import Store
 from deepseek_operator.runtime import metrics
+from deepseek_operator.skypilot.errors import SkyPilotError
 
 __all__ = ["AuditLoop"]
 
@@ -23,17 +26,17 @@ class AuditLoop:
     Parameters
     ----------
     user
-        The SkyPilot user id of this installation. What another one has launched is none of our business.
+        Returns the SkyPilot user id of this installation. What another one has launched is none of our business.
     """
 
-    def __init__(self, store: Store, user: str) -> None:
+    def __init__(self, store: Store, user: Callable[[], Awaitable[str]]) -> None:
         self._store, self._user = store, user
         self._first_seen: dict[str, float] = {}
         self._reported: set[str] = set()
 
-    def look(self, now: float) -> tuple[str, ...]:
+    def look(self, user: str, now: float) -> tuple[str, ...]:
         """Return the names that have had no owner for :data:`GRACE_S`; ``now`` is in seconds of any clock."""
-        orphans = self._store.orphans(self._user)
+        orphans = self._store.orphans(user)
         self._first_seen = {name: self._first_seen.get(name, now) for name in orphans}
         return tuple(sorted(name for name, since in self._first_seen.items() if now - since >= GRACE_S))
 
@@ -41,9 +44,10 @@ class AuditLoop:
         """Look until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            found = self.look(loop.time())
-            metrics.ORPHANS.set(len(found))
-            for name in set(found) - self._reported:
-                log.warning("orphaned_cluster", cluster=name, action="run: deepseek-operator audit --delete")
-            self._reported = set(found)
+            with suppress(SkyPilotError):  # what was found before stays
+                found = self.look(await self._user(), loop.time())
+                metrics.ORPHANS.set(len(found))
+                for name in set(found) - self._reported:
+                    log.warning("orphaned_cluster", cluster=name, action="run: deepseek-operator audit --delete")
+                self._reported = set(found)
             await asyncio.sleep(PERIOD_S)

@@ -79,7 +79,7 @@ class Operator:
             tracer=self._tracer,
         )
         self._prices = PriceFeed(self._skypilot, planner, clock=_now)
-        self._audit = AuditLoop(self._loop.store, settings.skypilot_user_id)
+        self._audit = AuditLoop(self._loop.store, self._skypilot.user)
         address = settings.readiness_address
         self._readiness = Readiness(address, self._loop.unready) if address else None
         self._tasks: list[asyncio.Task[None]] = []

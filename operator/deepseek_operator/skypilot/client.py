@@ -67,6 +67,7 @@ class SkyPilotClient:
     def __init__(
         self, endpoint: str, *, user_id: str, token: str | None = None, observe: Observe = lambda *_: None
     ) -> None:
+        self._user_id = user_id
         identity = {"SKYPILOT_USER_ID": user_id, "SKYPILOT_USER": "deepseek-operator"}
         headers = {"X-SkyPilot-API-Version": str(API_VERSION), "X-SkyPilot-Version": SERVER_VERSION}
         if token is not None:
@@ -89,6 +90,14 @@ class SkyPilotClient:
         """Return what the server says of itself: ``version``, ``api_version``, ``status``."""
         answer: dict[str, Any] = (await self.transport.send("GET", "/api/health")).json()
         return answer
+
+    async def user(self) -> str:
+        """Return the id under which the server files what this client asks for.
+
+        A server that knows its users by their credentials files it under the id of those, whatever the client says.
+        """
+        known = (await self.health()).get("user") or {}
+        return str(known.get("id") or self._user_id)
 
     async def clusters(self) -> dict[str, SkyPilotCluster]:
         """Return every cluster that the server knows, by name, without asking any provider."""

@@ -429,6 +429,21 @@ async def test_an_error_of_the_server_or_a_gateway_may_come_after_the_request_wa
     assert error.value.maybe_heard is maybe_heard
 
 
+@pytest.mark.parametrize(
+    ("answer", "user"),
+    [
+        ({"status": "healthy"}, "d5ee9000"),
+        ({"status": "healthy", "user": None}, "d5ee9000"),
+        ({"status": "healthy", "user": {"id": "sa-0123456789abcdef", "name": "operator"}}, "sa-0123456789abcdef"),
+    ],
+)
+async def test_a_server_that_knows_its_users_says_who_we_are(
+    server: Server, client: SkyPilotClient, answer: dict[str, Any], user: str
+) -> None:
+    server.refuse = Refusal(200, answer)
+    assert await client.user() == user
+
+
 async def test_something_else_at_its_address_is_no_skypilot(client: SkyPilotClient, server: Server) -> None:
     server.refuse = Refusal(200, {"hello": "world"})
     with pytest.raises(SkyPilotUnavailableError, match="is this a SkyPilot API server"):
