@@ -82,13 +82,19 @@ class Snapshots(Generic[K]):
         if sequence <= self._outdated:
             return News(frozenset(), frozenset(), recovered=False)
         names = {*clusters, *(name for name, found in requests.items() if found)}
-        after = {name: Seen(clusters.get(name), requests.get(name, ())) for name in names}
-        before, self._seen = self._seen, after
-        changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
-        self._running, self._without_worker = _launches(after)
-        self._by_prefix = {}
-        for parsed in filter(None, map(parse_cluster_name, names)):
-            self._by_prefix.setdefault(parsed.uid, []).append(parsed)
+        before, self._seen = self._seen, {}
+        changed = before.keys() - names
+        for name in names:
+            seen, cluster, active = before.get(name), clusters.get(name), requests.get(name, ())
+            if seen is None or seen.cluster != cluster or seen.requests != active:
+                seen = Seen(cluster, active)
+                changed.add(name)
+            self._seen[name] = seen
+        self._running, self._without_worker = _launches(self._seen)
+        if before.keys() != names:
+            self._by_prefix = {}
+            for parsed in filter(None, map(parse_cluster_name, names)):
+                self._by_prefix.setdefault(parsed.uid, []).append(parsed)
         settled = {name for name, acted in self._acted.items() if acted.sequence < sequence}
         for name in settled:
             self.not_acted(name)

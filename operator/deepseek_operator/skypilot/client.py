@@ -103,7 +103,8 @@ class SkyPilotClient:
         """Return every cluster that the server knows, by name, without asking any provider."""
         # The summary leaves out each cluster's task; the server stores every answer in its request database.
         body = {"all_users": True, "include_credentials": False, "include_handle": False, "summary_response": True}
-        return wire.cluster_rows(await self.transport.call("/status", body))
+        rows: dict[str, SkyPilotCluster] = await self.transport.call("/status", body, read=wire.cluster_rows)
+        return rows
 
     async def snapshot(self) -> Snapshot:
         """Return everything that the server knows at this moment, in two calls for all clusters.
@@ -123,7 +124,10 @@ class SkyPilotClient:
 
     async def requests_in_flight(self, cluster_name: str | None = None) -> dict[str, tuple[SkyPilotRequest, ...]]:
         """Return launches, execs and downs that have not ended, by cluster name."""
-        return wire.requests_in_flight(await self.transport.requests(cluster_name, ended=False))
+        found: dict[str, tuple[SkyPilotRequest, ...]] = await self.transport.requests(
+            cluster_name, ended=False, read=wire.requests_in_flight
+        )
+        return found
 
     async def last_outcome(self, cluster_name: str) -> Outcome | None:
         """Return how the newest ended launch, exec or down of a name ended; None if the server remembers none.
@@ -131,7 +135,7 @@ class SkyPilotClient:
         For a failure the error is fetched, and of a launch the log: only there stands which places had no machines, and
         the provider's code.
         """
-        payloads = await self.transport.requests(cluster_name, ended=True)
+        payloads: list[dict[str, Any]] = await self.transport.requests(cluster_name, ended=True)
         ended = [(p, kind) for p in payloads if (kind := wire.kind_of(p)) and p.get("finished_at")]
         if not ended:
             return None

@@ -4,6 +4,7 @@ Every failure becomes one of two: the server refused (:class:`~.errors.SkyPilotR
 (:class:`~.errors.SkyPilotUnavailableError`).
 """
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -76,38 +77,45 @@ class Transport:
             raise SkyPilotUnavailableError(f"{path} answered without a request id; is this a SkyPilot API server?")
         return str(request_id)
 
-    async def call(self, path: str, body: dict[str, Any] | None = None) -> Any:
+    async def call(
+        self, path: str, body: dict[str, Any] | None = None, *, read: Callable[[Any], Any] = lambda value: value
+    ) -> Any:
         """Make a request and return its value once it has ended.
+
+        Parameters
+        ----------
+        read
+            What makes facts of the value, in a thread like all decoding: of ten thousand clusters it takes 0.1 s.
 
         Raises
         ------
         SkyPilotRequestFailedError
             If it ended in an error.
         """
-        payload = await self.result(await self.start(path, body))
+        answer = await self._ended(await self.start(path, body))
         try:
-            return wire.return_value(payload)
+            return await asyncio.to_thread(lambda: read(wire.return_value(_payload(answer))))
         except SkyPilotRequestFailedError:
             self._observe(path, None, "failed")
             raise
 
-    async def requests(self, cluster_name: str | None, *, ended: bool) -> list[dict[str, Any]]:
-        """Return the requests about one cluster or all, in the server's own form; ``ended``: also those that have."""
+    async def requests(
+        self, cluster_name: str | None, *, ended: bool, read: Callable[[Any], Any] = lambda value: value
+    ) -> Any:
+        """Return what ``read`` makes of the requests about one cluster or all; ``ended``: also those that have."""
         query = [("all_status", str(ended).lower()), *(("fields", name) for name in _FIELDS)]
         if cluster_name is not None:
             query.append(("cluster_name", cluster_name))
-        answer: list[dict[str, Any]] = (await self.send("GET", "/api/status", query=query)).json()
-        return answer
+        answer = await self.send("GET", "/api/status", query=query)
+        return await asyncio.to_thread(lambda: read(answer.json()))
 
     async def result(self, request_id: str) -> dict[str, Any]:
         """Return a request's payload once it has ended; a failed one comes as HTTP 500 with the payload as detail."""
+        return _payload(await self._ended(request_id))
+
+    async def _ended(self, request_id: str) -> "Answer":
         query = [("request_id", request_id)]
-        answer = await self.send("GET", "/api/get", query=query, seconds=_RESULT_S, failed_is_answer=True)
-        payload = answer.json()
-        detail = payload.get("detail", payload)
-        if not isinstance(detail, dict):
-            raise SkyPilotUnavailableError(f"request {request_id}: {detail}")
-        return detail
+        return await self.send("GET", "/api/get", query=query, seconds=_RESULT_S, failed_is_answer=True)
 
     async def request_log(self, request_id: str) -> str:
         """Return the end of what a request has logged; empty where that cannot be had."""
@@ -221,6 +229,15 @@ class Answer:
             return json.loads(self.body)
         except ValueError as error:
             raise SkyPilotUnavailableError("the SkyPilot API server answers with something that is not JSON") from error
+
+
+def _payload(answer: Answer) -> dict[str, Any]:
+    """Return the payload of a request that has ended."""
+    payload = answer.json()
+    detail = payload.get("detail", payload)
+    if not isinstance(detail, dict):
+        raise SkyPilotUnavailableError(f"/api/get: {detail}")
+    return detail
 
 
 def _detail(answer: Answer) -> tuple[str, str]:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from deepseek_operator.facts.skypilot import (
@@ -52,7 +53,7 @@ def _cluster_row(row: Mapping[str, Any]) -> SkyPilotCluster:
     return SkyPilotCluster(
         name=row["name"],
         state=SkyPilotClusterState(state) if state in SkyPilotClusterState.__members__ else SkyPilotClusterState.OTHER,
-        detail=clean(str(detail), 400),
+        detail=_sentence(str(detail)),
         cloud=str(row.get("cloud") or ""),
         region=str(row.get("region") or ""),
         accelerators=_accelerators(row.get("accelerators")),
@@ -63,6 +64,12 @@ def _cluster_row(row: Mapping[str, Any]) -> SkyPilotCluster:
         spot="[spot]" in str(row.get("resources_str") or "").lower(),
         incomplete=state == SkyPilotClusterState.INIT and _INCOMPLETE.search(str(detail)) is not None,
     )
+
+
+@lru_cache(maxsize=16_384)
+def _sentence(text: str) -> str:
+    """Return words of the server, cleaned. Most of a snapshot are those of the one before, and cleaning is its cost."""
+    return clean(text, 400)
 
 
 def _accelerators(value: Any) -> str:
@@ -94,7 +101,7 @@ def requests_in_flight(value: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Sk
                 cluster_name=name,
                 state=RequestState(state),
                 created_at=_moment(payload.get("created_at")),
-                detail=clean(str(payload.get("status_msg") or ""), 400),
+                detail=_sentence(str(payload.get("status_msg") or "")),
             )
         )
     return {name: tuple(sorted(requests, key=lambda r: r.created_at)) for name, requests in found.items()}

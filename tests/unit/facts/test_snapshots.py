@@ -63,6 +63,10 @@ def test_names_are_found_by_the_uid_that_they_carry(snapshots: Snapshots[str]) -
     shown(snapshots, ROW, b.row(b.named("x-ffffffff-0badbeef-0")), SkyPilotCluster("my-cluster", ROW.state))
     assert snapshots.names(R1.uid) == (R1,)
     assert set(snapshots.clusters()) == {str(R1), "x-ffffffff-0badbeef-0", "my-cluster"}
+    shown(snapshots, b.row(R1, "INIT"))
+    assert (snapshots.names(R1.uid), snapshots.names("ffffffff")) == ((R1,), ())
+    shown(snapshots)
+    assert snapshots.names(R1.uid) == ()
 
 
 def test_requests_have_no_cluster_until_skypilot_makes_one(snapshots: Snapshots[str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.skypilot import JobState, RequestKind, RequestState, SkyPilotClusterState
 from deepseek_operator.skypilot import client as client_module
 from deepseek_operator.skypilot import transport as transport_module
+from deepseek_operator.skypilot import wire
 from deepseek_operator.skypilot.client import SkyPilotClient
 from deepseek_operator.skypilot.errors import (
     SkyPilotRejectedError,
@@ -151,6 +153,18 @@ async def test_only_what_moves_a_cluster_counts_as_in_flight(server: Server, cli
         ("a", RequestKind.LAUNCH, RequestState.PENDING),
         ("b", RequestKind.DOWN, RequestState.RUNNING),
     ]
+
+
+async def test_what_is_read_off_a_table_holds_up_no_probe(
+    server: Server, client: SkyPilotClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[int] = []
+    for name in ("cluster_rows", "requests_in_flight"):
+        monkeypatch.setattr(wire, name, lambda value: readers.append(threading.get_ident()))
+    server.answers("/status", [])
+    await client.snapshot()
+    assert len(readers) == 2
+    assert threading.get_ident() not in readers
 
 
 async def test_why_a_launch_failed_is_looked_up(server: Server, client: SkyPilotClient) -> None:
