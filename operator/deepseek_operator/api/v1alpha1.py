@@ -21,6 +21,7 @@ from deepseek_operator.api.names import (
 )
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec, Model
 from deepseek_operator.api.status import DeepSeekDeploymentStatus
+from deepseek_operator.api.wording import field_of, problem_of
 
 __all__ = [
     "ANNOTATION_ABANDON",
@@ -94,7 +95,7 @@ class DeepSeekDeployment(ApiModel):
                 if places := [each["loc"] for each in found if each["loc"][0] == "status"]:
                     body = without_unreadable(body, places[0])
                     continue
-                problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
+                problems = "; ".join(f"{field_of(each)}: {problem_of(each, cls)}" for each in found)
                 raise InvalidObjectError(problems) from error
 
     @classmethod

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from deepseek_operator.api.wording import field_of, problem_of
 from deepseek_operator.catalog.catalog import Catalog
 from deepseek_operator.catalog.errors import CatalogError
 from deepseek_operator.catalog.schema import GpuInfo, MachineInfo, ModelInfo, PriceInfo
@@ -211,8 +212,7 @@ def _validated(file: str, name: str, kind: type[_Row], raw: _Raw) -> _Row:
         return kind.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
+        field, message = field_of(first), problem_of(first, kind)
         if not field and ": " in message:
             field, message = message.split(": ", 1)
         raise CatalogError(file, name, field, message) from error

@@ -69,5 +69,5 @@ def _read(file: Path) -> list[Measurement]:
         try:
             found.append(Measurement.model_validate(row))
         except ValidationError as error:
-            fail(f"{file}: {sentence(error, f'measurements[{index}]')}")
+            fail(f"{file}: {sentence(error, Measurement, f'measurements[{index}]')}")
     return found

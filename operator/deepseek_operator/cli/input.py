@@ -1,15 +1,17 @@
 """What a user gives a command, and the sentence with which the command ends if it is wrong."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import typer
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from deepseek_operator.api.places import unknown_cloud
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.api.wording import field_of, problem_of, value_of
 from deepseek_operator.catalog import Catalog
 from deepseek_operator.planning import Plan, PlanInputError, plan
 
@@ -36,20 +38,19 @@ def read_yaml(file: str | Path) -> list[Any]:
         fail(f"{file} is not YAML: {' '.join(str(error).split())}")
 
 
-def sentence(error: ValidationError, *above: str) -> str:
-    """Return the first problem in a document: its field, below those ``above`` it, its value, and what is wrong."""
+def sentence(error: ValidationError, root: type[BaseModel], *above: str) -> str:
+    """Return the first problem in a document: its field, below those ``above`` it, its value, and what would do."""
     first = error.errors()[0]
-    field = ".".join((*above, *(str(part) for part in first["loc"])))
-    value = "" if isinstance(first["input"], dict) else f"{first['input']}: "
-    return f"{field}: {value}{first['msg'].removeprefix('Value error, ')}"
+    return ": ".join(filter(None, (field_of(first, *above), value_of(first), problem_of(first, root))))
 
 
 def read_spec(raw: dict[str, Any], where: str = "") -> DeepSeekDeploymentSpec:
     """Return a spec as the API server would accept it; ``where`` stands in front of what is wrong."""
     try:
-        spec = DeepSeekDeploymentSpec.model_validate(raw)
+        # Strictly, as the API server reads it: "2" is no number.
+        spec = DeepSeekDeploymentSpec.model_validate_json(json.dumps(raw, default=str), strict=True)
     except ValidationError as error:
-        fail(f"{where}{sentence(error, 'spec')}")
+        fail(f"{where}{sentence(error, DeepSeekDeploymentSpec, 'spec')}")
     for problem in filter(None, map(unknown_cloud, spec.resources.infra)):
         fail(f"{where}spec.{problem}")
     return spec

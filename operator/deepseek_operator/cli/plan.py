@@ -1,5 +1,6 @@
 """``deepseek-operator plan``: what a deployment would come to. Works offline and needs no cluster."""
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -10,7 +11,7 @@ import typer
 from deepseek_operator.api.places import Place
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.api.status import Verdict
-from deepseek_operator.api.v1alpha1 import KIND
+from deepseek_operator.api.v1alpha1 import KIND, NAME_MAX_LENGTH, NAME_PATTERN
 from deepseek_operator.catalog import Catalog
 from deepseek_operator.catalog.checks import MOST_DAYS, age_in_days
 from deepseek_operator.cli import plan_options as options
@@ -120,8 +121,14 @@ def _read(file: str) -> Iterator[tuple[str, dict[str, Any]]]:
         if not isinstance(spec, dict):
             fail(f"{file}: a {KIND} without spec")
         metadata = document.get("metadata")
+        name = str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
+        if name and (len(name) > NAME_MAX_LENGTH or not re.match(NAME_PATTERN, name)):
+            fail(
+                f"{file}: metadata.name: {name}: must be a DNS label of at most {NAME_MAX_LENGTH} characters that "
+                "starts with a letter, because a Service of this name is made"
+            )
         found += 1
-        yield str(metadata.get("name", "")) if isinstance(metadata, dict) else "", spec or {}
+        yield name, spec
     if not found:
         fail(f"{file} holds no {KIND}")
 

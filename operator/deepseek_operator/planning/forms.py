@@ -10,6 +10,7 @@ __all__ = ["check_capacity", "check_forms"]
 
 _INFRA = r"[a-z0-9]+(/[A-Za-z0-9._*:@-]+){0,2}"
 _SIZE = r"[0-9]{1,6}([.][0-9]{1,3})?[+]?"
+_COUNT = r"([0-9]|[1-9][0-9]|100)%?"
 _DOLLARS = r"[0-9]{1,7}([.][0-9]{1,4})?"
 
 
@@ -72,6 +73,10 @@ def check_capacity(resources: Resources, places: list[Place]) -> None:
 
 def _check_strategy(spec: DeepSeekDeploymentSpec) -> None:
     strategy = spec.update_strategy
+    for field, amount in (("maxSurge", strategy.max_surge), ("maxUnavailable", strategy.max_unavailable)):
+        if re.fullmatch(_COUNT, amount) is None:
+            words = 'must be a number of replicas from 0 to 100 or a percentage, such as 1 or "25%"'
+            raise PlanInputError(f"updateStrategy.{field}", amount, words)
     if {strategy.max_surge, strategy.max_unavailable} <= {"0", "0%"}:
         raise PlanInputError(
             "updateStrategy.maxSurge",

@@ -98,8 +98,8 @@ def test_a_users_price_replaces_one_of_the_package(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "row", "field", "word"),
     [
-        (own_gpu(memoryGib=-1), "X100", "memoryGib", "greater"),
-        (own_gpu(memory=1), "X100", "memory", "not permitted"),
+        (own_gpu(memoryGib=-1), "X100", "memoryGib", "must be above"),
+        (own_gpu(memory=1), "X100", "memory", "no such field"),
         (own_gpu(fp8="Yes"), "X100", "fp8", "Native"),
         (own_gpu(sources={"memoryGib": "own"}), "X100", "sources.computeCapability", "source"),
         (

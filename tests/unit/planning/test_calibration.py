@@ -113,7 +113,7 @@ calibrate.register(app)
             0,
             "# r1-8b on L4:1: kvCacheTokens planned 24,752, measured 20,000 (+24%)",
         ),
-        ("measurements: [{model: r1-8b}]", 2, "measurements[0].accelerators: Field required"),
+        ("measurements: [{model: r1-8b}]", 2, "measurements[0].accelerators: must be given"),
         (yaml.safe_dump({"measurements": [L4]}), 2, "nothing was measured"),
         ("[]", 2, "must be a mapping with a list of measurements"),
         ("measurements: [{model: r1, accelerators: 'L4:1', kvCacheTokens: 5}]", 2, "needs 641 GiB"),
