@@ -1,7 +1,9 @@
 """What one deployment costs the API server in its whole life, so that a new call in a pass fails at once."""
 
+import asyncio
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,30 @@ def calls(seed: int, *events: Event) -> tuple[Calls, list[tuple[str, str]]]:
     run_virtually(simulation.run(), loop)
     assert simulation.promises.found == []
     return dict(Counter(simulation.kubernetes.writes)), simulation.kubernetes.reads
+
+
+def test_somebody_who_changes_the_service_back_at_once_is_not_answered_at_once() -> None:
+    """A webhook of a service mesh, say."""
+    loop = VirtualLoop()
+    simulation = Simulation(Schedule(1, (), (1, 0)), loop, random.Random(1))
+    put = simulation.kubernetes.put
+
+    def webhook(plural: str, namespace: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        if plural == "services" and "selector" not in body["spec"]:
+            kept = [port for port in body["spec"]["ports"] if port["name"] != "mesh"]
+            body = {**body, "spec": {**body["spec"], "ports": [*kept, {"name": "mesh", "port": 15001}]}}
+        return put(plural, namespace, name, body)
+
+    async def story() -> int:
+        simulation.kubernetes.put = webhook  # type: ignore[method-assign]
+        task = asyncio.create_task(simulation.run())
+        await asyncio.sleep(60)
+        before = len(simulation.kubernetes.writes)
+        await asyncio.sleep(60)
+        task.cancel()
+        return len(simulation.kubernetes.writes) - before
+
+    assert 5 < run_virtually(story(), loop) < 20
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -23,6 +23,8 @@ from deepseek_operator.runtime.writes import KubeWrites, log_action
 
 __all__ = ["PROXY_AGAIN_S", "PROXY_REFUSED_AGAIN_S", "Publisher", "refusal_of"]
 
+CONTESTED_S: Final = 5.0
+"""Seconds for which the same change is not made again: where it is needed at once, somebody else undoes it."""
 PROXY_AGAIN_S: Final = 4.0
 """Seconds after which a proxy whose pods have not shown up is applied again."""
 PROXY_REFUSED_AGAIN_S: Final = 15.0
@@ -48,10 +50,13 @@ class Publisher:
     kubernetes: KubernetesFeed
     clock: Callable[[], datetime]
     _attempts: dict[Key, _Attempt] = field(default_factory=dict, init=False)
+    _changes: dict[Key, dict[str, tuple[str, Action, datetime]]] = field(default_factory=dict, init=False)
+    """The last change of the Service and of each slice: for which UID, what, and when."""
 
     def forget(self, key: Key) -> None:
         """Drop what is kept for a deployment that is gone."""
         self._attempts.pop(key, None)
+        self._changes.pop(key, None)
 
     async def publish(self, world: World, action: Action) -> bool:
         """Change the Service or one of its EndpointSlices; return whether it is as it should be now.
@@ -63,6 +68,7 @@ class Publisher:
         """
         deployment = world.deployment
         if not isinstance(action, ApplyProxy | RemoveProxy):
+            self._check_uncontested(world, action)
             log_action(action)
         if isinstance(action, ApplyService):
             try:
@@ -89,7 +95,23 @@ class Publisher:
         elif isinstance(action, ApplyProxy | RemoveProxy):
             await self._proxy(world, action)
             return False  # its pods announce themselves
+        change = (deployment.metadata.uid, action, self.clock())
+        self._changes.setdefault(deployment.key, {})[_subject(action)] = change
         return True
+
+    def _check_uncontested(self, world: World, action: Action) -> None:
+        """Refuse a change that was made a moment ago, and is gone: two who undo each other's changes would not stop.
+
+        Raises
+        ------
+        KubeConflictError
+            Somebody else undoes it; the pass is repeated later.
+        """
+        what, uid = _subject(action), world.deployment.metadata.uid
+        last_uid, last, at = self._changes.get(world.deployment.key, {}).get(what, ("", None, self.clock()))
+        if (last_uid, last) == (uid, action) and abs((self.clock() - at).total_seconds()) < CONTESTED_S:
+            words = f"somebody else changes {what or 'the Service'} as soon as the operator has; managedFields say who"
+            raise KubeConflictError(words)
 
     async def _proxy(self, world: World, action: ApplyProxy | RemoveProxy) -> None:
         """Make or remove the proxy, not more often than its pods need to show that it was done.
@@ -133,3 +155,8 @@ def refusal_of(error: KubeError) -> Failure | None:
     if reason is Reason.KUBERNETES_UNAVAILABLE:
         return None
     return Failure(Reason.PROXY_REFUSED if reason is Reason.KUBERNETES_REFUSED else reason, str(error))
+
+
+def _subject(action: Action) -> str:
+    """Return the slice that an action changes; empty for the Service."""
+    return action.slice_name if isinstance(action, PublishEndpoints | UnpublishEndpoints) else ""

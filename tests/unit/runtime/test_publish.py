@@ -1,5 +1,6 @@
 """The proxy is made as often as it has to be, and not more often."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -7,12 +8,13 @@ from typing import Any, cast
 import pytest
 
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.store import Store
 from deepseek_operator.facts.world import World
-from deepseek_operator.kube.errors import KubeError, KubeRejectedError, KubeUnavailableError
+from deepseek_operator.kube.errors import KubeConflictError, KubeError, KubeRejectedError, KubeUnavailableError
 from deepseek_operator.launch.proxy import ProxySettings, ProxySpec
-from deepseek_operator.reconcile.actions import ApplyProxy
-from deepseek_operator.runtime.publish import PROXY_AGAIN_S, PROXY_REFUSED_AGAIN_S, Publisher
+from deepseek_operator.reconcile.actions import ApplyProxy, PublishEndpoints
+from deepseek_operator.runtime.publish import CONTESTED_S, PROXY_AGAIN_S, PROXY_REFUSED_AGAIN_S, Publisher
 from tests.unit.reconcile import builders as b
 
 APPLY = ApplyProxy(ProxySpec("r1", b.UID, "serving", "/health", ProxySettings()))
@@ -35,6 +37,12 @@ class Stage:
         if self.error is not None:
             raise self.error
         return []
+
+    async def apply_endpoints(self, *_: Any, **__: Any) -> dict[str, Any]:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        return {}
 
     async def publish(self) -> None:
         await self.publisher.publish(self.world, APPLY)
@@ -75,6 +83,38 @@ async def test_an_api_server_that_is_away_is_asked_again_at_once() -> None:
         with pytest.raises(KubeUnavailableError):
             await stage.publish()
         assert stage.asked == asked
+
+
+LEAD = PublishEndpoints("r1-8000", (Address("10.0.0.1", 8000),), ("http",))
+LEAD_ELSEWHERE = replace(LEAD, addresses=(Address("10.0.0.2", 8000),))
+
+
+async def test_the_same_change_is_not_made_twice_in_a_moment() -> None:
+    stage = Stage()
+    await stage.publisher.publish(stage.world, LEAD)
+    stage.later(CONTESTED_S / 2)
+    with pytest.raises(KubeConflictError, match="somebody else changes r1-8000"):
+        await stage.publisher.publish(stage.world, LEAD)
+    stage.later(CONTESTED_S / 2)
+    await stage.publisher.publish(stage.world, LEAD)
+    assert stage.asked == 2
+
+
+async def test_a_change_that_was_taken_back_by_ourselves_is_made_again_at_once() -> None:
+    stage = Stage()
+    for action in (LEAD, LEAD_ELSEWHERE, LEAD):
+        await stage.publisher.publish(stage.world, action)
+    assert stage.asked == 3
+
+
+async def test_a_change_that_failed_is_made_again_at_once() -> None:
+    stage = Stage()
+    stage.error = KubeUnavailableError("timed out")
+    with pytest.raises(KubeUnavailableError):
+        await stage.publisher.publish(stage.world, LEAD)
+    stage.error = None
+    await stage.publisher.publish(stage.world, LEAD)
+    assert stage.asked == 2
 
 
 @pytest.mark.parametrize("again", ["forgotten", "another one of the same name"])
