@@ -72,7 +72,7 @@ TLS = ["--ssl-certfile", "c.pem", "--ssl-keyfile", "c.pem"]
 """What the run script adds on rented machines."""
 COMMANDS = [
     *every_command(),
-    {"id": "vLLM over TLS", "argv": ["vllm", "serve", "m", *TLS]},
+    {"id": "vLLM over TLS", "argv": ["vllm", "serve", "m", *TLS, "--middleware", "key_guard.KeyGuard"]},
     {"id": "SGLang over TLS", "argv": ["python3", "-m", "sglang.launch_server", "--model-path", "m", *TLS]},
 ]
 SGLANG = ["python3", "-m", "sglang.launch_server", "--model-path", "m"]

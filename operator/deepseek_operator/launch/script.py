@@ -7,9 +7,12 @@ which are constants of this project, are left for bash to expand.
 import shlex
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from inspect import getsource
 from typing import Final
 
+from deepseek_operator.api.spec import EngineName
 from deepseek_operator.engines import Engine, Rank, ServeOptions, Shell
+from deepseek_operator.launch import key_guard
 
 __all__ = ["CERTIFICATE_LIFETIME", "HEAD", "IN_CLUSTER_VARIABLE", "TLS_VARIABLE", "WORKER", "quote", "run_script"]
 
@@ -55,10 +58,20 @@ elif [ "${{SKYPILOT_NODE_RANK:-0}}" -eq 0 ]; then
     exit 1
   fi
   tls=(--ssl-certfile "$identity" --ssl-keyfile "$identity")
-fi
+:GUARDfi
 unset {TLS_VARIABLE}
 """
 """vLLM and SGLang have the same two flags."""
+
+_GUARD: Final = f"""\
+  # vLLM by itself asks for its key below some paths only.
+  guard="${{HOME:-/root}}/.deepseek-operator"
+  mkdir -p "$guard"
+  cat > "$guard/key_guard.py" <<'END_OF_GUARD'
+{getsource(key_guard)}END_OF_GUARD
+  export PYTHONPATH="$guard${{PYTHONPATH:+:$PYTHONPATH}}"
+  tls+=(--middleware key_guard.KeyGuard)
+"""
 
 _SEVERAL_NODES = """\
 # Nodes in the order of their ranks; the first one is the head.
@@ -102,7 +115,9 @@ def run_script(
     if nodes > 1:
         parts.append(_SEVERAL_NODES)
     if encrypted:
-        parts.append(_TLS.replace(":KEY", f"unset {own_key}" if own_key is not None else ":"))
+        in_cluster = f"unset {own_key}" if own_key is not None else ":"
+        guard = _GUARD if engine.name is EngineName.VLLM else ""
+        parts.append(_TLS.replace(":KEY", in_cluster).replace(":GUARD", guard))
     more = ' "${tls[@]}"' if encrypted else ""
     if len(serve) == 1:
         parts.append(_start(engine, next(iter(serve.values())), "", more))

@@ -145,10 +145,27 @@ def test_a_rented_machine_serves_over_tls_with_a_key_that_nobody_else_reads(tmp_
     bash(script, **fake_engine(tmp_path, ""), HOME=str(tmp_path), DEEPSEEK_OPERATOR_TLS=IDENTITY)
     argv, environment = seen(tmp_path)
     file = tmp_path / ".deepseek-operator-tls.pem"
-    assert argv[-4:] == ["--ssl-certfile", str(file), "--ssl-keyfile", str(file)]
+    assert argv[-6:-2] == ["--ssl-certfile", str(file), "--ssl-keyfile", str(file)]
     assert file.read_bytes() == b"key and certificate"
     assert file.stat().st_mode & 0o777 == 0o600
     assert "DEEPSEEK_OPERATOR_TLS" not in environment
+
+
+def test_vllm_on_a_rented_machine_gets_a_guard_that_it_can_load(tmp_path: Path) -> None:
+    script = run_script(VLLM, {1: options()}, encrypted=True)
+    bash(script, **fake_engine(tmp_path, ""), HOME=str(tmp_path), DEEPSEEK_OPERATOR_TLS=IDENTITY, PYTHONPATH="/before")
+    argv, environment = seen(tmp_path)
+    assert argv[-2:] == ["--middleware", "key_guard.KeyGuard"]
+    assert environment["PYTHONPATH"].endswith(":/before")
+    load = "import key_guard, sys; assert key_guard.KeyGuard(None) and 'deepseek_operator' not in sys.modules"
+    path = environment["PYTHONPATH"]
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", load],
+        env={"PYTHONPATH": path, "VLLM_API_KEY": "k"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_key_of_an_earlier_start_is_replaced_whoever_may_read_it(tmp_path: Path) -> None:
