@@ -158,10 +158,16 @@ class World:
                     return await client.cloud_access(cloud)
 
     def kill_skypilot(self) -> None:
-        """Kill the server and all its workers, as a node's crash would."""
+        """Kill the server and all its workers, as a node's crash would.
+
+        Workers write their title over their environment, so they are told by what they are not: of the provider, or of
+        the world itself. Each of these has a session of its own.
+        """
+        spared = {os.getsid(self.pid), os.getsid(self._servers["ec2"].pid)}
         for pid in self._inside():
-            if f"HOME={self.home}".encode() in _read(Path(f"/proc/{pid}/environ")).split(b"\0"):
-                _kill(pid)
+            with suppress(ProcessLookupError):
+                if os.getsid(pid) not in spared:
+                    os.kill(pid, signal.SIGKILL)
         self._servers.pop("skypilot").wait(30)
 
     def start_ec2(self) -> None:
