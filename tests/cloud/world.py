@@ -141,8 +141,9 @@ class World:
             "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
             # One HTTP server: of several, one that is slow to start on a busy machine is killed, again and again.
             "SKYPILOT_POD_CPU_CORE_LIMIT": "1",
-            # By which SkyPilot decides how many launches run at a time: four.
-            "SKYPILOT_POD_MEMORY_GB_LIMIT": "12",
+            # By which SkyPilot decides how many processes it starts: two for launches, ten for all else. With 12 GB
+            # these would be thirty, of 5 s of CPU each.
+            "SKYPILOT_POD_MEMORY_GB_LIMIT": "6",
         }
         command = [str(python), "-m", "sky.server.server", "--deploy", "--host=0.0.0.0", f"--port={_SKYPILOT_PORT}"]
         self._start("skypilot", command, environment, cwd=self.home)
