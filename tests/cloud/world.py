@@ -141,8 +141,9 @@ class World:
             "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
             # One HTTP server: of several, one that is slow to start on a busy machine is killed, again and again.
             "SKYPILOT_POD_CPU_CORE_LIMIT": "1",
-            # By which SkyPilot decides how many launches run at a time: four.
-            "SKYPILOT_POD_MEMORY_GB_LIMIT": "12",
+            # By which SkyPilot decides how many processes it starts: two for launches, ten for all else. With 12 GB
+            # these would be thirty, of 5 s of CPU each.
+            "SKYPILOT_POD_MEMORY_GB_LIMIT": "6",
         }
         command = [str(python), "-m", "sky.server.server", "--deploy", "--host=0.0.0.0", f"--port={_SKYPILOT_PORT}"]
         self._start("skypilot", command, environment, cwd=self.home)
@@ -158,10 +159,16 @@ class World:
                     return await client.cloud_access(cloud)
 
     def kill_skypilot(self) -> None:
-        """Kill the server and all its workers, as a node's crash would."""
+        """Kill the server and all its workers, as a node's crash would.
+
+        Workers write their title over their environment, so they are told by what they are not: of the provider, or of
+        the world itself. Each of these has a session of its own.
+        """
+        spared = {os.getsid(self.pid), os.getsid(self._servers["ec2"].pid)}
         for pid in self._inside():
-            if f"HOME={self.home}".encode() in _read(Path(f"/proc/{pid}/environ")).split(b"\0"):
-                _kill(pid)
+            with suppress(ProcessLookupError):
+                if os.getsid(pid) not in spared:
+                    os.kill(pid, signal.SIGKILL)
         self._servers.pop("skypilot").wait(30)
 
     def start_ec2(self) -> None:
