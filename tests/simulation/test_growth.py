@@ -62,3 +62,8 @@ def test_a_stage_that_is_over_in_a_moment_is_in_no_status_however_long_the_launc
     run_virtually(run(), loop)
     assert {reason for _, reason in said} == {"Queued", "Launching", "Ready"}
     assert said.count(("d0", "Ready")) == 1
+
+
+def test_a_deployment_alone_takes_eight_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen, three changes of its pods and Services, two snapshots, an answer, published, an answer by its Service."""
+    assert passes_until_ready(1, 1, monkeypatch) <= 8
