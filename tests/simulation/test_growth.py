@@ -26,8 +26,9 @@ def passes_until_ready(count: int, launch_workers: int, monkeypatch: pytest.Monk
         fleet = Fleet(loop, launch_workers)
         fleet.create(count)
         fleet.process.start()
-        while len(fleet.ready) < count:
-            await asyncio.sleep(1)
+        async with asyncio.timeout(3600):  # of the virtual clock
+            while len(fleet.ready) < count:
+                await asyncio.sleep(1)
 
     run_virtually(run(), loop)
     monkeypatch.undo()
@@ -54,9 +55,15 @@ def test_a_stage_that_is_over_in_a_moment_is_in_no_status_however_long_the_launc
         fleet = Watched(loop, 4)
         fleet.create(12)
         fleet.process.start()
-        while len(fleet.ready) < 12:
-            await asyncio.sleep(1)
+        async with asyncio.timeout(3600):
+            while len(fleet.ready) < 12:
+                await asyncio.sleep(1)
 
     run_virtually(run(), loop)
     assert {reason for _, reason in said} == {"Queued", "Launching", "Ready"}
     assert said.count(("d0", "Ready")) == 1
+
+
+def test_a_deployment_alone_takes_eight_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen, three changes of its pods and Services, two snapshots, an answer, published, an answer by its Service."""
+    assert passes_until_ready(1, 1, monkeypatch) <= 8

@@ -153,9 +153,14 @@ class OwnedObjects(Generic[K]):
             if known == kind and seen <= limit and namespace in (None, where) and (where, name) not in present
         )
 
-    def owners(self, kind: str, name: str) -> tuple[K, ...]:
-        """Return the deployments for which an object of this name is stored."""
-        return tuple(owner for owner, owned in self._of.items() if any(name in place for place in owned.places(kind)))
+    def owners(self, kind: str) -> dict[str, list[K]]:
+        """Return the deployments of all objects of a kind, by the names of the objects."""
+        found: dict[str, list[K]] = {}
+        for owner, owned in self._of.items():
+            for place in owned.places(kind):
+                for name in place:
+                    found.setdefault(name, []).append(owner)
+        return found
 
 
 def _on_cloud(fact: Pod | LaunchedService) -> str:

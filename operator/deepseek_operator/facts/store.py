@@ -142,11 +142,13 @@ class Store:
             for gone in self._terminating - {name for _, name in present}:
                 self.put_namespace(gone, terminating=False)
             return
-        for where, name in self._owned.absent(kind, present, version, namespace):
+        absent = self._owned.absent(kind, present, version, namespace)
+        owners = self._owned.owners(kind) if absent else {}  # once: a thousand may be gone beside ten thousand
+        for where, name in absent:
             if kind == "deployments":
                 self.drop_deployment((where, name))
                 continue
-            for owner in self._owned.owners(kind, name):
+            for owner in owners.get(name, ()):
                 if owner[0] == where:
                     self.drop_owned(kind, owner[1], where, name)
             self._owned.forget(kind, where, name)

@@ -188,8 +188,10 @@ class Reconciler:
                 else:
                     errors.append(error)
                 publishing_failed |= isinstance(action, PublishEndpoints)
-        if changed:
-            self.wake(world.deployment.key)  # what was written is in the store; the next pass goes on from there
+        # What was written is in the store, and the next pass goes on from there. After a finalizer one follows anyway;
+        # of what is deleted nothing goes on because its Service leads nowhere.
+        if changed and decision.finalizer is None and not world.deployment.deleting:
+            self.wake(world.deployment.key)
         return errors, refused
 
     async def _write_status(self, world: World, plan: Planned | Refused, decision: Decision) -> None:

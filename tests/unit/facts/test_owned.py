@@ -40,10 +40,9 @@ def test_each_kind_has_its_place_and_leaves_it(
     assert owned.put(kind, UID, body("x"), fact) == (UID,)
     found = {name: getattr(owned.of(UID), name) for name in PLACES}
     assert {name: kept for name, kept in found.items() if kept} == {place: {"x": fact}}
-    assert owned.owners(kind, "x") == (UID,)
-    assert owned.owners(kind, "y") == ()
+    assert owned.owners(kind) == {"x": [UID]}
     assert owned.drop(kind, UID, "serving", "x")
-    assert owned.owners(kind, "x") == ()
+    assert owned.owners(kind) == {}
 
 
 def test_the_same_news_is_no_change(owned: OwnedObjects[str]) -> None:
