@@ -13,6 +13,7 @@ import typer
 import yaml
 
 from deepseek_operator.api.spec import EngineName
+from deepseek_operator.catalog import Catalog
 from deepseek_operator.cli.catalog import CatalogFiles, open_catalog
 from deepseek_operator.cli.decoding import DecodingError, ask_at_once, tokens_per_second
 from deepseek_operator.cli.engine_process import EngineProcess, EngineProcessError
@@ -106,7 +107,7 @@ def verify(
         "resources": {**resources, "nodes": 1, "infra": ["kubernetes"]},
         "objective": {} if cpu else {"concurrency": concurrency},
     }
-    planned = _plan(raw, catalog)
+    planned = _plan(raw, open_catalog(catalog), needs_row=not cpu)
     asked = _Asked(concurrency, prompt_tokens, answer_tokens)
     _check_length(planned, asked)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the engine is ended then, too
@@ -129,8 +130,14 @@ def verify(
         typer.echo(yaml.safe_dump({"measurements": [row]}, sort_keys=False).rstrip("\n"))
 
 
-def _plan(raw: dict[str, Any], catalog: list[Path] | None) -> Plan:
-    found = plan_of(read_spec(raw), open_catalog(catalog))
+def _plan(raw: dict[str, Any], catalog: Catalog, *, needs_row: bool) -> Plan:
+    spec = read_spec(raw)
+    if needs_row and catalog.find(spec.model.name) is None:
+        fail(
+            f"--model {spec.model.name}: is not in the catalog, so there is no plan to compare with; take one that "
+            "`deepseek-operator models` lists, or add a row with --catalog"
+        )
+    found = plan_of(spec, catalog)
     if not found.launchable:
         fail(found.reason, EXIT_DOES_NOT_FIT)
     return found
