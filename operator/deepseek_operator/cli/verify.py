@@ -110,24 +110,36 @@ def verify(
     planned = _plan(raw, open_catalog(catalog), needs_row=not cpu)
     asked = _Asked(concurrency, prompt_tokens, answer_tokens)
     _check_length(planned, asked)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the engine is ended then, too
+    figures = _measured(planned, path, timeout, log, asked)
+    _report(planned, figures)
+    if accelerators is not None:
+        row = {
+            "model": model,
+            "accelerators": accelerators,
+            "engine": planned.engine.value,
+            "maxModelLen": max_model_len,
+            "args": list(given),
+            "concurrency": concurrency,
+            **{figure.row: round(figure.measured, 2) for figure in figures if figure.row is not None},
+        }
+        rows = [{name: value for name, value in row.items() if value}]
+        typer.echo(yaml.safe_dump({"measurements": rows}, sort_keys=False).rstrip("\n"))
+
+
+def _measured(
+    planned: Plan, path: Path | None, timeout: float | None, log: Path | None, asked: _Asked
+) -> list[_Figure]:
+    """Measure, and end the command where that fails or is interrupted; the engine is ended then, too."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="deepseek-operator-") as folder:
-            figures = _measure(planned, path, timeout, log or Path(folder) / "engine.log", asked)
+            return _measure(planned, path, timeout, log or Path(folder) / "engine.log", asked)
     except (EngineProcessError, DecodingError) as error:
         fail(str(error), EXIT_NOT_SERVED)
     except KeyboardInterrupt:
         fail("interrupted; the engine has been ended", 130)
     finally:
         signal.signal(signal.SIGTERM, before)
-    _report(planned, figures)
-    if accelerators is not None:
-        row: dict[str, Any] = {"model": model, "accelerators": accelerators, "engine": planned.engine.value}
-        row |= {"maxModelLen": max_model_len} if max_model_len else {}
-        row |= {"args": list(given)} if given else {}
-        row |= {"concurrency": concurrency}
-        row |= {figure.row: round(figure.measured, 2) for figure in figures if figure.row is not None}
-        typer.echo(yaml.safe_dump({"measurements": [row]}, sort_keys=False).rstrip("\n"))
 
 
 def _plan(raw: dict[str, Any], catalog: Catalog, *, needs_row: bool) -> Plan:
