@@ -35,6 +35,8 @@ ROW: Final = 0.34
 COLUMN: Final = 0.58
 GROUND, PANEL, INK, FAINT = "#f4f5f5", "#ffffff", "#24292e", "#c7ccd1"
 COLOURS: Final = ("#3274d9", "#e0752d", "#37872d", "#c4162a", "#8f3bb8", "#b8860b", "#1f8a8a", "#6b6f76")
+STEPS: Final = {"text": INK, "green": COLOURS[2], "red": COLOURS[3]}
+"""Grafana's names of the colours of thresholds."""
 _UNITS: Final[dict[str, Callable[[float], str]]] = {
     "currencyUSD": lambda value: f"${value:.2f}",
     "percentunit": lambda value: f"{100 * value:.3g} %",
@@ -91,8 +93,10 @@ class _Drawing:
     def _stat(self, axes: Axes, panel: Body) -> None:
         (target,) = panel["targets"]
         found = self.server.at(_plain(target["expr"]), self.end)
-        words = _unit(panel)(float(found[0]["value"][1])) if found else "No data"
-        axes.text(0.5, 0.38, words, fontsize=20, ha="center", va="center", color=COLOURS[2], transform=axes.transAxes)
+        value = float(found[0]["value"][1]) if found else nan
+        words = _words(panel, value) if found else "No data"
+        style = {"fontsize": 20, "ha": "center", "va": "center", "color": _colour(panel, value)}
+        axes.text(0.5, 0.38, words, transform=axes.transAxes, **style)
 
     def _table(self, axes: Axes, panel: Body) -> None:
         (target,) = panel["targets"]
@@ -141,6 +145,19 @@ class _Drawing:
 def _plain(query: str) -> str:
     """Return a query with Grafana's variable for all namespaces in it."""
     return query.replace("$namespace", ".*")
+
+
+def _words(panel: Body, value: float) -> str:
+    """Return a value as its panel shows it: by its mapping, else by its unit."""
+    mappings = panel["fieldConfig"]["defaults"].get("mappings", ())
+    texts = {key: shown["text"] for mapping in mappings for key, shown in mapping["options"].items()}
+    return texts.get(f"{value:g}") or _unit(panel)(value)
+
+
+def _colour(panel: Body, value: float) -> str:
+    """Return the colour of the last threshold that a value reaches."""
+    steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    return STEPS[[step["color"] for step in steps if step["value"] is None or value >= step["value"]][-1]]
 
 
 def _unit(panel: Body) -> Callable[[float], str]:

@@ -22,6 +22,7 @@ EMPTY = {
     "Where do requests wait?": "the engine has no queue",
     "Failures of replicas": "no replica fails in this suite",
     "Why do launches fail?": "no launch fails in this suite",
+    "Errors of SkyPilot": "pods are scraped while SkyPilot answers; whether it fails later is chance",
 }
 """Panels and questions without data in this run, and why."""
 

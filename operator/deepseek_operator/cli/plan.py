@@ -151,6 +151,8 @@ def _ask(ask: Ask | None, url: str | None, token_file: Path | None, specs: list[
         return None
     if ask is None:  # the kubectl plugin has nothing of what that takes
         fail("--skypilot: only deepseek-operator plan can ask a server")
+    if not url.startswith(("http://", "https://")):
+        fail(f"--skypilot {url}: must be the URL of a SkyPilot API server, such as http://127.0.0.1:46580")
     places = [[Place.parse(text) for text in spec.resources.infra] for spec in specs]
     clouds = tuple(sorted({place.cloud for given in places for place in given if not place.is_kubernetes}))
     try:

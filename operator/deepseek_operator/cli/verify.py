@@ -13,6 +13,7 @@ import typer
 import yaml
 
 from deepseek_operator.api.spec import EngineName
+from deepseek_operator.catalog import Catalog
 from deepseek_operator.cli.catalog import CatalogFiles, open_catalog
 from deepseek_operator.cli.decoding import DecodingError, ask_at_once, tokens_per_second
 from deepseek_operator.cli.engine_process import EngineProcess, EngineProcessError
@@ -106,31 +107,49 @@ def verify(
         "resources": {**resources, "nodes": 1, "infra": ["kubernetes"]},
         "objective": {} if cpu else {"concurrency": concurrency},
     }
-    planned = _plan(raw, catalog)
+    planned = _plan(raw, open_catalog(catalog), needs_row=not cpu)
     asked = _Asked(concurrency, prompt_tokens, answer_tokens)
     _check_length(planned, asked)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the engine is ended then, too
+    figures = _measured(planned, path, timeout, log, asked)
+    _report(planned, figures)
+    if accelerators is not None:
+        row = {
+            "model": model,
+            "accelerators": accelerators,
+            "engine": planned.engine.value,
+            "maxModelLen": max_model_len,
+            "args": list(given),
+            "concurrency": concurrency,
+            **{figure.row: round(figure.measured, 2) for figure in figures if figure.row is not None},
+        }
+        rows = [{name: value for name, value in row.items() if value}]
+        typer.echo(yaml.safe_dump({"measurements": rows}, sort_keys=False).rstrip("\n"))
+
+
+def _measured(
+    planned: Plan, path: Path | None, timeout: float | None, log: Path | None, asked: _Asked
+) -> list[_Figure]:
+    """Measure, and end the command where that fails or is interrupted; the engine is ended then, too."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="deepseek-operator-") as folder:
-            figures = _measure(planned, path, timeout, log or Path(folder) / "engine.log", asked)
+            return _measure(planned, path, timeout, log or Path(folder) / "engine.log", asked)
     except (EngineProcessError, DecodingError) as error:
         fail(str(error), EXIT_NOT_SERVED)
     except KeyboardInterrupt:
         fail("interrupted; the engine has been ended", 130)
     finally:
         signal.signal(signal.SIGTERM, before)
-    _report(planned, figures)
-    if accelerators is not None:
-        row: dict[str, Any] = {"model": model, "accelerators": accelerators, "engine": planned.engine.value}
-        row |= {"maxModelLen": max_model_len} if max_model_len else {}
-        row |= {"args": list(given)} if given else {}
-        row |= {"concurrency": concurrency}
-        row |= {figure.row: round(figure.measured, 2) for figure in figures if figure.row is not None}
-        typer.echo(yaml.safe_dump({"measurements": [row]}, sort_keys=False).rstrip("\n"))
 
 
-def _plan(raw: dict[str, Any], catalog: list[Path] | None) -> Plan:
-    found = plan_of(read_spec(raw), open_catalog(catalog))
+def _plan(raw: dict[str, Any], catalog: Catalog, *, needs_row: bool) -> Plan:
+    spec = read_spec(raw)
+    if needs_row and catalog.find(spec.model.name) is None:
+        fail(
+            f"--model {spec.model.name}: is not in the catalog, so there is no plan to compare with; take one that "
+            "`deepseek-operator models` lists, or add a row with --catalog"
+        )
+    found = plan_of(spec, catalog)
     if not found.launchable:
         fail(found.reason, EXIT_DOES_NOT_FIT)
     return found

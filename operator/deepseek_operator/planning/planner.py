@@ -240,7 +240,7 @@ def _explained(
     if candidate.verdict is Verdict.TIGHT and best.verdict is not Verdict.TIGHT:
         return candidate  # its own reason says how tight
     if objective is not None and (missing := unmet(candidate.performance, objective)):
-        return replace(candidate, reason="; ".join(missing.values()))
+        return replace(candidate, reason=f"does not reach the objective: {'; '.join(missing.values())}")
     more = candidate.hourly_cost - best.hourly_cost if candidate.hourly_cost and best.hourly_cost else None
     if (dearer := _dearer_tokens(candidate, best)) is not None:
         why = f"{1e6 * dearer:.2f} $ more per million tokens than {best.accelerator}"

@@ -101,6 +101,12 @@ def test_a_server_that_does_not_answer_is_an_error_in_a_sentence() -> None:
     )
 
 
+def test_what_is_no_address_is_an_error_in_a_sentence() -> None:
+    result = run("--skypilot", "localhost:46580")
+    assert result.exit_code == 2
+    assert "--skypilot localhost:46580: must be the URL of a SkyPilot API server" in result.stderr
+
+
 def test_a_token_that_cannot_be_read_is_an_error_in_a_sentence(server: FakeSkyPilot, tmp_path: Path) -> None:
     result = run("--skypilot", server.url, "--skypilot-token-file", str(tmp_path / "none"))
     assert result.exit_code == 2

@@ -174,6 +174,7 @@ def test_a_machine_without_the_engine_is_told_what_to_do(machine: Machine, engin
         (("--model", "r1-8b"), 2, "exactly one of --accelerators and --cpu"),
         (("--model", "r1-8b", "--cpu", "--accelerators", "L4:1"), 2, "exactly one of --accelerators and --cpu"),
         (("--model", "r1-8b", "--accelerators", "Nonesuch:1"), 2, "Nonesuch"),
+        (("--model", "r1-9b", "--accelerators", "L4:1"), 2, "--model r1-9b: is not in the catalog"),
         (("--model", "r1", "--accelerators", "L4:1"), 3, "L4"),
         ((*GPU, "--prompt-tokens", "4000"), 2, "are 4500 together; the planned context is 4096"),
     ],
