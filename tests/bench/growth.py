@@ -1,9 +1,9 @@
 """``make bench-growth``: what grows with the number of deployments, up to more of them than this machine can hold.
 
 The real control loop brings N deployments up on a virtual clock, against the simulated API server and a simulated
-SkyPilot with as many launch workers as wanted; then it does nothing for ten minutes of that clock. CPU seconds are
-those of the loop and of what is simulated around it, so they are an upper limit, and what counts is whether they grow
-faster than N. Not in them: HTTP, TLS, JSON and probes, which ``make bench-scale`` measures.
+SkyPilot with as many launch workers as wanted; then it does nothing for ten minutes of that clock, and at last all are
+deleted. CPU seconds are those of the loop and of what is simulated around it, so they are an upper limit, and what
+counts is whether they grow faster than N. Not in them: HTTP, TLS, JSON and probes, which ``make bench-scale`` measures.
 """
 
 import argparse
@@ -154,6 +154,11 @@ class Fleet:
             body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": {**head, "generation": 1}}
             self.kubernetes.put(api.PLURAL, NAMESPACE, head["name"], {**body, "spec": {**LOCAL, "replicas": 1}})
 
+    def delete(self) -> None:
+        """Ask for the deletion of all of them."""
+        for body in self.kubernetes.list(api.PLURAL):
+            self.kubernetes.delete(api.PLURAL, NAMESPACE, body["metadata"]["name"])
+
     def answers(self, address: Address) -> bool:
         """Return whether an engine answers; a Service does as soon as it is asked."""
         return address.host.startswith("10.96.") or self.ground.answers(address)
@@ -198,12 +203,18 @@ def measure(count: int, launch_workers: int) -> None:
         await asyncio.sleep(60)
         began, settled_writes = time.process_time(), len(fleet.kubernetes.writes)
         await asyncio.sleep(SETTLED_S)
-        settled_s = time.process_time() - began
+        settled_s, settled_writes = time.process_time() - began, len(fleet.kubernetes.writes) - settled_writes
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        began, begun, before = time.process_time(), loop.time(), len(fleet.kubernetes.writes)
+        fleet.delete()
+        while fleet.kubernetes.list(api.PLURAL):
+            await asyncio.sleep(1)
+        delete_s, delete_writes = time.process_time() - began, len(fleet.kubernetes.writes) - before
         print(
             f"| {count:,} | {create_s:.1f} | {1000 * create_s / count:.2f} | {took_s:,.0f} | {calls / 2:,.0f} "
-            f"| {writes / count:.1f} | {settled_s / SETTLED_S:.4f} | {len(fleet.kubernetes.writes) - settled_writes} "
-            f"| {peak_mib:,.0f} |",
+            f"| {writes / count:.1f} | {settled_s / SETTLED_S:.4f} | {settled_writes} "
+            f"| {peak_mib:,.0f} | {1000 * delete_s / count:.2f} | {loop.time() - begun:,.0f} "
+            f"| {delete_writes / count:.1f} |",
             flush=True,
         )
 
@@ -224,6 +235,7 @@ def main() -> None:
     print(f"{options.launch_workers} launch workers\n")
     columns = ["deployments", "CPU s until all Ready", "ms each", "virtual s", "snapshots", "writes each"]
     columns += ["settled: cores", "writes in 10 min", "MiB, everything"]
+    columns += ["deleted: ms each", "virtual s", "writes each"]
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|", flush=True)
     for count in options.n:
         flags = ["--one", "-n", str(count), "--launch-workers", str(options.launch_workers)]

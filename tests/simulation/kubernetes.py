@@ -56,6 +56,8 @@ class SimulatedKubernetes:
         self._now = now
         self.objects: dict[Place, Body] = {}
         self._of_kind: dict[str, dict[tuple[str, str], Body]] = {}
+        self._owned: dict[str, dict[Place, None]] = {}
+        """By UID of the owner, in the order in which they were made."""
         self.version = 1
         self.changed_at: dict[str, int] = {}
         self.away = False
@@ -82,6 +84,8 @@ class SimulatedKubernetes:
         self.changed_at[plural] = self.version
         stored = {**body, "metadata": {**head, "resourceVersion": str(self.version)}}
         self.objects[place] = self._of_kind.setdefault(plural, {})[namespace, name] = stored
+        if (owner := _owner(stored)) is not None:
+            self._owned.setdefault(owner, {})[place] = None
         self._tell(plural, "MODIFIED" if before is not None else "ADDED", stored)
         if plural == "services" and before is None:
             self._mirror(stored)
@@ -113,8 +117,8 @@ class SimulatedKubernetes:
             self.pod_removed(body)
         if plural == "deployments":
             self.deployment_changed(namespace, name)
-        uid = body["metadata"].get("uid")
-        for owned in [place for place, found in self.objects.items() if uid and _owner(found) == uid]:
+        self._owned.get(_owner(body) or "", {}).pop((plural, namespace, name), None)
+        for owned in self._owned.pop(body["metadata"].get("uid") or "", ()):
             self.remove(*owned)
 
     def delete(self, plural: str, namespace: str, name: str) -> None:
