@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
 import prometheus_client
-import structlog
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from deepseek_operator.api import v1alpha1 as api
@@ -22,7 +21,7 @@ from tests.simulation.clock import VirtualLoop, run_virtually
 from tests.simulation.prober import SimulatedProber
 from tests.simulation.process import Process, SimulatedClient
 from tests.simulation.reader import SimulatedReader
-from tests.simulation.run import Simulation
+from tests.simulation.run import Simulation, silence
 from tests.simulation.schedule import Event, Schedule
 
 __all__ = ["HOURS", "SCRAPE_S", "STORY", "export"]
@@ -219,13 +218,13 @@ def export(hours: float = HOURS) -> Iterator[str]:
     AssertionError
         If the operator broke a promise on the way.
     """
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
     loop = VirtualLoop()
     random.seed(0)
     day = _Day(Schedule(0, STORY), loop, random.Random(1))
     day.hours = hours
-    run_virtually(day.run(), loop)
+    with silence():
+        run_virtually(day.run(), loop)
     assert not day.promises.found, day.promises.found
     yield from day.samples
     yield "# EOF\n"

@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -28,7 +29,7 @@ from tests.simulation.proxies import SimulatedProxies
 from tests.simulation.schedule import Schedule
 from tests.simulation.skypilot import SimulatedSkyPilot
 
-__all__ = ["Played", "Simulation", "play"]
+__all__ = ["Played", "Simulation", "play", "silence"]
 
 Body = dict[str, Any]
 
@@ -62,18 +63,29 @@ class Played:
 
 def play(schedule: Schedule, *, traced: bool = False, dice: random.Random | None = None) -> Played:
     """Play a schedule from start to convergence; the first broken promise ends it."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     loop = VirtualLoop()
     random.seed(schedule.seed)
     simulation = Simulation(schedule, loop, traced=traced, dice=dice or random.Random(schedule.seed * 7919 + 1))
     collecting = gc.isenabled()
     gc.disable()
     try:
-        seconds = run_virtually(simulation.run(), loop)
+        with silence():
+            seconds = run_virtually(simulation.run(), loop)
     finally:
         if collecting:
             gc.enable()
     return Played(schedule, tuple(simulation.promises.found), seconds, tuple(simulation.lines))
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Let the operator log nothing meanwhile."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 @lru_cache
