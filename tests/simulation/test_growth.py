@@ -5,8 +5,11 @@ import asyncio
 import pytest
 
 from deepseek_operator.runtime.reconciler import Reconciler
-from tests.bench.growth import Fleet
 from tests.simulation.clock import VirtualLoop, run_virtually
+from tests.simulation.fleet import Fleet
+
+WITHIN_S = 3600
+"""Seconds of the virtual clock, of which the longest line takes a fifth."""
 
 
 def passes_until_ready(count: int, launch_workers: int, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -25,8 +28,9 @@ def passes_until_ready(count: int, launch_workers: int, monkeypatch: pytest.Monk
         fleet = Fleet(loop, launch_workers)
         fleet.create(count)
         fleet.process.start()
-        while len(fleet.ready) < count:
-            await asyncio.sleep(1)
+        async with asyncio.timeout(WITHIN_S):
+            while len(fleet.ready) < count:
+                await asyncio.sleep(1)
 
     run_virtually(run(), loop)
     monkeypatch.undo()
