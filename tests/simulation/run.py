@@ -19,7 +19,7 @@ from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.planning import Planned, Planner, Refused
 from deepseek_operator.runtime.queue import LONGEST_BACKOFF_S
-from tests.simulation.accidents import NAMESPACE, Accidents
+from tests.simulation.accidents import NAMESPACE, Accidents, kinds
 from tests.simulation.clock import VirtualLoop, run_virtually
 from tests.simulation.ground import Ground
 from tests.simulation.invariants import Promises, Violation
@@ -335,6 +335,10 @@ class Simulation:
         """Return what becomes of the next request to SkyPilot."""
         return self._post_faults.pop(0) if self._post_faults else ("", 0.0)
 
+    def asks_to_launch(self, process: Process, cluster: str, *, spot: bool) -> None:
+        """Note a launch that an operator is about to ask for."""
+        self.promises.on_asked(cluster, spot=spot, asking=lambda: not process.dead)
+
     def heard_late(self, process: Process, label: str, effect: Callable[[], str]) -> None:
         """Let SkyPilot hear a request that its sender has given up.
 
@@ -367,6 +371,8 @@ class Simulation:
         self._created += 1
         uid = f"{self._created:08x}-4e5f-6789-abcd-ef0123456789"
         spec = {**self.spec_of(name), "replicas": replicas}
+        if name == "b" and self.schedule.base is not None:
+            spec["resources"] = {**spec["resources"], **kinds(self.schedule.base)}
         head = {"name": name, "namespace": NAMESPACE, "uid": uid, "generation": 1}
         body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": head, "spec": spec}
         self.promises.wish(self.kubernetes.put(api.PLURAL, NAMESPACE, name, body))
