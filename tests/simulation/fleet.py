@@ -131,7 +131,7 @@ class Fleet:
         self.ground = _Ground()
         self.skypilot = _SkyPilot(self.dice, self.ground, self.kubernetes, loop.now, workers=launch_workers)
         self.skypilot.free = asyncio.Semaphore(launch_workers)
-        self.process = _Process(self, Planner(load_catalog()), workers=8, launch_slots=launch_workers)
+        self.process = _Process(self, Planner(load_catalog()), workers=16, launch_slots=launch_workers)
         self.ready: set[str] = set()
 
     def create(self, count: int) -> None:

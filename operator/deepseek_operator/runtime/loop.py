@@ -81,7 +81,7 @@ class ControlLoop:
         planner: Planner,
         *,
         namespaces: tuple[str, ...] = (),
-        workers: int = 8,
+        workers: int = 16,
         launch_slots: int = 8,
         proxy: ProxySettings = ProxySettings(),  # noqa: B008 - frozen
         resync_period_s: float = 600.0,

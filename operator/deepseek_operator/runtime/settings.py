@@ -49,7 +49,7 @@ class Settings:
     lease_namespace: str = "default"
     """Namespace of that Lease: the one of the release."""
 
-    workers: int = 8
+    workers: int = 16
     """Deployments worked on side by side."""
 
     resync_period_s: float = 600.0
