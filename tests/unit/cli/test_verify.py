@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,10 @@ def test_an_engine_that_will_not_end_is_killed(
 def test_an_interruption_ends_the_engine(machine: Machine, tmp_path: Path, number: signal.Signals) -> None:
     environment = machine("slow")
     command = [sys.executable, "-c", "from deepseek_operator.cli.main import app; app()", "verify", *GPU, *SHORT]
-    process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True)
+    # Tests that a shell runs in the background have inherited that SIGINT is ignored.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    variables = {**os.environ, **environment}
+    process = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     deadline = time.monotonic() + DEADLINE_S
     while not (tmp_path / "pids").exists() or len((tmp_path / "pids").read_text().split()) < 2:
         assert time.monotonic() < deadline
