@@ -16,7 +16,6 @@ from typing import Final
 
 import structlog
 
-from deepseek_operator.api import v1alpha1 as api
 from tests.simulation.clock import VirtualLoop, run_virtually
 from tests.simulation.fleet import Fleet
 
@@ -44,7 +43,7 @@ def measure(count: int, launch_workers: int) -> None:
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         began, begun, before = time.process_time(), loop.time(), len(fleet.kubernetes.writes)
         fleet.delete()
-        while fleet.kubernetes.list(api.PLURAL):
+        while fleet.left:
             await asyncio.sleep(1)
         delete_s, delete_writes = time.process_time() - began, len(fleet.kubernetes.writes) - before
         print(

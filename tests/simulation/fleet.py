@@ -147,6 +147,11 @@ class Fleet:
         for body in self.kubernetes.list(api.PLURAL):
             self.kubernetes.delete(api.PLURAL, NAMESPACE, body["metadata"]["name"])
 
+    @property
+    def left(self) -> int:
+        """Number of deployments that are there."""
+        return len(self.kubernetes.list(api.PLURAL))
+
     def answers(self, address: Address) -> bool:
         """Return whether an engine answers; a Service does as soon as it is asked."""
         return address.host.startswith("10.96.") or self.ground.answers(address)
