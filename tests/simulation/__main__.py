@@ -67,7 +67,7 @@ def _replay(seed: int, *, smallest: bool) -> int:
         schedule = shrink(schedule, played.violations[0].promise)
     played = play(schedule, traced=True)
     print("\n".join(played.trace))
-    print(f"replicas {schedule.replicas}, rented {schedule.rented}", *schedule.events, sep="\n  ")
+    print(f"replicas {schedule.replicas}, rented {schedule.rented}, base {schedule.base}", *schedule.events, sep="\n  ")
     print(*played.violations, sep="\n")
     return 1 if played.violations else 0
 

@@ -10,9 +10,14 @@ from deepseek_operator.runtime.queue import Priority
 from tests.simulation.schedule import Event
 from tests.simulation.skypilot import PRICE
 
-__all__ = ["NAMESPACE", "Accidents"]
+__all__ = ["NAMESPACE", "Accidents", "kinds"]
 
 NAMESPACE: Final = "serving"
+
+
+def kinds(base: int) -> dict[str, Any]:
+    """Return the part of ``spec.resources`` that asks for spot machines, and for so many replicas on demand."""
+    return {"capacityType": "SpotThenOnDemand", "capacity": {"onDemandBase": base}}
 
 
 class Accidents:
@@ -83,8 +88,7 @@ class Accidents:
         """Ask for spot machines, and for so many replicas on demand."""
         body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
         if body is not None:
-            kinds = {"capacityType": "SpotThenOnDemand", "capacity": {"onDemandBase": int(event.value)}}
-            self._edit(event.target, resources={**body["spec"]["resources"], **kinds})
+            self._edit(event.target, resources={**body["spec"]["resources"], **kinds(int(event.value))})
 
     def _on_no_spot(self, event: Event) -> None:
         self._world.skypilot.no_spot = True

@@ -1,6 +1,7 @@
-"""The promises P1 to P8 as checks of what is really there, made at every request and every second."""
+"""The promises P1 to P9 as checks of what is really there, made at every request and every second."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
@@ -8,7 +9,7 @@ from typing import Any, Final
 from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.names import parse_cluster_name, uid_prefix
-from deepseek_operator.facts.skypilot import RequestKind
+from deepseek_operator.facts.skypilot import RequestKind, SkyPilotClusterState
 from tests.simulation.approvals import Approvals, Terms
 from tests.simulation.ground import Ground
 from tests.simulation.kubernetes import SimulatedKubernetes
@@ -26,6 +27,8 @@ LATE_S = 10.0
 DRAIN_S = 4.0
 NEW_S = 15.0
 DETECTION_S = 3.0
+PASS_S = 5.0
+"""Seconds within which everything that a pass asks for is on its way."""
 _LEADING: Final = ("services", "endpointslices", "pods")
 """Kinds of objects on which it depends where a Service leads."""
 
@@ -53,6 +56,7 @@ class _Wish:
     unavailable: int
     terms: Terms
     cap: Decimal | None = None
+    base: int = 0
 
 
 @dataclass
@@ -88,6 +92,7 @@ class Promises:
     _lying: dict[str, float] = field(default_factory=dict)
     _left: dict[Address, float] = field(default_factory=dict)
     _terminating: dict[str, float] = field(default_factory=dict)
+    _on_demand: dict[str, bool] = field(default_factory=dict)
 
     def broken(self, promise: str, detail: str) -> None:
         """Note a broken promise."""
@@ -105,7 +110,8 @@ class Promises:
         surge, unavailable = int(strategy.get("maxSurge", 1)), int(strategy.get("maxUnavailable", 0))
         cap = spec["resources"].get("maxHourlyCost")
         terms, limit = self.approvals.wish(body), Decimal(cap) if cap is not None else None
-        wishes.append(_Wish(self.now(), replicas, surge, unavailable, terms, limit))
+        base = min(replicas, int((spec["resources"].get("capacity") or {}).get("onDemandBase", 0)))
+        wishes.append(_Wish(self.now(), replicas, surge, unavailable, terms, limit, base))
 
     def api_back(self, since: float) -> None:
         """Note that the API server answers again: what was wished while it was away is told from now on, in order."""
@@ -176,6 +182,40 @@ class Promises:
             self.broken("P6-torn-down-in-its-service", f"{cluster} at {address}")
         elif self.now() - self._left.get(address, -1e9) < DRAIN_S and self.now() - self.clock_moved_at > 600:
             self.broken("P6-no-drain", f"{cluster} left its Service {self.now() - self._left[address]:.1f} s ago")
+
+    # --- P9, at launches ---------------------------------------------------------------------------------------------
+
+    def on_asked(self, cluster: str, *, spot: bool, asking: Callable[[], bool]) -> None:
+        """Check, once all launches of a pass are on their way, that one on spot machines was not due on demand.
+
+        Parameters
+        ----------
+        spot
+            It may rent spot machines.
+        asking
+            Whether the process that asks is still there. What one that was killed did not ask for, nobody knows.
+        """
+        self._on_demand[cluster] = not spot
+        if spot:
+            asyncio.get_running_loop().call_later(PASS_S, self._check_base, cluster, asking)
+
+    def _check_base(self, cluster: str, asking: Callable[[], bool]) -> None:
+        body = self._deployment_of(cluster)
+        if body is None or not asking():
+            return
+        base = min((wish.base for wish in self._recent(body["metadata"]["uid"])), default=0)
+        known = {one["name"] for one in (body.get("status") or {}).get("instances") or ()}
+        known |= self._present(body["metadata"]["uid"])
+        of_revision = cluster.rpartition("-")[0]
+        there = {name for name in known if name != cluster and name.rpartition("-")[0] == of_revision}
+        if sum(map(self._is_on_demand, there)) < base:
+            self.broken("P9-base", f"{cluster} may be spot, beside {sorted(there)}; {base} are to be on demand")
+
+    def _is_on_demand(self, cluster: str) -> bool:
+        """Return whether a replica is on demand, or its launch was to be."""
+        row = self.skypilot.rows.get(cluster)
+        up = row is not None and row.state is SkyPilotClusterState.UP
+        return self._on_demand.get(cluster, False) or (up and row is not None and not row.spot)
 
     # --- P6, at writes in Kubernetes ---------------------------------------------------------------------------------
 

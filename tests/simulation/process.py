@@ -234,7 +234,9 @@ class SimulatedClient:
         return await self.ask(f"cloud {cloud}", lambda: self._world.skypilot.cloud_access(cloud))
 
     async def launch(self, cluster_name: str, task: Body, config: Body) -> str:
-        kind = "".join(" as spot" for entry in entries_of(task)[:1] if entry.get("use_spot"))
+        spot = any(entry.get("use_spot") for entry in entries_of(task))
+        self._world.promises.on_asked(cluster_name, spot=spot, asking=lambda: not self._process.dead)
+        kind = " as spot" if entries_of(task)[0].get("use_spot") else ""
         return await self.post(f"launch {cluster_name}{kind}", lambda: self._world.skypilot.launch(cluster_name, task))
 
     async def exec(self, cluster_name: str, task: Body, config: Body) -> str:

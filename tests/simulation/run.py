@@ -19,7 +19,7 @@ from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.planning import Planned, Planner, Refused
 from deepseek_operator.runtime.queue import LONGEST_BACKOFF_S
-from tests.simulation.accidents import NAMESPACE, Accidents
+from tests.simulation.accidents import NAMESPACE, Accidents, kinds
 from tests.simulation.clock import VirtualLoop, run_virtually
 from tests.simulation.ground import Ground
 from tests.simulation.invariants import Promises, Violation
@@ -367,6 +367,8 @@ class Simulation:
         self._created += 1
         uid = f"{self._created:08x}-4e5f-6789-abcd-ef0123456789"
         spec = {**self.spec_of(name), "replicas": replicas}
+        if name == "b" and self.schedule.base is not None:
+            spec["resources"] = {**spec["resources"], **kinds(self.schedule.base)}
         head = {"name": name, "namespace": NAMESPACE, "uid": uid, "generation": 1}
         body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": head, "spec": spec}
         self.promises.wish(self.kubernetes.put(api.PLURAL, NAMESPACE, name, body))

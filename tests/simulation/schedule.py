@@ -43,6 +43,8 @@ class Schedule:
     replicas: tuple[int, int] = (1, 1)
     rented: bool = False
     """The second deployment runs on a cloud."""
+    base: int | None = None
+    """There it rents spot machines, but for so many replicas on demand. None: all of them are on demand."""
 
 
 _EDITS: Final = {
@@ -142,4 +144,6 @@ def draw(seed: int, *, kinds: Sequence[str] = tuple(KINDS)) -> Schedule:
             Event(round(moment, 1), kind, dice.choice("ab"), round(value) if kind in _WHOLE else round(value, 1))
         )
         moment += dice.choice((0.2, 1, 3, 10, 30)) * dice.uniform(0.5, 1.5)
-    return Schedule(seed, tuple(events), (dice.randint(1, 2), dice.randint(1, 2)), rented=dice.random() < 0.4)
+    replicas, rented = (dice.randint(1, 2), dice.randint(1, 2)), dice.random() < 0.4
+    base = dice.randint(0, 2) if rented and dice.random() < 0.4 else None
+    return Schedule(seed, tuple(events), replicas, rented, base)

@@ -9,7 +9,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Address, Failure, Known, Unknown
 from deepseek_operator.facts.kubernetes import LaunchedService, Pod
-from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
+from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind, SkyPilotClusterState
 from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, ReplicaFacts
 from deepseek_operator.reconcile.actions import ClearRemains, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.decide import decide
@@ -858,20 +858,21 @@ def test_a_replica_with_a_node_too_few_is_replaced() -> None:
         assert "1 of its 2 pods are gone" in status.instances[0].message
 
 
-@pytest.mark.parametrize(
-    ("capacity", "reason"), [("Spot", Reason.PREEMPTED), ("OnDemand", Reason.INSTANCE_LOST)], ids=["spot", "on demand"]
-)
+@pytest.mark.parametrize("capacity", ["Spot", "SpotThenOnDemand"])
+@pytest.mark.parametrize(("spot", "reason"), [(True, Reason.PREEMPTED), (False, Reason.INSTANCE_LOST)])
 def test_machines_of_which_skypilot_has_no_record_any_more_were_taken_back_if_they_were_spot(
-    capacity: str, reason: Reason
+    capacity: str, spot: bool, reason: Reason
 ) -> None:
     of = b.rented_deployment(resources={"capacityType": capacity})
     name = b.name(of)
-    replica = b.facts(name, terminated=b.TERMINATED)
     known = {"secrets": b.API_KEY_EXISTS, "clouds": b.CLOUDS_ENABLED}
-    (found,) = decide(b.world(b.remembering(of, {name: RENTED}), replica, **known), b.planned(of)).replicas
+    looking = replace(b.row(name), cloud="AWS", state=SkyPilotClusterState.INIT, spot=True)
+    ledger = RENTED
+    for row in ((looking,), (replace(looking, state=SkyPilotClusterState.UP, spot=spot),), ()):
+        world = b.world(
+            b.remembering(of, {name: ledger}), b.facts(name, skypilot=b.seen(*row), terminated=b.TERMINATED), **known
+        )
+        (found,) = decide(world, b.planned(of)).replicas
+        ledger = found.finding.ledger
+        assert ledger.spot is (spot and row != (looking,))
     assert found.finding.reason is reason
-    here = b.ledger(infra="kubernetes", ready_since=b.ago(60))
-    of_the_base = RENTED.model_copy(update={"on_demand": True})
-    for never_spot in (here, of_the_base):
-        (found,) = decide(b.world(b.remembering(of, {name: never_spot}), replica, **known), b.planned(of)).replicas
-        assert found.finding.reason is Reason.INSTANCE_LOST

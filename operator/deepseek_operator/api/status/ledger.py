@@ -35,6 +35,7 @@ class Ledger(StatusModel):
         "US dollars an hour that its launch was allowed to cost. Unset: no limit.", default=None, max_length=32
     )
     on_demand: bool = field("Its launch was to rent on-demand machines only.", default=False)
+    spot: bool = field("Its machines are ones that their provider may take back.", default=False)
     place: str | None = field(
         "Where SkyPilot is bringing up its machines: aws/us-east-1.", default=None, max_length=253
     )

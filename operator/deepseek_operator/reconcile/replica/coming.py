@@ -11,7 +11,6 @@ from typing import Final
 
 from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.api.spec import CapacityType
 from deepseek_operator.api.status import Phase
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
 from deepseek_operator.facts.base import Failure, Known
@@ -410,13 +409,7 @@ def _counted(view: View) -> Failure:
 
 def _lost(view: View, words: str) -> Failure:
     """Return the failure of nodes that are gone; of a spot machine it is the provider who took them back."""
-    cluster = view.facts.last_seen.cluster
-    if cluster is not None:
-        spot = cluster.spot
-    else:  # SkyPilot drops the row as soon as it sees that the machines are gone
-        kind = view.plan.spec.resources.capacity_type if view.plan is not None else None
-        spot = view.rented and kind is CapacityType.SPOT and not view.ledger.on_demand
-    if spot:
+    if view.ledger.spot:  # SkyPilot drops the row as soon as it sees that the machines are gone
         return Failure(Reason.PREEMPTED, f"the provider took its spot machines back ({words}){_AGAIN}")
     return Failure(Reason.INSTANCE_LOST, f"{words}{_AGAIN}")
 

@@ -12,7 +12,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Failure, Known
 from deepseek_operator.facts.clock import elapsed, later, whole_second
-from deepseek_operator.facts.skypilot import RequestKind
+from deepseek_operator.facts.skypilot import RequestKind, SkyPilotCluster, SkyPilotClusterState
 from deepseek_operator.launch.script import CERTIFICATE_LIFETIME
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
@@ -71,7 +71,7 @@ def advance(view: View, *, wanted: bool) -> Ledger:
 
 
 def _money(view: View, ledger: Ledger, *, wanted: bool) -> dict[str, object]:
-    """Return whether machines are rented, and at what price; both stay as they are while nobody can be asked.
+    """Return whether machines are rented, which, and at what price; all stays as it is while nobody can be asked.
 
     A row of SkyPilot's counts from its first moment, because machines may be up by then. Machines of which SkyPilot has
     lost its record go on counting while their engine answers, and until they are accounted for.
@@ -82,7 +82,16 @@ def _money(view: View, ledger: Ledger, *, wanted: bool) -> dict[str, object]:
     unsure = ledger.renting and (view.health is Health.UNKNOWN or view.unaccounted or not wanted)
     renting = not here and (view.cluster is not None or view.health is Health.ANSWERS or unsure)
     price = view.facts.price.value if isinstance(view.facts.price, Known) else None
-    return {"renting": renting, "price": str(price) if price is not None and renting else ledger.price}
+    return {
+        "renting": renting,
+        "price": str(price) if price is not None and renting else ledger.price,
+        # Only machines that are up are what the row says; one that looks for machines names what it tries.
+        "spot": view.cluster.spot if view.cluster is not None and _up(view.cluster) else ledger.spot,
+    }
+
+
+def _up(cluster: SkyPilotCluster) -> bool:
+    return cluster.state is SkyPilotClusterState.UP
 
 
 def _settled(view: View, ledger: Ledger) -> bool:
@@ -112,6 +121,7 @@ def launched(ledger: Ledger, plan: Planned, now: datetime, *, again: bool = Fals
         certificate_until=later(now, CERTIFICATE_LIFETIME.total_seconds()) if plan.rents else None,
         address=ledger.address if again else None,
         price=ledger.price if again else None,
+        spot=ledger.spot if again else False,
         place=ledger.place if again else None,
         place_since=None,
         infra=ledger.infra if again else _only_place(plan),
