@@ -44,8 +44,8 @@ MANAGED: Final[Body] = {"manager": "m", "fieldsV1": {f"f:{number:020}": {"f:x": 
 def settled() -> Body:
     """Return the objects of one deployment that is Ready, by plural, and the row of its cluster."""
     # Here, because the process that is measured needs nothing of the simulation.
-    from tests.bench.growth import Fleet
     from tests.simulation.clock import VirtualLoop, run_virtually
+    from tests.simulation.fleet import Fleet
 
     loop = VirtualLoop()
 

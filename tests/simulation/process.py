@@ -235,7 +235,7 @@ class SimulatedClient:
 
     async def launch(self, cluster_name: str, task: Body, config: Body) -> str:
         spot = any(entry.get("use_spot") for entry in entries_of(task))
-        self._world.promises.on_asked(cluster_name, spot=spot, asking=lambda: not self._process.dead)
+        self._world.asks_to_launch(self._process, cluster_name, spot=spot)
         kind = " as spot" if entries_of(task)[0].get("use_spot") else ""
         return await self.post(f"launch {cluster_name}{kind}", lambda: self._world.skypilot.launch(cluster_name, task))
 

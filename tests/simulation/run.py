@@ -335,6 +335,10 @@ class Simulation:
         """Return what becomes of the next request to SkyPilot."""
         return self._post_faults.pop(0) if self._post_faults else ("", 0.0)
 
+    def asks_to_launch(self, process: Process, cluster: str, *, spot: bool) -> None:
+        """Note a launch that an operator is about to ask for."""
+        self.promises.on_asked(cluster, spot=spot, asking=lambda: not process.dead)
+
     def heard_late(self, process: Process, label: str, effect: Callable[[], str]) -> None:
         """Let SkyPilot hear a request that its sender has given up.
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from deepseek_operator.runtime.reconciler import Reconciler
-from tests.bench.growth import Fleet
 from tests.simulation.clock import VirtualLoop, run_virtually
+from tests.simulation.fleet import Fleet
 
 
 def passes_until_ready(count: int, launch_workers: int, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -9,7 +9,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Address, Failure, Known, Unknown
 from deepseek_operator.facts.kubernetes import LaunchedService, Pod
-from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind, SkyPilotClusterState
+from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
 from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, ReplicaFacts
 from deepseek_operator.reconcile.actions import ClearRemains, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.decide import decide
@@ -866,13 +866,13 @@ def test_machines_of_which_skypilot_has_no_record_any_more_were_taken_back_if_th
     of = b.rented_deployment(resources={"capacityType": capacity})
     name = b.name(of)
     known = {"secrets": b.API_KEY_EXISTS, "clouds": b.CLOUDS_ENABLED}
-    looking = replace(b.row(name), cloud="AWS", state=SkyPilotClusterState.INIT, spot=True)
+    looking = (replace(b.row(name), cloud="AWS", spot=True), b.request(name))
     ledger = RENTED
-    for row in ((looking,), (replace(looking, state=SkyPilotClusterState.UP, spot=spot),), ()):
+    for row in (looking, (replace(b.row(name), cloud="AWS", spot=spot),), ()):
         world = b.world(
             b.remembering(of, {name: ledger}), b.facts(name, skypilot=b.seen(*row), terminated=b.TERMINATED), **known
         )
         (found,) = decide(world, b.planned(of)).replicas
         ledger = found.finding.ledger
-        assert ledger.spot is (spot and row != (looking,))
+        assert ledger.spot is (spot and row is not looking)
     assert found.finding.reason is reason

@@ -12,7 +12,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Failure, Known
 from deepseek_operator.facts.clock import elapsed, later, whole_second
-from deepseek_operator.facts.skypilot import RequestKind, SkyPilotCluster, SkyPilotClusterState
+from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.launch.script import CERTIFICATE_LIFETIME
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
@@ -82,16 +82,13 @@ def _money(view: View, ledger: Ledger, *, wanted: bool) -> dict[str, object]:
     unsure = ledger.renting and (view.health is Health.UNKNOWN or view.unaccounted or not wanted)
     renting = not here and (view.cluster is not None or view.health is Health.ANSWERS or unsure)
     price = view.facts.price.value if isinstance(view.facts.price, Known) else None
+    looking = view.in_flight(RequestKind.LAUNCH) is not None
     return {
         "renting": renting,
         "price": str(price) if price is not None and renting else ledger.price,
-        # Only machines that are up are what the row says; one that looks for machines names what it tries.
-        "spot": view.cluster.spot if view.cluster is not None and _up(view.cluster) else ledger.spot,
+        # While a launch looks for machines, the row names what it tries; afterwards, what there is.
+        "spot": view.cluster.spot if view.cluster is not None and not looking else ledger.spot,
     }
-
-
-def _up(cluster: SkyPilotCluster) -> bool:
-    return cluster.state is SkyPilotClusterState.UP
 
 
 def _settled(view: View, ledger: Ledger) -> bool:
