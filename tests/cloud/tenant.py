@@ -133,7 +133,9 @@ class Tenant:
         """Return a value of a Secret."""
         return base64.b64decode(self.kubectl.get("secret", name)["data"][key]).decode()
 
-    def ask_machine(self, name: str = "rented", *, key: str | None = None, scheme: str = "https") -> int:
+    def ask_machine(
+        self, name: str = "rented", *, key: str | None = None, scheme: str = "https", path: str = "/v1/models"
+    ) -> int:
         """Ask the machine of a deployment itself, as anybody on the internet can; return the status.
 
         Raises
@@ -148,7 +150,7 @@ class Tenant:
         with socket.create_connection((host, int(port)), 10) as plain:
             wire = tls.wrap_socket(plain, server_hostname=server_name(instance["name"], uid)) if tls else plain
             authorization = f"Authorization: Bearer {key}\r\n" if key else ""
-            wire.sendall(f"GET /v1/models HTTP/1.1\r\nHost: x\r\n{authorization}Connection: close\r\n\r\n".encode())
+            wire.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n{authorization}Connection: close\r\n\r\n".encode())
             words = wire.recv(100).split()
         if len(words) < 2:
             raise ConnectionError("the connection was closed without an answer")

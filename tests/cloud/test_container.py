@@ -69,5 +69,8 @@ def test_real_vllm_on_a_machine_answers_clients_in_the_cluster_that_have_the_use
 def test_real_vllm_speaks_tls_with_the_certificate_of_its_replica(vllm: Tenant) -> None:
     assert vllm.ask_machine("vllm", key=API_KEY) == 200
     assert vllm.ask_machine("vllm") == 401
+    # vLLM itself asks for the key below /v1 only, and says 405 here.
+    assert vllm.ask_machine("vllm", path="/invocations") == 401
+    assert vllm.ask_machine("vllm", path="/health") == 200
     with pytest.raises(OSError, match=r"closed without an answer|reset"):
         vllm.ask_machine("vllm", key=API_KEY, scheme="http")

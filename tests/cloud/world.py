@@ -125,11 +125,13 @@ class World:
             home.seed(self.home, f"http://{self.public[1]}:{_EC2_PORT}")
         python = skypilot_python()
         programs = [str(python.parent)]
+        config = self.home / ".kube/config"
+        remembered = config.exists()
         if self.kubernetes is not None:
             kubeconfig, bin_dir = self.kubernetes
             programs.append(str(bin_dir))
-            (self.home / ".kube").mkdir(exist_ok=True)
-            shutil.copy(kubeconfig, self.home / ".kube/config")
+            config.parent.mkdir(exist_ok=True)
+            shutil.copy(kubeconfig, config)
         environment = {
             "HOME": str(self.home),
             "PATH": f"{':'.join(programs)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -148,8 +150,9 @@ class World:
         command = [str(python), "-m", "sky.server.server", "--deploy", "--host=0.0.0.0", f"--port={_SKYPILOT_PORT}"]
         self._start("skypilot", command, environment, cwd=self.home)
         self._answers("skypilot", f"{self.skypilot}/api/health")
-        if self.kubernetes is not None:
-            # Found once, it is remembered. As long as one cloud is known, SkyPilot does not look for others by itself.
+        if self.kubernetes is not None and not remembered:
+            # As long as one cloud is known, SkyPilot looks for no others by itself. Found once, it is remembered: a
+            # server that comes back is not asked, because on a busy machine questions without an answer pile up.
             assert asyncio.run(self._access("kubernetes")) is None
 
     async def _access(self, cloud: str) -> Failure | None:
