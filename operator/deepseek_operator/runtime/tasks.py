@@ -78,6 +78,10 @@ class TaskMaker:
     async def _engine_identity(self, deployment: DeepSeekDeployment, name: ClusterName) -> str:
         """Return key and certificate for the engine of one replica, signed by the authority of its deployment.
 
+        Where somebody has deleted the Secret of the authority, the Secret of the next one holds the certificates of
+        both, the new one first, so that engines that serve are believed as before. The key of the old one is gone with
+        its Secret, so it signs nothing any more.
+
         Raises
         ------
         KubeRejectedError
@@ -88,7 +92,9 @@ class TaskMaker:
 
         metadata, now = deployment.metadata, self.clock()
         made = make_authority(f"deepseek-operator {metadata.namespace}/{metadata.name}", now)
-        parts = {"tls.crt": made.certificate, "tls.key": made.private_key}
+        known = self.store.authority(deployment)
+        believed = known.value if isinstance(known, Known) else ""
+        parts = {"tls.crt": made.certificate + believed, "tls.key": made.private_key}
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in parts.items()}
         secret = authority_secret_name(metadata.name)
         body = await self.writer.ensure_secret(deployment, secret, "kubernetes.io/tls", encoded)
