@@ -43,8 +43,7 @@ class Stage:
         self._engines.append(engine)
         return await engine.start(host)
 
-    async def proxy(self, *, key: str | None = KEY, encrypted: bool = True) -> HaProxy:
-        authority = AUTHORITY.certificate if encrypted else None
+    async def proxy(self, *, key: str | None = KEY, authority: str | None = AUTHORITY.certificate) -> HaProxy:
         self.haproxy = HaProxy(self._folder, self.dns.address, authority=authority, key=key)
         await self.haproxy.start()
         return self.haproxy
@@ -138,6 +137,22 @@ async def test_a_stranger_at_the_address_of_a_machine_gets_no_request(staged: St
     await until(proxy.ready, "the proxy finds our machine")
     await until(noticed, "the proxy notices that one of them is not ours")
     assert stranger.headers == []
+
+
+async def test_machines_of_a_deleted_authority_serve_beside_those_of_the_next_one(staged: Stage) -> None:
+    later = make_authority("test", NOW)
+    old, new = machine("old"), machine("new", authority=later)
+    staged.dns.members = {TLS: (await staged.engine(old), await staged.engine(new, "127.0.0.2"))}
+    proxy = await staged.proxy(authority=later.certificate + AUTHORITY.certificate)
+    await until(proxy.ready, "the proxy finds a machine")
+    seen: set[str] = set()
+
+    async def both() -> bool:
+        async with aiohttp.ClientSession() as session:
+            seen.add((await ask(proxy, session))[1])
+        return seen == {"old", "new"}
+
+    await until(both, "both machines get requests")
 
 
 async def test_engines_of_the_cluster_and_machines_serve_side_by_side(staged: Stage) -> None:

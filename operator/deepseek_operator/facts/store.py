@@ -255,6 +255,10 @@ class Store:
         for key in keys:
             self._wake(key)
 
+    def authority(self, deployment: DeepSeekDeployment) -> Fact[str]:
+        """Return the certificates of the authorities whose engines are believed, newest first, as PEM."""
+        return self._answers.authority(authority_question(deployment))
+
     def watch(self, key: Key, addresses: Iterable[Address]) -> None:
         """Wake ``key`` when the probe of one of these addresses changes, from now on."""
         if self._probed.watch(key, addresses):
@@ -293,7 +297,7 @@ class Store:
             endpoints=tuple(owned.endpoints[name] for name in sorted(owned.endpoints)),
             secrets=self._answers.secrets(key[0], now),
             clouds=self._answers.clouds,
-            authority=self._answers.authority(authority_question(deployment)),
+            authority=self.authority(deployment),
             probes=self._probed.of(key),
             readings=self._probed.readings_of(key),
         )

@@ -124,7 +124,8 @@ class World:
     clouds
         Per cloud that was asked about: why the SkyPilot server cannot use it, or None.
     authority
-        The certificate of the deployment's own authority, as PEM; empty where its Secret is gone.
+        The certificate of the deployment's own authority, as PEM, followed by those of earlier ones; empty where its
+        Secret was gone when it was read.
     probes
         Per address; an address that has not been asked yet is absent.
     readings

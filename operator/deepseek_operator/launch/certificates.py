@@ -28,7 +28,13 @@ EARLIER: Final = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Authority:
-    """The certificate authority of one deployment, both parts as PEM."""
+    """The certificate authority of one deployment, both parts as PEM.
+
+    Attributes
+    ----------
+    certificate
+        Its own, which may be followed by those of earlier authorities of the deployment.
+    """
 
     certificate: str
     private_key: str = field(repr=False)

@@ -67,8 +67,8 @@ class TearDown:
     Attributes
     ----------
     requests
-        Launches that SkyPilot has queued and not started. They have no cluster yet, so a teardown would not find them:
-        they are cancelled instead.
+        What is cancelled instead: launches that SkyPilot has queued and not started, whose cluster a teardown would not
+        find yet; or a teardown that does not end. The next one is requested when that is gone.
     """
 
     name: ClusterName

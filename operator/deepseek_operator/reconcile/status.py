@@ -7,9 +7,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from deepseek_operator.api.spec import Approval
-from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, PlanStatus
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Ledger, PlanStatus
 from deepseek_operator.api.v1alpha1 import LABEL_UID
 from deepseek_operator.facts.clock import format_time
+from deepseek_operator.facts.text import within
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.approval import hash_of
@@ -17,7 +18,9 @@ from deepseek_operator.reconcile.conditions import Report, conditions
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.endpoint import endpoint_status, reachability
 from deepseek_operator.reconcile.engine import engine_status, too_optimistic
+from deepseek_operator.reconcile.replica.ledger import update
 from deepseek_operator.reconcile.replica.view import Replica
+from deepseek_operator.reconcile.room import Room, room_for
 from deepseek_operator.reconcile.spend import accrue, instance_cost, rate_of
 from deepseek_operator.reconcile.tried import tried_places
 
@@ -78,7 +81,8 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
         proxy_failure=decision.proxy_failure,
     )
     report = Report(world, plan, decision, reachable)
-    instances = tuple(_instance(world, plan, replica) for replica in decision.replicas)
+    room = room_for(len(decision.replicas))
+    instances = tuple(_instance(world, plan, replica, room) for replica in decision.replicas)
     planned = _plan_status(plan, approval=deployment.spec.approval) if isinstance(plan, Planned) else plan.plan
     warned = next((one.revision for one in instances if one.revision == world.revision and too_optimistic(one)), None)
     return DeepSeekDeploymentStatus(
@@ -101,9 +105,9 @@ def _plan_status(plan: Planned, *, approval: Approval) -> PlanStatus:
     return plan.status.model_copy(update={"hash": str(hash_of(plan))}) if approval is Approval.REQUIRED else plan.status
 
 
-def _instance(world: World, plan: Planned | Refused, replica: Replica) -> Instance:
+def _instance(world: World, plan: Planned | Refused, replica: Replica, room: Room) -> Instance:
     finding, view = replica.finding, replica.view
-    ledger = finding.ledger
+    ledger = _within(finding.ledger, room)
     name = str(replica.name)
     previous = next((instance for instance in world.deployment.status.instances if instance.name == name), None)
     same = previous is not None and (previous.phase, previous.reason) == (finding.phase, str(finding.reason))
@@ -125,10 +129,10 @@ def _instance(world: World, plan: Planned | Refused, replica: Replica) -> Instan
         restarts=ledger.restarts,
         attempts=ledger.attempts,
         reason=str(finding.reason),
-        message=finding.message[:2048],
+        message=within(finding.message, room.words),
         since=previous.since if previous is not None and same else format_time(world.now),
         retry_after=format_time(ledger.retry_after) if ledger.retry_after is not None and not replica.ready else None,
-        places_tried=tried_places(previous, view, ledger),
+        places_tried=tried_places(previous, view, ledger)[-room.places :],
         engine=engine_status(
             previous,
             world.readings.get(view.address) if view.address is not None else None,
@@ -139,6 +143,11 @@ def _instance(world: World, plan: Planned | Refused, replica: Replica) -> Instan
         ),
         ledger=ledger,
     )
+
+
+def _within(ledger: Ledger, room: Room) -> Ledger:
+    words, excluded = within(ledger.failure_message, room.words), ledger.excluded[-room.places :]
+    return update(ledger, failure_message=words, excluded=excluded)
 
 
 def _nodes(plan: Planned | Refused) -> int:

@@ -269,7 +269,6 @@ class Reconciler:
         self._waiting.pop(key, None)
         self.recorder.forget(key)
         self.publisher.forget(key)
-        self.actor.tasks.forget(key)
         self.slots.forget(key)
         self.watch(key, {})
         self.read(key, {})

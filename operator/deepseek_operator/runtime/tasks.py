@@ -3,7 +3,7 @@
 import base64
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
@@ -18,7 +18,7 @@ from deepseek_operator.facts.names import (
     service_account_name,
     shared_server_name,
 )
-from deepseek_operator.facts.store import Key, Store
+from deepseek_operator.facts.store import Store
 from deepseek_operator.facts.world import authority_question
 from deepseek_operator.kube.errors import KubeRejectedError
 from deepseek_operator.launch import Identity, LaunchTask, build_task
@@ -39,12 +39,6 @@ class TaskMaker:
     store: Store
     clock: Callable[[], datetime]
     kubernetes_context: str | None = None
-    _accounts: dict[Key, str] = field(default_factory=dict, init=False)
-    """UIDs of the deployments whose account this process has made."""
-
-    def forget(self, key: Key) -> None:
-        """Drop what is kept for a deployment that is gone."""
-        self._accounts.pop(key, None)
 
     async def make(self, deployment: DeepSeekDeployment, plan: Planned, name: ClusterName) -> LaunchTask:
         """Return the task of one replica, secrets filled in, after everything was made that it refers to.
@@ -54,7 +48,8 @@ class TaskMaker:
         KubeError
             Something that it refers to could not be made or read.
         """
-        await self._ensure_account(deployment)
+        # Each time: somebody may have deleted it, and pods of a missing account are refused.
+        await self.writer.apply_service_account(deployment)
         identity = Identity(
             cluster_name=str(name),
             namespace=deployment.metadata.namespace,
@@ -75,13 +70,6 @@ class TaskMaker:
         values[TLS_VARIABLE] = await self._engine_identity(deployment, name)
         return replace(task, task={**task.task, "secrets": values})
 
-    async def _ensure_account(self, deployment: DeepSeekDeployment) -> None:
-        """Create the account without rights under which the pods run, once per process and deployment."""
-        uid = deployment.metadata.uid
-        if self._accounts.get(deployment.key) != uid:
-            await self.writer.apply_service_account(deployment)
-            self._accounts[deployment.key] = uid
-
     async def _ensure_api_key(self, deployment: DeepSeekDeployment, reference: SecretKeyRef) -> None:
         """Make the key that engines ask for where the user gave none."""
         key = base64.b64encode(secrets.token_urlsafe(32).encode()).decode()
@@ -89,6 +77,10 @@ class TaskMaker:
 
     async def _engine_identity(self, deployment: DeepSeekDeployment, name: ClusterName) -> str:
         """Return key and certificate for the engine of one replica, signed by the authority of its deployment.
+
+        Where somebody has deleted the Secret of the authority, the Secret of the next one holds the certificates of
+        both, the new one first, so that engines that serve are believed as before. The key of the old one is gone with
+        its Secret, so it signs nothing any more.
 
         Raises
         ------
@@ -100,7 +92,9 @@ class TaskMaker:
 
         metadata, now = deployment.metadata, self.clock()
         made = make_authority(f"deepseek-operator {metadata.namespace}/{metadata.name}", now)
-        parts = {"tls.crt": made.certificate, "tls.key": made.private_key}
+        known = self.store.authority(deployment)
+        believed = known.value if isinstance(known, Known) else ""
+        parts = {"tls.crt": made.certificate + believed, "tls.key": made.private_key}
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in parts.items()}
         secret = authority_secret_name(metadata.name)
         body = await self.writer.ensure_secret(deployment, secret, "kubernetes.io/tls", encoded)

@@ -253,7 +253,7 @@ class SkyPilotClient:
         return await self._submit("/down", {"cluster_name": cluster_name, "purge": False})
 
     async def cancel(self, request_ids: list[str]) -> None:
-        """End requests that have not begun; a teardown cannot, because no cluster of their name is known yet."""
+        """End requests that a teardown would not: those that have not begun, and teardowns."""
         await self.transport.call("/api/cancel", {"request_ids": request_ids})
 
     async def _submit(self, path: str, body: dict[str, Any]) -> str:

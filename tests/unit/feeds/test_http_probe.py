@@ -193,7 +193,7 @@ def identity(name: str = NAME, authority: Authority = AUTHORITY, at: datetime | 
     return context
 
 
-async def over_tls(context: ssl.SSLContext | None) -> Answer | NoAnswer:
+async def over_tls(context: ssl.SSLContext | None, believed: str = AUTHORITY.certificate) -> Answer | NoAnswer:
     """Ask an engine with this context for its health, and twice, so that a connection is kept."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -206,7 +206,7 @@ async def over_tls(context: ssl.SSLContext | None) -> Answer | NoAnswer:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
-    connection = Connection(address, encryption=Encryption(AUTHORITY.certificate, NAME))
+    connection = Connection(address, encryption=Encryption(believed, NAME))
     try:
         first = await ask(connection, "/health")
         return await ask(connection, "/health") if isinstance(first, Answer) else first
@@ -217,6 +217,12 @@ async def over_tls(context: ssl.SSLContext | None) -> Answer | NoAnswer:
 
 async def test_an_engine_with_the_certificate_of_its_replica_is_asked_over_tls() -> None:
     assert await over_tls(identity()) == Answer(200, b"ok")
+
+
+async def test_engines_of_two_authorities_of_one_name_are_believed_side_by_side() -> None:
+    later = make_authority("test", datetime.now(UTC))
+    for context in (identity(), identity(authority=later)):
+        assert await over_tls(context, later.certificate + AUTHORITY.certificate) == Answer(200, b"ok")
 
 
 @pytest.mark.parametrize(

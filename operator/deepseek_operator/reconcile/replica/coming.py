@@ -28,6 +28,7 @@ from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count, update
 from deepseek_operator.reconcile.replica.places import EXCLUDED_S, exclude, excluded_now
+from deepseek_operator.reconcile.replica.stuck import stuck_teardown
 from deepseek_operator.reconcile.replica.view import Finding, Health, View
 
 __all__ = ["COMING", "Rule", "about_its_machines", "names_on_cloud", "unaccounted_words", "waiting_requests"]
@@ -289,6 +290,7 @@ def _engine_silent(view: View) -> Finding | None:
 COMING: Final[tuple[tuple[Rule, str], ...]] = (
     (_skypilot_unknown, "Without a snapshot newer than our last request, every rule below would read old facts."),
     (_may_still_be_heard, "A second request beside one that is still on its way would be a second job or a leak."),
+    (stuck_teardown, "A teardown that does not end costs money, and nothing else would notice."),
     (_being_torn_down, "A launch during a teardown would be torn down with it."),
     (_under_way, "While a launch runs, missing pods and silent engines are normal."),
     (_machines_unaccounted, "A launch would pay for machines beside those that may still run."),

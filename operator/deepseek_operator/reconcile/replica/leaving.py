@@ -18,6 +18,7 @@ from deepseek_operator.reconcile.replica.coming import (
     waiting_requests,
 )
 from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count
+from deepseek_operator.reconcile.replica.stuck import stuck_teardown
 from deepseek_operator.reconcile.replica.view import Finding, Health, View
 
 __all__ = ["LEAVING", "draining", "gone"]
@@ -134,6 +135,7 @@ def _account(view: View) -> Finding | None:
 LEAVING: Final[tuple[tuple[Rule, str], ...]] = (
     (_drain, "Requests that run are finished first; that needs no SkyPilot."),
     (_skypilot_unknown, "Without a snapshot newer than our last request, the rules below would read old facts."),
+    (stuck_teardown, "A teardown that does not end costs money, and nothing else would notice."),
     (_being_torn_down, "One teardown at a time is enough."),
     (_may_still_be_heard, "What is not there yet may still come of a request that was sent."),
     (_tear_down, "SkyPilot deletes what it knows, with everything around it."),
