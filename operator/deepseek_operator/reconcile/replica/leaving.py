@@ -10,14 +10,14 @@ from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.reconcile.actions import Action, ClearRemains, TearDown
-from deepseek_operator.reconcile.replica.coming import (
-    Rule,
+from deepseek_operator.reconcile.replica.coming import Rule
+from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count
+from deepseek_operator.reconcile.replica.remains import (
     about_its_machines,
     names_on_cloud,
     unaccounted_words,
     waiting_requests,
 )
-from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count
 from deepseek_operator.reconcile.replica.stuck import stuck_teardown
 from deepseek_operator.reconcile.replica.view import Finding, Health, View
 

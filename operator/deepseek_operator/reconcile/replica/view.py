@@ -48,6 +48,8 @@ class View:
         The Service leads to its address now.
     running
         Requests in its engine; None if unknown.
+    owner
+        The arguments with which kubectl names its deployment.
     abandoned
         Its user has said that machines of which nothing is known any more are gone.
     plan
@@ -77,6 +79,7 @@ class View:
     running: int | None = None
     published: bool = False
     deleting: bool = False
+    owner: str = "NAME -n NAMESPACE"
     abandoned: bool = False
     plan: Planned | None = None
     blocked: Failure | None = None
@@ -306,6 +309,7 @@ def look(
         running=probe.running if probe is not None else None,
         published=address is not None and address in world.published,
         deleting=world.deployment.deleting,
+        owner=f"{world.deployment.metadata.name} -n {world.deployment.metadata.namespace}",
         abandoned=str(facts.name) in world.deployment.metadata.annotations.get(ANNOTATION_ABANDON, "").split(","),
         plan=plan if current else None,
         may_launch=False,

@@ -1,0 +1,38 @@
+"""What there may still be of a replica that SkyPilot no longer shows, and what has to be asked or done about it."""
+
+from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
+from deepseek_operator.facts.base import Known
+from deepseek_operator.facts.skypilot import RequestState
+from deepseek_operator.facts.world import Question, QuestionKind
+from deepseek_operator.reconcile.replica.view import View
+
+__all__ = ["about_its_machines", "names_on_cloud", "unaccounted_words", "waiting_requests"]
+
+
+def names_on_cloud(view: View) -> tuple[str, ...]:
+    """Return the names under which pods and Services of the replica are labelled."""
+    pods = (pod.cluster_name_on_cloud for pod in view.facts.pods)
+    services = (service.cluster_name_on_cloud for service in view.facts.services)
+    return tuple(sorted({*pods, *services} - {""}))
+
+
+def about_its_machines(view: View) -> tuple[Question, ...]:
+    """Return what has to be asked to know whether machines of a lost record were terminated."""
+    known = ((QuestionKind.OUTCOME, view.facts.outcome), (QuestionKind.HISTORY, view.facts.terminated))
+    return tuple(Question(kind, str(view.name)) for kind, fact in known if not isinstance(fact, Known))
+
+
+def unaccounted_words(view: View) -> str:
+    """Return what somebody has to do about machines of a lost record."""
+    return (
+        f"SkyPilot has lost its record of {view.name} on {view.infra} without terminating it, so machines may "
+        f"still run and cost money. Terminate the instances tagged skypilot-cluster-name={view.name}-*, then say so: "
+        f"kubectl annotate dsd {view.owner} --overwrite {ANNOTATION_ABANDON}={view.name}"
+    )
+
+
+def waiting_requests(view: View) -> tuple[str, ...]:
+    """Return the launches that wait for a worker and have no cluster yet, which only a cancellation ends."""
+    if view.cluster is not None:
+        return ()
+    return tuple(request.id for request in view.requests if request.state is RequestState.PENDING)
