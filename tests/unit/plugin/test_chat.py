@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,8 @@ class Terminal:
             stderr=theirs,
             env=environment,
             start_new_session=True,
+            # Tests that a shell runs in the background have inherited that SIGINT is ignored.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         os.close(theirs)
         self.seen = ""
