@@ -30,7 +30,7 @@ lint: install ## ruff, mypy, import-linter
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
-	$(RUN) mypy --package tests.unit --package tests.cluster --package tests.system --package tests.install --package tests.simulation --package tests.mutants --package tests.bench --package tests.cloud --package hack
+	$(RUN) mypy --package tests --package hack
 	$(RUN) lint-imports
 
 docs: install ## The documentation site into site/, strictly: a link or anchor that leads nowhere is an error

@@ -56,7 +56,7 @@ def commands_of(name: str, spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def every_command() -> list[dict[str, Any]]:
     """All models with all their engines on one node and on two, and each feature that adds flags."""
-    commands = []
+    commands: list[dict[str, Any]] = []
     for model in CATALOG.models.values():
         for engine in model.engines:
             for nodes in (1, 2):

@@ -66,7 +66,7 @@ class Tenant:
         engine = {**body["spec"]["engine"], "image": self.stack.engine_image, **spec.pop("engine", {})}
         body["spec"] |= {**spec, "engine": engine}
         self.kubectl.apply(body)
-        return self.get(name)
+        return dict(self.get(name))
 
     def get(self, name: str = "tiny") -> Any:
         """Return the object, or None."""
@@ -77,10 +77,10 @@ class Tenant:
         kubectl = self.kubectl
         places = (kubectl.bin_dir, Path(sys.executable).parent, os.environ["PATH"])
         environment = {**os.environ, "KUBECONFIG": str(kubectl.kubeconfig), "PATH": ":".join(map(str, places))}
-        command = [kubectl.bin_dir / "kubectl", "deepseek", *args, "--namespace", self.namespace]
+        command = [str(kubectl.bin_dir / "kubectl"), "deepseek", *args, "--namespace", self.namespace]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=within, check=False)
         assert done.returncode == 0, f"kubectl deepseek {' '.join(args)}: {done.stderr}{done.stdout}"
-        return done.stdout
+        return str(done.stdout)
 
     def condition(self, name: str = "tiny", kind: str = "Ready") -> dict[str, Any]:
         """Return a condition of the object, or an empty one."""

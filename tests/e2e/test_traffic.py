@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 from tests.e2e.conftest import Tenant
 from tests.e2e.test_chaos import ENGINE
@@ -36,7 +37,7 @@ def test_planned_changes_cost_no_request_and_a_crash_only_those_in_its_window(te
     until_settled(tenant, 2)
 
     traffic = Traffic(tenant.kubectl, tenant.stack.engine_image, "tiny", 8000, MODEL)
-    update = {"engine": {"env": [{"name": "UPDATED", "value": "1"}]}}
+    update: dict[str, Any] = {"engine": {"env": [{"name": "UPDATED", "value": "1"}]}}
     tenant.apply(replicas=2, **update)
     until_settled(tenant, 2)
     tenant.kubectl("scale", "dsd/tiny", "--replicas=1")

@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
@@ -109,6 +109,11 @@ class Stage:
         self.client.patch(
             DeploymentResource, name, {"spec": spec}, namespace=self.namespace, patch_type=PatchType.MERGE
         )
+
+    def change_all(self, names: Sequence[str], **spec: Any) -> None:
+        """Merge fields into the spec of each of ``names``."""
+        for name in names:
+            self.change(name, **spec)
 
     def change_metadata(self, name: str, **metadata: Any) -> None:
         """Merge fields into the metadata."""

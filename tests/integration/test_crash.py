@@ -56,9 +56,9 @@ def test_killed_twenty_times_at_random_over_a_whole_life_nothing_leaks_and_nothi
     before = len(alone.skypilot.calls)
     steps: list[Callable[[], object]] = [
         lambda: [alone.apply(name) for name in names],
-        lambda: [alone.change(name, replicas=2) for name in names],
-        lambda: [alone.change(name, engine={**SPEC["engine"], "args": ["--max-num-seqs=3"]}) for name in names],
-        lambda: [alone.change(name, replicas=1) for name in names[:2]],
+        lambda: alone.change_all(names, replicas=2),
+        lambda: alone.change_all(names, engine={**SPEC["engine"], "args": ["--max-num-seqs=3"]}),
+        lambda: alone.change_all(names[:2], replicas=1),
     ]
     for step in steps:
         step()

@@ -37,7 +37,8 @@ def two_operators(alone: Stage) -> Iterator[dict[str, OperatorProcess]]:
 
 def leader(client: Client) -> str:
     """Holder of the Lease; empty if nobody has it."""
-    found: list[Any] = [lease for lease in client.list(Lease, namespace=SYSTEM) if lease.metadata.name == ACCOUNT]
+    leases: list[Any] = list(client.list(Lease, namespace=SYSTEM))
+    found = [lease for lease in leases if lease.metadata.name == ACCOUNT]
     return str(found[0].spec.holderIdentity or "") if found else ""
 
 
