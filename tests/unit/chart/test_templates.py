@@ -220,3 +220,57 @@ def test_what_artifact_hub_shows_is_what_the_chart_has() -> None:
     (example,) = annotations["artifacthub.io/crdsExamples"]
     assert DeepSeekDeployment.model_validate(example | {"metadata": {"name": "r1", "namespace": "default", "uid": "1"}})
     assert (ROOT / chart["icon"].partition("/main/")[2]).exists()
+
+
+NUMBER = "20240601"
+"""A name that Kubernetes allows, and that YAML takes for a number where nobody quotes it."""
+TEXTS = {
+    *("name", "namespace", "key", "value", "secretName", "claimName", "storageClassName", "priorityClassName"),
+    "app.kubernetes.io/instance",
+}
+
+
+def not_text(value: Any, at: str) -> list[str]:
+    """Return the places below which Kubernetes wants text and finds a number."""
+    if isinstance(value, list):
+        return [found for number, one in enumerate(value) for found in not_text(one, f"{at}[{number}]")]
+    if not isinstance(value, dict):
+        return []
+    wrong = [f"{at}.{key}" for key, one in value.items() if key in TEXTS and isinstance(one, int | float)]
+    return wrong + [found for key, one in value.items() for found in not_text(one, f"{at}.{key}")]
+
+
+@pytest.mark.parametrize("mode", ["sidecar", "deployment", "external"])
+@pytest.mark.parametrize("cluster_roles", [True, False])
+def test_a_name_that_looks_like_a_number_stays_a_name(mode: str, cluster_roles: bool, tmp_path: Path) -> None:
+    """The id that the chart derives by itself looks like one in every thirtieth release."""
+    secret = {"name": NUMBER, "key": NUMBER}
+    external = mode == "external"
+    values = {
+        "watchNamespaces": [NUMBER],
+        "rbac": {"clusterRoles": cluster_roles},
+        "priorityClassName": NUMBER,
+        "networkPolicy": {"enabled": True},
+        "uninstallGuard": {"enabled": True},
+        "catalog": {"models": [{"base": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "id": "acme/support-8b"}]},
+        "metrics": {name: {"enabled": True} for name in ("service", "serviceMonitor", "podMonitor", "dashboard")},
+        "skypilot": {
+            "mode": mode,
+            "userId": NUMBER,
+            "external": {"endpoint": "http://a", "tokenSecret": secret} if external else {},
+            "database": {} if external else {"uriSecret": secret},
+            "persistence": {"storageClassName": NUMBER},
+            "aws": {"credentialsSecret": secret},
+            "gcp": {"credentialsSecret": secret},
+            "credentialsSecrets": [{"name": NUMBER, "path": ".azure"}],
+            "config": {"aws": {"vpc_names": ["gpus"]}},
+        },
+    }
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    done = helm("template", NUMBER, str(CHART), f"--namespace={NUMBER}", f"--values={file}")
+    assert done.returncode == 0, done.stderr
+    found = [one for one in objects(done.stdout) if one["kind"] != "CustomResourceDefinition"]
+    assert [place for one in found for place in not_text(one, one["kind"])] == []
+    selected = [one["spec"]["namespaceSelector"] for one in found if one["kind"].endswith("Monitor")]
+    assert selected == [{"matchNames": [NUMBER]}] * 2
