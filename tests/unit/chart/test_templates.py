@@ -3,6 +3,7 @@
 ``pytest tests/unit/chart --regenerate-expected`` writes the files again; read the difference first.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,21 @@ def test_skypilot_in_a_pod_of_its_own_takes_its_rights_with_it() -> None:
     assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "deepseek-operator-skypilot"
 
 
+@pytest.mark.parametrize(
+    ("flags", "accounts"),
+    [
+        ([], ["deepseek-operator"]),
+        (["--set=skypilot.mode=deployment"], ["deepseek-operator-skypilot"]),
+        ([f"--values={CHART}/ci/external-values.yaml"], []),
+    ],
+)
+def test_only_the_account_of_skypilot_gets_a_role_of_a_cloud(flags: list[str], accounts: list[str]) -> None:
+    role = {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/skypilot"}
+    rendered = render(*flags, "--set-json", f"serviceAccount.annotations={json.dumps(role)}")
+    found = objects(rendered, ("ServiceAccount",))
+    assert [one["metadata"]["name"] for one in found if one["metadata"].get("annotations") == role] == accounts
+
+
 def test_a_server_that_runs_elsewhere_is_given_its_token_from_a_file() -> None:
     rendered = render(f"--values={CHART}/ci/external-values.yaml")
     pod = pod_of(rendered, "deepseek-operator")
@@ -155,6 +171,15 @@ def test_uninstalling_is_guarded_only_where_one_wants_it() -> None:
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
     assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["check", "uninstall", "--within=90"]
     assert job["spec"]["activeDeadlineSeconds"] > 90
+
+
+def test_the_guard_of_a_release_with_a_long_name_has_one_that_a_job_may_have() -> None:
+    """The name of a Job becomes a label of its pods, which has at most 63 characters."""
+    done = helm("template", "deepseek-operator-" + "a" * 35, str(CHART), "--set=uninstallGuard.enabled=true")
+    assert done.returncode == 0, done.stderr
+    (job,) = objects(done.stdout, ("Job",))
+    assert len(job["metadata"]["name"]) <= 63
+    assert job["metadata"]["name"].endswith("-uninstall-guard")
 
 
 def test_a_budget_is_made_only_for_several_replicas() -> None:
