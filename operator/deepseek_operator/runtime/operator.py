@@ -30,6 +30,7 @@ from deepseek_operator.runtime.loop import ControlLoop, Outside
 from deepseek_operator.runtime.readiness import Readiness
 from deepseek_operator.runtime.settings import Settings
 from deepseek_operator.skypilot.client import SkyPilotClient
+from deepseek_operator.skypilot.token import TokenFile
 
 __all__ = ["Operator", "run"]
 
@@ -45,7 +46,7 @@ class Operator:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        token = settings.skypilot_token_file.read_text().strip() if settings.skypilot_token_file else None
+        token = TokenFile(settings.skypilot_token_file) if settings.skypilot_token_file else None
         self._kube = KubeClient()
         self._tracer = tracing.start(settings.tracing_endpoint, settings.instance)
         self._skypilot = SkyPilotClient(
