@@ -21,7 +21,7 @@ from tests.simulation.process import Process
 from tests.simulation.run import LOCAL
 from tests.simulation.skypilot import SimulatedSkyPilot
 
-__all__ = ["Fleet"]
+__all__ = ["NAMESPACE", "Fleet"]
 
 NAMESPACE: Final = "serving"
 
@@ -76,8 +76,12 @@ class _Prober:
         self._of: dict[Key, set[Address]] = {}
 
     def watch(self, key: Key, targets: Mapping[Address, ProbeTarget]) -> None:
-        new = targets.keys() - self._of.get(key, set())
-        self._of[key] = set(targets)
+        before = self._of.pop(key, set())
+        new, old = targets.keys() - before, before - targets.keys()
+        if targets:
+            self._of[key] = set(targets)
+        for address in old:
+            self._report(address, None)
         for address in new:
             self._look(key, address, 0.05)
 
@@ -85,7 +89,7 @@ class _Prober:
         self._fleet.loop.call_later(wait_s, self._ask, key, address)
 
     def _ask(self, key: Key, address: Address) -> None:
-        if address not in self._of[key]:
+        if address not in self._of.get(key, ()):
             return
         if self._fleet.answers(address):
             now = self._fleet.loop.now()
@@ -134,13 +138,17 @@ class Fleet:
         self.process = _Process(self, Planner(load_catalog()), workers=16, launch_slots=launch_workers)
         self.ready: set[str] = set()
 
-    def create(self, count: int) -> None:
-        """Create so many deployments at once."""
+    def create(self, count: int, first: int = 0) -> None:
+        """Create so many deployments at once, numbered from ``first``."""
         self.kubernetes.put("namespaces", "", NAMESPACE, {"metadata": {"name": NAMESPACE, "uid": "n"}})
-        for number in range(count):
+        for number in range(first, first + count):
             head = {"name": f"d{number}", "namespace": NAMESPACE, "uid": f"{number:08x}-4e5f-6789-abcd-ef0123456789"}
             body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": {**head, "generation": 1}}
-            self.kubernetes.put(api.PLURAL, NAMESPACE, head["name"], {**body, "spec": {**LOCAL, "replicas": 1}})
+            self.kubernetes.put(api.PLURAL, NAMESPACE, head["name"], {**body, "spec": self.spec(number)})
+
+    def spec(self, number: int) -> Body:
+        """Return what a deployment asks for."""
+        return {**LOCAL, "replicas": 1}
 
     def delete(self) -> None:
         """Ask for the deletion of all of them."""

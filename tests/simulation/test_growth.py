@@ -1,13 +1,15 @@
-"""What one deployment costs does not depend on how many others there are."""
+"""What one deployment costs depends neither on how many others there are, nor on how many there have been."""
 
 import asyncio
+from collections import Counter, deque
 from typing import Any
 
 import pytest
 
+from deepseek_operator.feeds.kubernetes import RELIST_PERIOD_S
 from deepseek_operator.runtime.reconciler import Reconciler
 from tests.simulation.clock import VirtualLoop, run_virtually
-from tests.simulation.fleet import Fleet
+from tests.simulation.fleet import NAMESPACE, Fleet
 
 WITHIN_S = 3600
 """Seconds of the virtual clock, of which the longest line takes a fifth."""
@@ -70,3 +72,57 @@ def test_a_stage_that_is_over_in_a_moment_is_in_no_status_however_long_the_launc
 def test_a_deployment_alone_takes_eight_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seen, three changes of its pods and Services, two snapshots, an answer, published, an answer by its Service."""
     assert passes_until_ready(1, 1, monkeypatch) <= 8
+
+
+CACHED = "loop.reconciler.planner."
+"""Plans are remembered up to a number of them."""
+
+
+def sizes(root: object) -> Counter[str]:
+    """Return how many entries there are in everything that a control loop keeps, by where it is kept."""
+    found, seen = Counter[str](), set[int]()
+    left: deque[tuple[str, Any]] = deque([("loop", root)])
+    while left:
+        path, value = left.popleft()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, dict | set | frozenset | list | tuple | deque):
+            found[path] += len(value) if not isinstance(value, tuple) else 0
+            inner = [*value, *value.values()] if isinstance(value, dict) else list(value)
+            left.extend((f"{path}[]", one) for one in inner)
+        elif type(value).__module__.startswith("deepseek_operator") or value is root:
+            left.extend((f"{path}.{name}", one) for name, one in getattr(value, "__dict__", {}).items())
+    return Counter({path: size for path, size in found.items() if not path.startswith(CACHED)})
+
+
+class _WithKeys(Fleet):
+    """Deployments with a Secret each."""
+
+    def spec(self, number: int) -> dict[str, Any]:
+        name = f"key-{number}"
+        self.kubernetes.put("secrets", NAMESPACE, name, {"metadata": {"name": name}, "data": {"token": "eA=="}})
+        return {**super().spec(number), "endpoint": {"apiKeySecretRef": {"name": name, "key": "token"}}}
+
+
+def test_what_is_gone_leaves_nothing_in_memory() -> None:
+    loop, kept = VirtualLoop(), list[Counter[str]]()
+
+    async def run() -> None:
+        fleet = _WithKeys(loop, 8)
+        fleet.process.start()
+        for generation in range(3):
+            fleet.create(4, 4 * generation)
+            async with asyncio.timeout(WITHIN_S):
+                while len(fleet.ready) < 4 * (generation + 1):
+                    await asyncio.sleep(5)
+            fleet.delete()
+            async with asyncio.timeout(WITHIN_S):
+                while fleet.left:
+                    await asyncio.sleep(5)
+            await asyncio.sleep(2 * RELIST_PERIOD_S)
+            kept.append(sizes(fleet.process.loop))
+
+    run_virtually(run(), loop)
+    _, second, third = kept
+    assert third - second == Counter()

@@ -47,7 +47,7 @@ metadata:
   labels: {{- include "deepseek-operator.labels" .root | nindent 4 }}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {{ .name }}-cluster}
 subjects:
-  - {kind: ServiceAccount, name: {{ .name }}, namespace: {{ .root.Release.Namespace }}}
+  - {kind: ServiceAccount, name: {{ .name }}, namespace: {{ .root.Release.Namespace | quote }}}
 {{- end -}}
 
 {{/* Rights of an account where deployments are: in all namespaces, or in those of watchNamespaces. */}}
@@ -71,7 +71,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
   name: {{ $name }}
-  namespace: {{ $namespace }}
+  namespace: {{ $namespace | quote }}
   labels: {{- include "deepseek-operator.labels" $root | nindent 4 }}
 rules: {{- $rules | nindent 2 }}
 {{- end }}
@@ -81,14 +81,14 @@ kind: RoleBinding
 metadata:
   # What a binding refers to cannot be changed, so the other way has another name.
   name: {{ ternary $name (printf "%s-role" $name) $clusterRoles }}
-  namespace: {{ $namespace }}
+  namespace: {{ $namespace | quote }}
   labels: {{- include "deepseek-operator.labels" $root | nindent 4 }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: {{ ternary "ClusterRole" "Role" $clusterRoles }}
   name: {{ ternary (printf "%s-namespaced" $name) $name $clusterRoles }}
 subjects:
-  - {kind: ServiceAccount, name: {{ $name }}, namespace: {{ $root.Release.Namespace }}}
+  - {kind: ServiceAccount, name: {{ $name }}, namespace: {{ $root.Release.Namespace | quote }}}
 {{- else }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -98,6 +98,6 @@ metadata:
   labels: {{- include "deepseek-operator.labels" $root | nindent 4 }}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {{ $name }}-namespaced}
 subjects:
-  - {kind: ServiceAccount, name: {{ $name }}, namespace: {{ $root.Release.Namespace }}}
+  - {kind: ServiceAccount, name: {{ $name }}, namespace: {{ $root.Release.Namespace | quote }}}
 {{- end }}
 {{- end -}}

@@ -6,14 +6,14 @@
   env:
     - {name: SKYPILOT_POD_CPU_CORE_LIMIT, value: {{ .Values.skypilot.cpuLimit | quote }}}
     - {name: SKYPILOT_POD_MEMORY_GB_LIMIT, value: {{ .Values.skypilot.memoryLimitGB | quote }}}
-    - {name: SKYPILOT_USER_ID, value: {{ include "deepseek-operator.skypilotUserId" . }}}
+    - {name: SKYPILOT_USER_ID, value: {{ include "deepseek-operator.skypilotUserId" . | quote }}}
     {{- if eq .Values.skypilot.mode "deployment" }}
     - {name: SKYPILOT_SERVER_HOST, value: "0.0.0.0"}
     {{- end }}
     {{- with .Values.skypilot.database.uriSecret }}
     {{- if .name }}
     - name: SKYPILOT_DB_CONNECTION_URI
-      valueFrom: {secretKeyRef: {name: {{ .name }}, key: {{ .key }}}}
+      valueFrom: {secretKeyRef: {name: {{ .name | quote }}, key: {{ .key | quote }}}}
     {{- end }}
     {{- end }}
     {{- if .Values.skypilot.config }}
@@ -64,18 +64,18 @@
 {{- with .Values.skypilot.aws.credentialsSecret }}
 {{- if .name }}
 - name: credentials-aws
-  secret: {secretName: {{ .name }}, items: [{key: {{ .key }}, path: credentials}]}
+  secret: {secretName: {{ .name | quote }}, items: [{key: {{ .key | quote }}, path: credentials}]}
 {{- end }}
 {{- end }}
 {{- with .Values.skypilot.gcp.credentialsSecret }}
 {{- if .name }}
 - name: credentials-gcp
-  secret: {secretName: {{ .name }}, items: [{key: {{ .key }}, path: application_default_credentials.json}]}
+  secret: {secretName: {{ .name | quote }}, items: [{key: {{ .key | quote }}, path: application_default_credentials.json}]}
 {{- end }}
 {{- end }}
 {{- range $index, $secret := .Values.skypilot.credentialsSecrets }}
 - name: credentials-{{ $index }}
-  secret: {secretName: {{ $secret.name }}}
+  secret: {secretName: {{ $secret.name | quote }}}
 {{- end }}
 {{- end -}}
 

@@ -20,7 +20,8 @@ class Answers:
     def __init__(self) -> None:
         self._answers: dict[Question, Fact[Any]] = {}
         self._of_name: dict[str, set[Question]] = {}
-        self._of_namespace: dict[str, set[Question]] = {}
+        self._secrets: dict[str, dict[SecretKeyRef, Known[str]]] = {}
+        """By namespace; what is too old is dropped when another one comes."""
         self._clouds: dict[str, Fact[Failure | None]] = {}
 
     @property
@@ -30,13 +31,14 @@ class Answers:
 
     def put(self, question: Question, answer: Fact[Any]) -> None:
         """Store an answer. A question that fails again keeps the time since when it has been failing."""
+        if question.kind is QuestionKind.SECRET:
+            self._put_secret(question, answer)
+            return
         before = self._answers.get(question)
         if isinstance(answer, Unknown) and isinstance(before, Unknown) and before.since is not None:
             answer = Unknown(answer.why, before.since)
         self._answers[question] = answer
-        if question.kind is QuestionKind.SECRET:
-            self._of_namespace.setdefault(question.subject.split("/", 1)[0], set()).add(question)
-        elif question.kind is not QuestionKind.AUTHORITY:
+        if question.kind is not QuestionKind.AUTHORITY:
             self._of_name.setdefault(question.subject, set()).add(question)
 
     def put_cloud(self, cloud: str, answer: Fact[Failure | None]) -> bool:
@@ -59,15 +61,32 @@ class Answers:
 
     def secrets(self, namespace: str, now: datetime) -> Mapping[SecretKeyRef, Fact[str]]:
         """Return what is known of the Secrets of a namespace; an answer that is too old counts as not asked."""
-        found: dict[SecretKeyRef, Fact[str]] = {}
-        for question in self._of_namespace.get(namespace, ()):
-            answer = self._answers[question]
-            fresh = isinstance(answer, Known) and (now - answer.at).total_seconds() < SECRET_MAX_AGE_S
-            _, name, secret_key = question.subject.split("/", 2)
-            found[SecretKeyRef(name=name, key=secret_key)] = answer if fresh else NOT_ASKED
-        return found
+        known = self._secrets.get(namespace, {})
+        return {reference: answer if _fresh(answer, now) else NOT_ASKED for reference, answer in known.items()}
+
+    def names(self) -> tuple[str, ...]:
+        """Return the clusters about which something was answered."""
+        return tuple(self._of_name)
+
+    def drop_namespace(self, namespace: str) -> None:
+        """Forget the Secrets of a namespace in which no deployment is left."""
+        self._secrets.pop(namespace, None)
+
+    def _put_secret(self, question: Question, answer: Fact[str]) -> None:
+        namespace, name, key = question.subject.split("/", 2)
+        known, reference = self._secrets.setdefault(namespace, {}), SecretKeyRef(name=name, key=key)
+        if isinstance(answer, Known):
+            for stale in [one for one, before in known.items() if not _fresh(before, answer.at)]:
+                del known[stale]
+            known[reference] = answer
+        else:
+            known.pop(reference, None)
 
     def forget(self, name: str) -> None:
         """Forget what was answered about a cluster: it is no longer what it was."""
         for question in self._of_name.pop(name, set()):
             del self._answers[question]
+
+
+def _fresh(answer: Known[str], now: datetime) -> bool:
+    return (now - answer.at).total_seconds() < SECRET_MAX_AGE_S

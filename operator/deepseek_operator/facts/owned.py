@@ -99,6 +99,8 @@ class OwnedObjects(Generic[K]):
         if owned is None:
             return False
         found = [place.pop(name) for place in owned.places(kind) if name in place]
+        for fact in found:
+            self._leave(owner, fact)
         if owned == Owned():
             del self._of[owner]
         return bool(found)
@@ -112,12 +114,18 @@ class OwnedObjects(Generic[K]):
         places: tuple[dict[str, Any], ...] = (owned.pods, owned.services)
         gone = [(place, name) for place in places for name in place if _on_cloud(place[name]) == name_on_cloud]
         for place, name in gone:
-            del place[name]
+            self._leave(owner, place.pop(name))
         return bool(gone)
 
     def drop_all(self, owner: K) -> None:
         """Forget the objects of a deployment that is gone."""
-        self._of.pop(owner, None)
+        for pod in self._of.pop(owner, Owned()).pods.values():
+            self._leave(owner, pod)
+
+    def _leave(self, owner: K, fact: OwnedFact) -> None:
+        """Forget which IP a pod had that is gone."""
+        if isinstance(fact, Pod) and fact.ip and self._hosts.get(fact.ip, (0, None, ""))[1:] == (owner, fact.name):
+            del self._hosts[fact.ip]
 
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """Forget which version of an object was seen last."""

@@ -113,6 +113,8 @@ class Store:
     def _drop_object(self, deployment: DeepSeekDeployment) -> None:
         self._forget(deployment)
         self._deployments.drop(deployment.key)
+        if not self._deployments.in_namespace(deployment.key[0]):
+            self._answers.drop_namespace(deployment.key[0])
         self._wake(deployment.key)
 
     def put_owned(self, kind: str, uid: str, body: Mapping[str, Any], fact: OwnedFact, *, wake: bool = True) -> None:
@@ -250,8 +252,9 @@ class Store:
             concerned = self._deployments.using(question.subject)
             keys = concerned if self._answers.put_cloud(question.subject, answer) else ()  # only where it is news
         else:
-            self._answers.put(question, answer)
             keys = self._keys_of_question(question)
+            if keys:  # else it comes after everybody whom it concerned has gone
+                self._answers.put(question, answer)
         for key in keys:
             self._wake(key)
 
@@ -350,8 +353,10 @@ class Store:
     def _forget(self, deployment: DeepSeekDeployment) -> None:
         """Drop every fact about a deployment that is gone."""
         key, uid = deployment.key, deployment.metadata.uid
-        for name in {*map(str, self._seen_names(deployment)), *self._skypilot.acted_names(key)}:
-            self._answers.forget(name)
+        digits = uid_prefix(uid)
+        for name in filter(None, map(parse_cluster_name, self._answers.names())):
+            if name.uid == digits and belongs_to(name, deployment):
+                self._answers.forget(str(name))
         self._answers.drop_authority(authority_question(deployment))
         self._skypilot.drop(key)
         self._owned.drop_all((key[0], uid))

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple, cast
 
 from deepseek_operator.facts.base import Address, Encryption
+from deepseek_operator.facts.text import clean
 
 __all__ = ["ANSWER_S", "CONNECT_S", "UNACKNOWLEDGED_S", "Answer", "Connection", "NoAnswer"]
 
@@ -114,6 +115,9 @@ class Connection:
             self._end(NoAnswer(f"no connection within {CONNECT_S:g} s"))
         except OSError as error:
             self._end(NoAnswer(_words(error)))
+        except Exception as error:
+            # A host that is no name, an authority that is no certificate. Who asked would wait for ever.
+            self._end(NoAnswer(f"it cannot be asked: {clean(repr(error), 200)}"))
         else:
             self._opening, self._wire = None, wire
             self._send(wire)

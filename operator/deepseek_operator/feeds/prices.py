@@ -54,9 +54,13 @@ class PriceFeed:
         """Ask for the prices of one cloud: the server answers for several at once only if it has all their catalogs."""
         try:
             live = await self._client.prices([cloud], self._clock().date())
-        except (SkyPilotError, ValueError) as error:  # also an answer in a form that is not known
+        except SkyPilotError as error:
             log.warning("prices_not_refreshed", cloud=cloud, error=str(error))
             return False  # what was known of it before stays
+        except Exception:
+            # An answer in a form that nobody foresaw must not end the feed: every price would stay as it is, for good.
+            log.exception("prices_not_understood", cloud=cloud)
+            return False
         self._live[cloud] = tuple(price for price in live if price.cloud == cloud)
         known = {name for name, prices in self._live.items() if prices}
         kept = tuple(price for price in self._shipped.prices if price.cloud not in known)

@@ -50,13 +50,16 @@ class Questions:
     ) -> None:
         self._skypilot, self._kubernetes, self._store, self._clock = skypilot, kubernetes, store, clock
         self._asked: dict[Question, float] = {}
+        """When each was asked, oldest first; not longer than that keeps it from being asked again."""
         self._tasks: dict[Question, asyncio.Task[None]] = {}
         self._gate = asyncio.Semaphore(AT_ONCE)
 
     def ask(self, question: Question) -> None:
         """Ask, unless the same question is under way or was asked a moment ago."""
         now = asyncio.get_running_loop().time()
-        if question in self._tasks or now - self._asked.get(question, -AGAIN_S) < AGAIN_S:
+        while self._asked and now - next(iter(self._asked.values())) >= AGAIN_S:
+            del self._asked[next(iter(self._asked))]
+        if question in self._tasks or question in self._asked:
             return
         self._asked[question] = now
         task = asyncio.create_task(self._answer(question))

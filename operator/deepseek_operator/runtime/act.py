@@ -65,12 +65,16 @@ class Actor:
     clock: Callable[[], datetime]
 
     def __post_init__(self) -> None:
-        self._background: set[asyncio.Task[Result]] = set()
+        self._sending: set[asyncio.Task[Result]] = set()
 
-    def close(self) -> None:
-        """Give up what goes on in the background."""
-        for task in self._background:
+    async def close(self) -> None:
+        """Wait a moment for answers to what was sent, and give up the rest: nothing is under way afterwards."""
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=PATIENCE_S)
+        left = tuple(self._sending)
+        for task in left:
             task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def finalizer(self, world: World, action: AddFinalizer | RemoveFinalizer) -> None:
         """Add or remove the operator's finalizer. What is released, and held by nobody else, is gone."""
@@ -98,12 +102,13 @@ class Actor:
             if not isinstance(error, KubeError | SkyPilotError):
                 raise
             return _failed(name, action, error)
+        # Kept from the start: it goes on where the pass that waits for it is cancelled.
         task = asyncio.create_task(self._send(key, name, action, send))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
         done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
         if done:
             return task.result()
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
         return Result(name, action, ResultKind.UNANSWERED, f"no answer within {PATIENCE_S:g} s")
 
     async def _clear(self, world: World, name: ClusterName, action: ClearRemains) -> Result:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -44,10 +43,18 @@ class AuditLoop:
         """Look until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            with suppress(SkyPilotError):  # what was found before stays
+            try:
                 found = self.look(await self._user(), loop.time())
-                metrics.ORPHANS.set(len(found))
-                for name in set(found) - self._reported:
-                    log.warning("orphaned_cluster", cluster=name, action="run: deepseek-operator audit --delete")
-                self._reported = set(found)
+            except SkyPilotError:
+                pass  # what was found before stays
+            except Exception:
+                log.exception("audit_failed")  # and goes on: an alert stands on what it finds
+            else:
+                self._report(found)
             await asyncio.sleep(PERIOD_S)
+
+    def _report(self, found: tuple[str, ...]) -> None:
+        metrics.ORPHANS.set(len(found))
+        for name in set(found) - self._reported:
+            log.warning("orphaned_cluster", cluster=name, action="run: deepseek-operator audit --delete")
+        self._reported = set(found)

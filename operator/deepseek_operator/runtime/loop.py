@@ -137,6 +137,7 @@ class ControlLoop:
         self._workers = workers
         self._started: dict[Key, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopped = False
 
     def start(self) -> None:
         """Start to ask SkyPilot, which makes the process ready. One that waits for the Lease watches nothing else."""
@@ -145,8 +146,11 @@ class ControlLoop:
     def lead(self) -> None:
         """See Kubernetes whole, watch it from there, and start the workers, which act.
 
-        A process that waited has an old snapshot of SkyPilot: the launches of the one before may be missing in it.
+        A process that waited has an old snapshot of SkyPilot: the launches of the one before may be missing in it. One
+        that gets the Lease while it ends does nothing with it.
         """
+        if self._stopped:
+            return
         self.store.outdate_snapshot()
         self.skypilot.hurry()
         self._spawn(self._lead())
@@ -162,12 +166,13 @@ class ControlLoop:
                 group.create_task(self._work())
 
     async def stop(self) -> None:
-        """Stop everything."""
+        """Stop everything. Nothing that was sent is on its way afterwards: the Lease may go to somebody else."""
+        self._stopped = True
         self.questions.close()
-        self.actor.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.actor.close()
 
     def trouble(self) -> str:
         """Return what is wrong with the loop itself; empty if nothing is."""

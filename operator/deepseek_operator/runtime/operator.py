@@ -30,6 +30,7 @@ from deepseek_operator.runtime.loop import ControlLoop, Outside
 from deepseek_operator.runtime.readiness import Readiness
 from deepseek_operator.runtime.settings import Settings
 from deepseek_operator.skypilot.client import SkyPilotClient
+from deepseek_operator.skypilot.token import TokenFile
 
 __all__ = ["Operator", "run"]
 
@@ -45,7 +46,7 @@ class Operator:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        token = settings.skypilot_token_file.read_text().strip() if settings.skypilot_token_file else None
+        token = TokenFile(settings.skypilot_token_file) if settings.skypilot_token_file else None
         self._kube = KubeClient()
         self._tracer = tracing.start(settings.tracing_endpoint, settings.instance)
         self._skypilot = SkyPilotClient(
@@ -94,34 +95,47 @@ class Operator:
         @kopf.on.startup(registry=registry)
         async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
             _configure(settings)
-            self._loop.start()
-            if self._readiness is not None:
-                await self._readiness.start()
-            self._tasks = [asyncio.create_task(self._prices.run())]
-            if self._settings.lease_name is None:
-                self._lead()
-            else:
-                self._tasks.append(asyncio.create_task(self._campaign(self._settings.lease_name)))
+            await self.start()
 
         @kopf.on.cleanup(registry=registry)
         async def stop(**_: Any) -> None:
-            # The workers first: the Lease must not be released while anything still acts.
-            await self._loop.stop()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            if self._readiness is not None:
-                await self._readiness.close()
-            await self._skypilot.close()
-            await self._kube.close()
-            await self._tracer.close()
+            await self.stop()
 
         @kopf.on.probe(id="operator", registry=registry)
         async def alive(**_: Any) -> str:
             """Fail when a part of the process has died or a pass hangs, so that the pod is restarted."""
-            if trouble := self._loop.trouble():
+            if trouble := self.trouble():
                 raise RuntimeError(trouble)
             return "ok"
+
+    async def start(self) -> None:
+        """Begin to ask SkyPilot, and act at once or with the Lease."""
+        self._loop.start()
+        if self._readiness is not None:
+            await self._readiness.start()
+        self._tasks = [asyncio.create_task(self._prices.run())]
+        if self._settings.lease_name is None:
+            self._lead()
+        else:
+            self._tasks.append(asyncio.create_task(self._campaign(self._settings.lease_name)))
+
+    async def stop(self) -> None:
+        """End everything; the Lease after the workers, because it must not be released while anything still acts."""
+        await self._loop.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._readiness is not None:
+            await self._readiness.close()
+        await self._skypilot.close()
+        await self._kube.close()
+        await self._tracer.close()
+
+    def trouble(self) -> str:
+        """Return what is wrong with this process itself; empty if nothing is."""
+        if dead := [task for task in self._tasks if task.done()]:
+            return f"a task of the process has ended: {dead[0]}"
+        return self._loop.trouble()
 
     def _skypilot_asked(self, path: str, seconds: float | None, error: str) -> None:
         metrics.observe_skypilot(path, seconds, error)

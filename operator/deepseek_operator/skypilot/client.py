@@ -21,6 +21,7 @@ from deepseek_operator.skypilot import wire
 from deepseek_operator.skypilot.errors import SkyPilotError, SkyPilotRequestFailedError, SkyPilotUnavailableError
 from deepseek_operator.skypilot.failures import classify, no_access
 from deepseek_operator.skypilot.prices import hourly_price, read_offers, read_prices
+from deepseek_operator.skypilot.token import TokenFile
 from deepseek_operator.skypilot.transport import Observe, Transport
 from deepseek_operator.skypilot.tried import places_tried
 
@@ -54,7 +55,8 @@ class SkyPilotClient:
         The 8 hexadecimal digits under which SkyPilot files everything of this installation. They end every name on the
         cloud, so they must never change while anything runs.
     token
-        Service-account token of a shared server; None for a sidecar on loopback.
+        Service-account token of a shared server, as text or in a file that may be replaced; None for a sidecar on
+        loopback.
     observe
         Called after each request.
 
@@ -65,14 +67,17 @@ class SkyPilotClient:
     """
 
     def __init__(
-        self, endpoint: str, *, user_id: str, token: str | None = None, observe: Observe = lambda *_: None
+        self,
+        endpoint: str,
+        *,
+        user_id: str,
+        token: str | TokenFile | None = None,
+        observe: Observe = lambda *_: None,
     ) -> None:
         self._user_id = user_id
         identity = {"SKYPILOT_USER_ID": user_id, "SKYPILOT_USER": "deepseek-operator"}
         headers = {"X-SkyPilot-API-Version": str(API_VERSION), "X-SkyPilot-Version": SERVER_VERSION}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        self.transport = Transport(endpoint, headers=headers, identity=identity, observe=observe)
+        self.transport = Transport(endpoint, headers=headers, identity=identity, token=token, observe=observe)
 
     async def __aenter__(self) -> Self:
         """Return the client; it holds connections until closed."""

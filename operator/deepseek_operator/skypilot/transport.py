@@ -21,6 +21,7 @@ from deepseek_operator.skypilot.errors import (
     SkyPilotRequestFailedError,
     SkyPilotUnavailableError,
 )
+from deepseek_operator.skypilot.token import TokenFile
 
 __all__ = ["Answer", "Observe", "Transport"]
 
@@ -50,18 +51,26 @@ class Transport:
         Sent with every request.
     identity
         Variables by which the server knows whose a request is; sent with every body.
+    token
+        Sent with every request, as it is at that moment.
     observe
         Called after each request.
     """
 
     def __init__(
-        self, endpoint: str, *, headers: Mapping[str, str], identity: Mapping[str, str], observe: Observe
+        self,
+        endpoint: str,
+        *,
+        headers: Mapping[str, str],
+        identity: Mapping[str, str],
+        token: str | TokenFile | None,
+        observe: Observe,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         parts = urlsplit(self._endpoint)
         # Messages of errors end up in statuses and Events, which more people may read than may use the server.
         self._shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        self._headers, self._identity, self._observe = headers, identity, observe
+        self._headers, self._identity, self._token, self._observe = headers, identity, token, observe
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -206,7 +215,9 @@ class Transport:
             self._session = aiohttp.ClientSession()
         timeout = aiohttp.ClientTimeout(total=seconds, connect=_CONNECT_S)
         url, whose = self._endpoint + path, {"env_vars": self._identity, **body} if body is not None else None
-        return self._session.request(method, url, params=query, json=whose, headers=self._headers, timeout=timeout)
+        bearer = {"Authorization": f"Bearer {self._token}"} if self._token is not None else {}
+        headers = {**self._headers, **bearer}
+        return self._session.request(method, url, params=query, json=whose, headers=headers, timeout=timeout)
 
 
 @dataclass(frozen=True)

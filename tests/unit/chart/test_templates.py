@@ -3,6 +3,7 @@
 ``pytest tests/unit/chart --regenerate-expected`` writes the files again; read the difference first.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,21 @@ def test_skypilot_in_a_pod_of_its_own_takes_its_rights_with_it() -> None:
     assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "deepseek-operator-skypilot"
 
 
+@pytest.mark.parametrize(
+    ("flags", "accounts"),
+    [
+        ([], ["deepseek-operator"]),
+        (["--set=skypilot.mode=deployment"], ["deepseek-operator-skypilot"]),
+        ([f"--values={CHART}/ci/external-values.yaml"], []),
+    ],
+)
+def test_only_the_account_of_skypilot_gets_a_role_of_a_cloud(flags: list[str], accounts: list[str]) -> None:
+    role = {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/skypilot"}
+    rendered = render(*flags, "--set-json", f"serviceAccount.annotations={json.dumps(role)}")
+    found = objects(rendered, ("ServiceAccount",))
+    assert [one["metadata"]["name"] for one in found if one["metadata"].get("annotations") == role] == accounts
+
+
 def test_a_server_that_runs_elsewhere_is_given_its_token_from_a_file() -> None:
     rendered = render(f"--values={CHART}/ci/external-values.yaml")
     pod = pod_of(rendered, "deepseek-operator")
@@ -155,6 +171,15 @@ def test_uninstalling_is_guarded_only_where_one_wants_it() -> None:
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
     assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["check", "uninstall", "--within=90"]
     assert job["spec"]["activeDeadlineSeconds"] > 90
+
+
+def test_the_guard_of_a_release_with_a_long_name_has_one_that_a_job_may_have() -> None:
+    """The name of a Job becomes a label of its pods, which has at most 63 characters."""
+    done = helm("template", "deepseek-operator-" + "a" * 35, str(CHART), "--set=uninstallGuard.enabled=true")
+    assert done.returncode == 0, done.stderr
+    (job,) = objects(done.stdout, ("Job",))
+    assert len(job["metadata"]["name"]) <= 63
+    assert job["metadata"]["name"].endswith("-uninstall-guard")
 
 
 def test_a_budget_is_made_only_for_several_replicas() -> None:
@@ -220,3 +245,57 @@ def test_what_artifact_hub_shows_is_what_the_chart_has() -> None:
     (example,) = annotations["artifacthub.io/crdsExamples"]
     assert DeepSeekDeployment.model_validate(example | {"metadata": {"name": "r1", "namespace": "default", "uid": "1"}})
     assert (ROOT / chart["icon"].partition("/main/")[2]).exists()
+
+
+NUMBER = "20240601"
+"""A name that Kubernetes allows, and that YAML takes for a number where nobody quotes it."""
+TEXTS = {
+    *("name", "namespace", "key", "value", "secretName", "claimName", "storageClassName", "priorityClassName"),
+    "app.kubernetes.io/instance",
+}
+
+
+def not_text(value: Any, at: str) -> list[str]:
+    """Return the places below which Kubernetes wants text and finds a number."""
+    if isinstance(value, list):
+        return [found for number, one in enumerate(value) for found in not_text(one, f"{at}[{number}]")]
+    if not isinstance(value, dict):
+        return []
+    wrong = [f"{at}.{key}" for key, one in value.items() if key in TEXTS and isinstance(one, int | float)]
+    return wrong + [found for key, one in value.items() for found in not_text(one, f"{at}.{key}")]
+
+
+@pytest.mark.parametrize("mode", ["sidecar", "deployment", "external"])
+@pytest.mark.parametrize("cluster_roles", [True, False])
+def test_a_name_that_looks_like_a_number_stays_a_name(mode: str, cluster_roles: bool, tmp_path: Path) -> None:
+    """The id that the chart derives by itself looks like one in every thirtieth release."""
+    secret = {"name": NUMBER, "key": NUMBER}
+    external = mode == "external"
+    values = {
+        "watchNamespaces": [NUMBER],
+        "rbac": {"clusterRoles": cluster_roles},
+        "priorityClassName": NUMBER,
+        "networkPolicy": {"enabled": True},
+        "uninstallGuard": {"enabled": True},
+        "catalog": {"models": [{"base": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "id": "acme/support-8b"}]},
+        "metrics": {name: {"enabled": True} for name in ("service", "serviceMonitor", "podMonitor", "dashboard")},
+        "skypilot": {
+            "mode": mode,
+            "userId": NUMBER,
+            "external": {"endpoint": "http://a", "tokenSecret": secret} if external else {},
+            "database": {} if external else {"uriSecret": secret},
+            "persistence": {"storageClassName": NUMBER},
+            "aws": {"credentialsSecret": secret},
+            "gcp": {"credentialsSecret": secret},
+            "credentialsSecrets": [{"name": NUMBER, "path": ".azure"}],
+            "config": {"aws": {"vpc_names": ["gpus"]}},
+        },
+    }
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    done = helm("template", NUMBER, str(CHART), f"--namespace={NUMBER}", f"--values={file}")
+    assert done.returncode == 0, done.stderr
+    found = [one for one in objects(done.stdout) if one["kind"] != "CustomResourceDefinition"]
+    assert [place for one in found for place in not_text(one, one["kind"])] == []
+    selected = [one["spec"]["namespaceSelector"] for one in found if one["kind"].endswith("Monitor")]
+    assert selected == [{"matchNames": [NUMBER]}] * 2

@@ -71,10 +71,11 @@ class TestAnswers:
             assert answers.secrets("serving", b.NOW + timedelta(seconds=seconds)) == {reference: expected}
         assert answers.secrets("other", b.NOW) == {}
 
-    def test_about_a_secret_that_could_not_be_read_count_as_not_asked(self) -> None:
-        answers = Answers()
-        answers.put(Question(QuestionKind.SECRET, "serving/hf/token"), Unknown("time-out", b.NOW))
-        assert answers.secrets("serving", b.NOW) == {SecretKeyRef(name="hf", key="token"): NOT_ASKED}
+    def test_about_a_secret_that_could_not_be_read_are_none(self) -> None:
+        answers, question = Answers(), Question(QuestionKind.SECRET, "serving/hf/token")
+        for answer in (Unknown("time-out", b.NOW), Known("", b.NOW), Unknown("time-out", b.NOW)):
+            answers.put(question, answer)
+        assert answers.secrets("serving", b.NOW) == {}
 
     def test_about_an_authority_belong_to_its_deployment_and_go_with_it(self) -> None:
         answers, question = Answers(), authority_question(b.deployment())

@@ -15,7 +15,7 @@ from deepseek_operator.facts.kubernetes import LaunchedService
 from deepseek_operator.facts.owned import OwnedFact
 from deepseek_operator.facts.skypilot import Outcome, RequestKind
 from deepseek_operator.facts.store import Key, Store, owner_uid
-from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, World
+from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, World, authority_question
 from tests.unit.reconcile import builders as b
 
 KEY: Key = ("serving", "r1")
@@ -593,3 +593,21 @@ def test_only_clusters_that_we_launched_and_nobody_owns_are_orphans(store: Store
 @pytest.mark.parametrize(("labels", "uid"), [({LABEL_UID: "u"}, "u"), ({}, ""), (None, "")])
 def test_an_object_says_whose_it_is(labels: dict[str, str] | None, uid: str) -> None:
     assert owner_uid({"metadata": {"labels": labels}}) == uid
+
+
+def test_an_answer_that_comes_after_its_deployment_has_gone_is_not_kept(store: Store) -> None:
+    """The same name would be asked about again where somebody brings the object back from a backup, UID included."""
+    questions = [
+        Question(QuestionKind.HISTORY, str(R1)),
+        authority_question(DSD),
+        Question(QuestionKind.SECRET, "serving/hf/token"),
+    ]
+    store.put_answer(questions[0], Known(None, b.NOW))  # of a name that no snapshot shows any more
+    store.drop_deployment(KEY)
+    for question in questions:
+        store.put_answer(question, Known("", b.NOW))
+    store.put_deployment(body(2))
+    again = world(store)
+    assert (again.authority, again.secrets) == (NOT_ASKED, {})
+    store.acted(KEY, str(R1), launch=True)
+    assert world(store).replicas[R1].terminated == NOT_ASKED

@@ -250,3 +250,17 @@ async def test_a_stranger_without_tls_does_not_count_as_an_engine_either() -> No
 
 async def test_a_clock_that_is_a_few_hours_behind_is_no_reason_to_refuse_a_certificate() -> None:
     assert await over_tls(identity(at=datetime.now(UTC) + timedelta(hours=20))) == Answer(200, b"ok")
+
+
+@pytest.mark.parametrize(
+    ("host", "encryption"),
+    [
+        ("a" * 70, None),  # no label of a name is as long
+        ("127.0.0.1", Encryption("no certificate, é", "r1")),
+    ],
+)
+async def test_what_python_cannot_even_try_is_an_answer_that_did_not_come(
+    host: str, encryption: Encryption | None
+) -> None:
+    async with asyncio.timeout(10):
+        assert await words(Connection(Address(host, 8000), encryption=encryption))

@@ -84,3 +84,18 @@ def test_a_cloud_that_failed_is_asked_again_soon_and_one_that_answered_is_not(pl
     server = Server(gcp="0.60")
     feed_for(RETRY_S + 2 * LOOK_S, server, planner)
     assert server.asked == ["aws", "gcp", "aws"]
+
+
+@pytest.mark.parametrize("answer", [TypeError("int() argument must be a string"), AttributeError("'list' object")])
+def test_an_answer_that_nobody_foresaw_does_not_end_the_feed(answer: Exception, planner: Planner) -> None:
+    class Odd(Server):
+        async def prices(self, clouds: list[str], day: date) -> tuple[PriceInfo, ...]:
+            if not self.dollars:
+                self.asked += clouds
+                raise answer
+            return await super().prices(clouds, day)
+
+    server = Odd()
+    feed_for(RETRY_S + 2 * LOOK_S, server, planner, (RETRY_S / 2, {"aws": "0.5", "gcp": "0.6"}))
+    assert server.asked == ["aws", "gcp"] * 2
+    assert prices_of(planner, "gcp") == [Decimal("0.6")]

@@ -22,20 +22,24 @@ def test_what_nobody_owns_is_counted_after_a_while_and_as_long_as_it_is_there() 
     store = Store(lambda key: None)
     store.put_snapshot(store.ask_snapshot(), b.NOW, {one.name: one for one in (LEFT, OTHERS)}, {})
     away = False
+    error: Exception
 
     async def user() -> str:
         if away:
-            raise SkyPilotUnavailableError("the SkyPilot API server does not answer")
+            raise error
         return LEFT.user
 
     async def story() -> None:
-        nonlocal away
+        nonlocal away, error
         task = asyncio.create_task(AuditLoop(store, user).run())
         await asyncio.sleep(GRACE_S - 1)
         assert counted() == 0
         await asyncio.sleep(PERIOD_S)
         assert counted() == 1
         away = True
+        error = AttributeError("'list' object has no attribute 'get'")  # an answer that nobody foresaw
+        await asyncio.sleep(PERIOD_S)
+        error = SkyPilotUnavailableError("the SkyPilot API server does not answer")
         store.put_snapshot(store.ask_snapshot(), b.NOW, {}, {})
         await asyncio.sleep(2 * PERIOD_S)
         assert counted() == 1, "nobody could say whose they are"

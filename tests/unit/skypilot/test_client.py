@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from deepseek_operator.skypilot.errors import (
     SkyPilotRequestFailedError,
     SkyPilotUnavailableError,
 )
+from deepseek_operator.skypilot.token import TokenFile
 
 NAME = "r1-0a1b2c3d-beef-0"
 
@@ -487,3 +489,35 @@ async def test_every_request_is_reported_with_its_path_and_the_kind_of_its_error
         ("/down", True, "rejected"),
         ("/api/health", True, "unavailable"),
     ]
+
+
+async def test_a_token_that_is_replaced_in_its_file_is_sent_from_then_on(
+    server: Server, url: str, tmp_path: Path
+) -> None:
+    """As the kubelet replaces it: what the file leads to is another one at once."""
+    file, link = tmp_path / "token", tmp_path / "..data"
+
+    def put(name: str, text: str) -> None:
+        (tmp_path / name).write_text(text)
+        link.unlink(missing_ok=True)
+        link.symlink_to(name)
+
+    put("first", "sky_1\n")
+    file.symlink_to("..data")
+    async with SkyPilotClient(url, user_id="d5ee9000", token=TokenFile(file)) as client:
+        await client.requests_in_flight()
+        put("second", "sky_2\n")
+        await client.requests_in_flight()
+        put("third", "")  # half written, or a mistake
+        await client.requests_in_flight()
+        link.unlink()
+        await client.requests_in_flight()
+        put("fourth", "sky_4\n")
+        await client.requests_in_flight()
+    sent = [one.headers["Authorization"].removeprefix("Bearer ") for one in server.seen]
+    assert sent == ["sky_1", "sky_2", "sky_2", "sky_2", "sky_4"]
+
+
+def test_a_token_that_cannot_be_read_at_the_start_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        TokenFile(tmp_path / "none")
