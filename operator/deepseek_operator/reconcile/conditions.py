@@ -93,21 +93,18 @@ def _condition(
 def _ready(report: Report) -> _Verdict:
     spec, wanted, ready = report.world.deployment.spec, report.wanted, report.ready
     if report.world.deployment.deleting:
-        worst = _worst(report)
-        if worst is None:
+        one = _left_behind(report) or _worst(report)
+        if one is None:
             return "False", Reason.TERMINATING, "its nodes are being torn down"
-        return "False", worst.finding.reason, worst.finding.message
+        return "False", one.finding.reason, one.finding.message
     if report.world.unreadable:
         return "False", Reason.INVALID_SPEC, report.world.unreadable
-    if spec.suspend:
-        return (
-            "False",
-            Reason.SUSPENDED,
-            "spec.suspend is true"
-            + ("; nothing is rented" if not report.replicas else "; all nodes are being torn down"),
-        )
-    if wanted == 0:
-        return "False", Reason.SCALED_TO_ZERO, "spec.replicas is 0"
+    if spec.suspend or wanted == 0:
+        words = "spec.suspend is true" if spec.suspend else "spec.replicas is 0"
+        if (left := _left_behind(report)) is not None:
+            return "False", left.finding.reason, f"{words}; {left.name}: {left.finding.message}"
+        state = "all nodes are being torn down" if report.replicas else "nothing is rented"
+        return "False", Reason.SUSPENDED if spec.suspend else Reason.SCALED_TO_ZERO, f"{words}; {state}"
     if ready >= wanted and report.endpoint.answers:
         return "True", Reason.READY, f"{ready} of {wanted} replicas answer" if wanted > 1 else "the model answers"
     if ready >= wanted:
@@ -137,6 +134,8 @@ def _reconciling(report: Report) -> _Verdict:
         return ("True", Reason.TERMINATING, "replicas are being torn down") if busy else ("False", reason, message)
     if status == "False":
         return "True", reason, message
+    if (left := _left_behind(report)) is not None:
+        return "True", left.finding.reason, f"{left.name}: {left.finding.message}"
     others = sum(not replica.ready or not replica.current for replica in report.replicas)
     if others:
         text = f"{report.updated} of {report.wanted} replicas run the current spec"
@@ -152,6 +151,12 @@ def _held(report: Report) -> Failure | None:
             return Failure(reason, found[reason])
     blocked = report.decision.blocked
     return blocked if blocked is not None and blocked.reason is Reason.AWAITING_APPROVAL else None
+
+
+def _left_behind(report: Report) -> Replica | None:
+    """Return a replica that nobody wants and whose teardown does not just take its time: it may go on costing money."""
+    leaving = (replica for replica in report.replicas if replica.finding.phase is Phase.TERMINATING)
+    return next((replica for replica in leaving if replica.finding.reason != Reason.TERMINATING), None)
 
 
 def _stalled(report: Report) -> _Verdict:

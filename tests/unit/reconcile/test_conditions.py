@@ -9,10 +9,11 @@ import pytest
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Condition, DeepSeekDeploymentStatus, Instance, Ledger, Phase
-from deepseek_operator.facts.base import Address, Known
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.facts.base import Address, Failure, Known
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
-from deepseek_operator.facts.world import World
+from deepseek_operator.facts.world import ReplicaFacts, World
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.conditions import Report, conditions
 from deepseek_operator.reconcile.decide import Decision
@@ -54,11 +55,33 @@ def dead(world: World, address: Address = AT) -> World:
     return replace(world, probes={**world.probes, **b.silent(address)})
 
 
+def stuck(of: DeepSeekDeployment, name: ClusterName | None = None) -> DeepSeekDeployment:
+    """The deployment as it remembers that the teardown of one replica was asked for."""
+    return b.remembering(of, {name or b.name(of): b.ledger(teardown_at=b.ago(60), unpublished_since=b.ago(90))})
+
+
+def failed_teardown(of: DeepSeekDeployment, name: ClusterName | None = None) -> ReplicaFacts:
+    """A replica that SkyPilot could not tear down."""
+    failure = Failure(Reason.CREDENTIALS_INVALID, "AuthFailure")
+    failed = Known(Outcome("req-9", RequestKind.DOWN, b.NOW, failure), b.NOW)
+    return b.facts(name or b.name(of), skypilot=b.seen(b.row(name or b.name(of))), outcome=failed)
+
+
+def with_a_failed_teardown(world: World) -> World:
+    """The world with a replica of an older revision besides, which SkyPilot could not tear down."""
+    of, name = world.deployment, b.older(world.deployment)
+    one = stuck(of, name).status.instances
+    status = of.status.model_copy(update={"instances": (*of.status.instances, *one)})
+    known = {**world.replicas, name: failed_teardown(of, name)}
+    return replace(world, deployment=of.model_copy(update={"status": status}), replicas=known)
+
+
 BOTH = b.serving(TWO, FIRST, SECOND)
 ONE_OLD = b.serving(TWO, b.older(TWO, 0), SECOND)
 LAUNCHING = b.world(b.deployment(), b.facts(b.name(b.deployment()), skypilot=b.seen(b.request(b.name(b.deployment())))))
 TERMINATING = b.facts(FIRST, skypilot=b.seen(b.row(FIRST), b.request(FIRST, "down")))
 SUSPENDED = b.deployment(suspend=True)
+GONE = b.deployment(deleting=True)
 FINAL = b.deployment(resources={"accelerators": [], "cpus": "1+", "memory": "2+", "retryUntilUp": False})
 STALLED = b.world(b.remembering(FINAL, {b.name(FINAL): b.ledger()}), b.facts(b.name(FINAL), outcome=b.failed_launch()))
 
@@ -108,6 +131,34 @@ CASES = [
         "Ready",
         ("False", "Terminating"),
         "its nodes are being torn down",
+    ),
+    Case(
+        "suspended, and a teardown fails",
+        b.world(stuck(SUSPENDED), failed_teardown(SUSPENDED)),
+        "Ready",
+        ("False", "TeardownFailed"),
+        f"spec.suspend is true; {b.name(SUSPENDED)}: SkyPilot could not tear",
+    ),
+    Case(
+        "no replicas wanted, and a teardown fails",
+        b.world(stuck(b.deployment(replicas=0)), failed_teardown(b.deployment(replicas=0))),
+        "Ready",
+        ("False", "TeardownFailed"),
+        f"spec.replicas is 0; {b.name(b.deployment())}: SkyPilot could not tear",
+    ),
+    Case(
+        "everything that is wanted serves, and the teardown of one too many fails",
+        with_a_failed_teardown(b.serving(b.deployment())),
+        "Reconciling",
+        ("True", "TeardownFailed"),
+        f"{b.older(b.deployment())}: SkyPilot could not tear",
+    ),
+    Case(
+        "of several that a deleted object still has, the one whose teardown fails speaks for all",
+        with_a_failed_teardown(b.world(GONE, replace(TERMINATING, name=b.name(GONE)))),
+        "Ready",
+        ("False", "TeardownFailed"),
+        "AuthFailure",
     ),
     Case(
         "no replicas wanted and one is still there",
