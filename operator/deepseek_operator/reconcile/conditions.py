@@ -11,6 +11,7 @@ from deepseek_operator.api.reasons import ConditionType, Reason
 from deepseek_operator.api.status import Condition, Phase, Verdict
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.facts.clock import format_time
+from deepseek_operator.facts.text import within
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.decide import Decision
@@ -52,6 +53,8 @@ class Report:
 
 _LONGEST: Final = 4096
 """Characters of a message that a condition may have."""
+_WORDS_BEFORE: Final = 300
+"""Bytes of the words of an earlier failure; the ledger has all of them."""
 
 _Verdict = tuple[str, Reason | str, str]
 """Status, reason and message of a condition."""
@@ -113,7 +116,7 @@ def _ready(report: Report) -> _Verdict:
     count = f"{ready} of {wanted} replicas answer; " if wanted > 1 else ""
     if worst is not None:
         who = f"{worst.name}: " if wanted > 1 else ""
-        return "False", worst.finding.reason, f"{count}{who}{_with_retry(worst.finding)}"
+        return "False", worst.finding.reason, f"{count}{who}{_with_history(worst.finding, report.world.now)}"
     if report.decision.blocked is not None:
         return "False", report.decision.blocked.reason, report.decision.blocked.message
     return "False", Reason.PLANNING, f"{count}replicas are about to be launched"
@@ -166,7 +169,10 @@ def _stalled(report: Report) -> _Verdict:
         return "True", plan.reason, plan.message
     final = next((replica for replica in report.replicas if replica.finding.final), None)
     if final is not None:
-        text = f"{final.finding.message}; it is not retried because resources.retryUntilUp is false"
+        text = (
+            f"{final.finding.message}; it is not retried because resources.retryUntilUp is false: set it to true, or "
+            "change the spec"
+        )
         return "True", final.finding.reason, text
     if (held := _held(report)) is not None and held.reason is Reason.AWAITING_APPROVAL:
         return "False", held.reason, "waits for somebody's approval, which is no failure"
@@ -204,8 +210,21 @@ def _worst(report: Report) -> Replica | None:
     )
 
 
-def _with_retry(finding: Finding) -> str:
+def _with_history(finding: Finding, now: datetime) -> str:
+    """Return the words of a replica with how often it has failed in a row, and when it is launched again.
+
+    While it is launched again it speaks of that, and somebody who looks then has to see what went wrong before.
+    """
     ledger = finding.ledger
-    if ledger.retry_after is None or finding.phase is not Phase.FAILED:
+    often = f"failed {ledger.attempts} times in a row" if ledger.attempts > 1 else ""
+    notes = ""
+    if finding.phase is Phase.FAILED and ledger.retry_after is not None:
+        at = f"next attempt at {format_time(ledger.retry_after)}" if ledger.retry_after > now else ""
+        notes = "; ".join(filter(None, (often, at)))
+    elif finding.phase in (Phase.LAUNCHING, Phase.STARTING) and ledger.attempts and ledger.failure_reason:
+        why, _, _ = ledger.failure_message.partition("\n")
+        notes = f"{often or 'failed'} before: {ledger.failure_reason}{why and ': '}{within(why, _WORDS_BEFORE)}"
+    if not notes:
         return finding.message
-    return f"{finding.message} (attempt {ledger.attempts} failed; next at {format_time(ledger.retry_after)})"
+    first, newline, log = finding.message.partition("\n")
+    return f"{first} ({notes}){newline}{log}"

@@ -244,7 +244,7 @@ CASES = [
         ),
         "Ready",
         ("False", "Unschedulable"),
-        "(attempt 1 failed; next at 2026-11-24T12:00:10Z)",
+        "0/1 nodes are available (next attempt at 2026-11-24T12:00:10Z)",
     ),
 ]
 
@@ -256,14 +256,52 @@ def test_a_condition(case: Case) -> None:
     assert case.words in message
 
 
-def test_only_a_failure_says_when_it_is_tried_again() -> None:
-    of = b.deployment()
-    waiting = b.ledger(
-        counted="x", attempts=1, retry_after=b.ago(-60), teardown_at=b.ago(9), failure_reason="NoCapacity"
+class TestFailuresInARow:
+    OF = b.deployment()
+    NAME = b.name(OF)
+
+    def says(self, facts: ReplicaFacts, **fields: Any) -> str:
+        world = b.world(b.remembering(self.OF, {self.NAME: b.ledger(**fields)}), facts, probes=b.silent(AT))
+        return condition(after(world))[2]
+
+    def waiting(self, **fields: Any) -> dict[str, Any]:
+        return {"counted": "x", "teardown_at": b.ago(9), "failure_reason": "NoCapacity", **fields}
+
+    def test_one_that_waits_says_how_many_there_were_and_when_it_is_launched_again(self) -> None:
+        said = self.says(b.facts(self.NAME), **self.waiting(attempts=3, failure_message="full", retry_after=b.ago(-60)))
+        assert said == "full (failed 3 times in a row; next attempt at 2026-11-24T12:01:00Z)"
+
+    def test_what_holds_the_launch_back_is_no_failure(self) -> None:
+        kept = b.ledger(**self.waiting(attempts=1, retry_after=b.ago(-60)))
+        world = b.world(b.remembering(self.OF, {self.NAME: kept}), b.facts(self.NAME))
+        assert "attempt" not in condition(after(replace(world, namespace_terminating=True)))[2]
+
+    def test_a_time_that_has_come_is_not_told_while_the_nodes_are_torn_down(self) -> None:
+        down = b.facts(self.NAME, skypilot=b.seen(b.row(self.NAME), b.request(self.NAME, "down")))
+        fields = self.waiting(failure_message="its nodes are gone", retry_after=b.ago(5))
+        assert self.says(down, attempts=1, **fields) == "its nodes are gone"
+        assert self.says(down, attempts=2, **fields) == "its nodes are gone (failed 2 times in a row)"
+
+    @pytest.mark.parametrize(
+        ("attempts", "words", "expected"),
+        [
+            (1, "full", "(failed before: NoCapacity: full)"),
+            (4, "full\nlast lines", "(failed 4 times in a row before: NoCapacity: full)"),
+            (2, "", "(failed 2 times in a row before: NoCapacity)"),
+        ],
     )
-    world = b.world(b.remembering(of, {b.name(of): waiting}), b.facts(b.name(of)))
-    assert "next at" in condition(after(world))[2]
-    assert "next at" not in condition(after(replace(world, namespace_terminating=True)))[2]
+    def test_one_that_is_launched_again_says_what_went_wrong_before(
+        self, attempts: int, words: str, expected: str
+    ) -> None:
+        launching = b.facts(self.NAME, skypilot=b.seen(b.request(self.NAME)))
+        fields = {"counted": "x", "failure_reason": "NoCapacity", "failure_message": words, "attempts": attempts}
+        assert self.says(launching, **fields) == f"SkyPilot is looking for nodes {expected}"
+
+    def test_the_log_of_an_engine_stays_at_the_end(self) -> None:
+        ended = b.up(self.NAME, job=b.job(JobState.ENDED, log_tail="ValueError: no such model"))
+        first, *log = self.says(ended).splitlines()
+        assert first == "the engine ended (FAILED): ValueError: no such model (next attempt at 2026-11-24T12:00:10Z)"
+        assert log[-1] == "ValueError: no such model"
 
 
 def test_a_plan_without_arithmetic_gives_its_verdict() -> None:
