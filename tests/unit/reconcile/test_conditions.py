@@ -10,7 +10,7 @@ import pytest
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Condition, DeepSeekDeploymentStatus, Instance, Ledger, Phase
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.facts.base import Address, Failure, Known
+from deepseek_operator.facts.base import Address, Known
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
 from deepseek_operator.facts.world import ReplicaFacts, World
@@ -62,9 +62,8 @@ def stuck(of: DeepSeekDeployment, name: ClusterName | None = None) -> DeepSeekDe
 
 def failed_teardown(of: DeepSeekDeployment, name: ClusterName | None = None) -> ReplicaFacts:
     """A replica that SkyPilot could not tear down."""
-    failure = Failure(Reason.CREDENTIALS_INVALID, "AuthFailure")
-    failed = Known(Outcome("req-9", RequestKind.DOWN, b.NOW, failure), b.NOW)
-    return b.facts(name or b.name(of), skypilot=b.seen(b.row(name or b.name(of))), outcome=failed)
+    which = name or b.name(of)
+    return b.facts(which, skypilot=b.seen(b.row(which)), outcome=b.failed_teardown())
 
 
 def with_a_failed_teardown(world: World) -> World:
