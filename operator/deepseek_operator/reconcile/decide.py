@@ -31,7 +31,7 @@ from deepseek_operator.reconcile.approval import Gate
 from deepseek_operator.reconcile.blocked import why_blocked
 from deepseek_operator.reconcile.budget import Budget
 from deepseek_operator.reconcile.capacity import Base, on_demand
-from deepseek_operator.reconcile.endpoint import publish
+from deepseek_operator.reconcile.endpoint import about_to_answer, publish
 from deepseek_operator.reconcile.proxy import front, proxy_targets
 from deepseek_operator.reconcile.replica.ledger import advance
 from deepseek_operator.reconcile.replica.view import Health, Replica, View, look
@@ -180,6 +180,7 @@ def decide(
         bool(wanted and (blocked is not None or not isinstance(world.skypilot, Known)))
         or lacks_authority(world, replicas)  # a question that was answered a moment ago is not asked again before that
         or bool(in_front.actions or (in_front.wanted and not in_front.ready and any_ready))
+        or about_to_answer(world, serving=any_ready)  # else its silence is a fault, and the status says so
     )
     targets = probe_targets(world, replicas, planned)
     of_replicas = (question for replica in replicas for question in replica.finding.asks)

@@ -10,7 +10,7 @@ import pytest
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Condition, DeepSeekDeploymentStatus, Instance, Ledger, Phase
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.facts.base import Address, Known
+from deepseek_operator.facts.base import Address, Known, Probe
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
 from deepseek_operator.facts.world import ReplicaFacts, World
@@ -332,10 +332,20 @@ def test_what_the_limit_of_cost_holds_back_is_told_while_everything_that_is_want
     assert condition(after(world), "Reconciling")[:2] == ("True", "MaxHourlyCostReached")
 
 
-def test_a_service_that_does_not_answer_says_how() -> None:
-    world = replace(b.serving(b.deployment()), probes={AT: b.answering(AT)[AT], **b.silent(b.SERVICE)})
-    assert condition(after(world)) == ("False", "PublishingEndpoint", "connection refused")
-    assert condition(after(world), "EndpointPublished")[2] == "connection refused"
+@pytest.mark.parametrize(
+    ("seconds", "reason", "looks"),
+    [(9, "PublishingEndpoint", 5.0), (10, "EndpointUnreachable", None), (3600, "EndpointUnreachable", None)],
+)
+def test_a_service_that_does_not_answer_says_how_and_soon_that_it_wants_help(
+    seconds: int, reason: str, looks: float | None
+) -> None:
+    silent = {b.SERVICE: Probe(False, b.ago(seconds), "connection refused")}
+    world = replace(b.serving(b.deployment()), probes={AT: b.answering(AT)[AT], **silent})
+    decision, status = b.step(world)
+    words = "the Service does not answer at 10.96.1.1:8000: connection refused"
+    assert condition(status) == ("False", reason, words)
+    assert condition(status, "EndpointPublished") == ("False", "EndpointUnreachable", words)
+    assert decision.next_look_s == looks, "nothing else wakes it when the time is over"
 
 
 class TestTimes:
