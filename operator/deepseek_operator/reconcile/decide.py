@@ -18,7 +18,7 @@ from typing import Final
 from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger
-from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, FINALIZER
+from deepseek_operator.api.v1alpha1 import FINALIZER
 from deepseek_operator.facts.base import Address, Failure, Known, ProbeTarget
 from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.engine import EngineTarget
@@ -203,7 +203,7 @@ def decide(
 
 def _release(world: World, replicas: tuple[Replica, ...]) -> Decision | None:
     """Let the object go when it is certain that nothing is left, or when its user insists."""
-    if world.deployment.metadata.annotations.get(ANNOTATION_ABANDON) == "true":
+    if world.deployment.abandoned == {"true"}:
         return Decision(finalizer=RemoveFinalizer(), abandoned=tuple(replica.name for replica in replicas))
     if replicas or not isinstance(world.skypilot, Known):
         return None
@@ -259,8 +259,7 @@ def _rollout(
 
 def _abandoned(world: World) -> Iterator[ClusterName]:
     """Yield the names whose machines are gone by the word of a user. That word must not cover others in the future."""
-    text = world.deployment.metadata.annotations.get(ANNOTATION_ABANDON, "")
-    return filter(None, map(parse_cluster_name, text.split(",")))
+    return filter(None, map(parse_cluster_name, world.deployment.abandoned))
 
 
 def _recovering(view: View) -> bool:

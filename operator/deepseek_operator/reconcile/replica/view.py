@@ -8,7 +8,6 @@ from functools import cached_property
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
-from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
 from deepseek_operator.facts.base import Address, Failure, Known
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import RequestKind, SkyPilotCluster, SkyPilotRequest
@@ -310,7 +309,7 @@ def look(
         published=address is not None and address in world.published,
         deleting=world.deployment.deleting,
         owner=f"{world.deployment.metadata.name} -n {world.deployment.metadata.namespace}",
-        abandoned=str(facts.name) in world.deployment.metadata.annotations.get(ANNOTATION_ABANDON, "").split(","),
+        abandoned=str(facts.name) in world.deployment.abandoned,
         plan=plan if current else None,
         may_launch=False,
         shown_cost=shown_cost,
