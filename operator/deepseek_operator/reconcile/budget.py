@@ -12,11 +12,12 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Final
 
 from deepseek_operator.api.base import read_amount
+from deepseek_operator.api.places import KUBERNETES
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.planning import Planned
 from deepseek_operator.planning.result import dollars
-from deepseek_operator.reconcile.replica.view import KUBERNETES, View
+from deepseek_operator.reconcile.replica.view import View
 
 __all__ = ["Budget"]
 

@@ -23,7 +23,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import EndpointStatus
 from deepseek_operator.facts.base import Address, Failure, Probe
 from deepseek_operator.facts.clock import elapsed
-from deepseek_operator.facts.names import proxy_name
+from deepseek_operator.facts.names import PORT_NAME, port_names, proxy_name
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action, ApplyService, PublishEndpoints, UnpublishEndpoints
@@ -39,7 +39,6 @@ __all__ = [
     "service_address",
 ]
 
-PORT_NAME = "http"
 UNREACHABLE_S: Final = 10
 """Seconds for which the Service may be silent while replicas serve: kube-proxy needs a moment on each node."""
 
@@ -74,17 +73,13 @@ def publish(
     kind = world.deployment.spec.endpoint.type.value
     if world.unreadable and service is not None and service.type is not None:
         kind = service.type  # nobody knows what the spec says of it, and another type would take its address away
-    names = _names(ports)
+    names = port_names(ports)
     slices = _slices(world, addresses, names, proxy)
     if service is None or service.foreign:
         return (*slices, ApplyService(ports, kind, create=True))
     if service.ports != ports or service.port_names != names or service.type != kind:
         return (*slices, ApplyService(ports, kind))
     return slices
-
-
-def _names(ports: tuple[int, ...]) -> tuple[str, ...]:
-    return tuple(PORT_NAME if index == 0 else f"{PORT_NAME}-{port}" for index, port in enumerate(ports))
 
 
 def _slices(world: World, addresses: tuple[Address, ...], names: tuple[str, ...], proxy: Front) -> tuple[Action, ...]:
