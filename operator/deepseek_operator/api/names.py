@@ -27,7 +27,8 @@ FINALIZER: Final = f"{GROUP}/teardown"
 """On the object from before its first launch until nothing that costs money is left of it."""
 
 ANNOTATION_ABANDON: Final = f"{GROUP}/abandon"
-"""Set to ``true`` on an object that is being deleted: release it although something of it may still exist."""
+"""What is gone by the word of a user: names of clusters, separated by commas, whose rented machines nobody else can
+account for; or ``true`` on an object that is being deleted, which is then released whatever may still exist of it."""
 
 ANNOTATION_APPROVED_PLAN: Final = f"{GROUP}/approved-plan"
 """The hash of the plan that somebody has approved, where ``spec.approval`` is ``Required``."""

@@ -4,7 +4,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["CLOUDS", "WITHOUT_SPOT", "Place", "unknown_cloud"]
+__all__ = ["CLOUDS", "KUBERNETES", "WITHOUT_SPOT", "Place", "unknown_cloud"]
 
 CLOUDS: Final = (
     *("aws", "azure", "cudo", "do", "fluidstack", "gcp", "hyperbolic", "ibm", "k8s", "kubernetes", "lambda", "mithril"),
@@ -22,7 +22,10 @@ WITHOUT_SPOT: Final = frozenset(
 """Clouds on which SkyPilot 0.14.1 rents no spot machines (``SPOT_INSTANCE`` among the unsupported features of
 ``sky/clouds/``)."""
 
-_KUBERNETES = frozenset({"kubernetes", "k8s"})
+KUBERNETES: Final = "kubernetes"
+"""The cloud of replicas that are pods."""
+
+_KUBERNETES = frozenset({KUBERNETES, "k8s"})
 """SkyPilot's two names for Kubernetes."""
 
 
@@ -62,14 +65,14 @@ class Place:
         """
         cloud, _, rest = text.partition("/")
         if cloud in _KUBERNETES:
-            return cls("kubernetes", rest or None)
+            return cls(KUBERNETES, rest or None)
         region, _, zone = rest.partition("/")
         return cls(cloud, region or None, zone or None)
 
     @property
     def is_kubernetes(self) -> bool:
         """Whether replicas are pods there. Anything else is rented."""
-        return self.cloud == "kubernetes"
+        return self.cloud == KUBERNETES
 
     @property
     def context(self) -> str | None:

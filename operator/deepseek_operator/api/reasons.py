@@ -1,6 +1,7 @@
 """Every Reason that a condition or an instance can carry, with what it means and what to do.
 
-``docs/reasons.md`` is generated from this table by a test's expected-output file; programs may rely on the names.
+``docs/reasons.md`` is printed from this table by a test, and ``kubectl deepseek status`` shows what to do. Programs may
+rely on the names.
 """
 
 from enum import StrEnum
@@ -88,7 +89,11 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     ),
     Reason.LAUNCHING: ("SkyPilot is bringing up the nodes; the message is its own.", "Wait."),
     Reason.ENGINE_STARTING: ("The nodes are up and the engine loads the model.", "Wait."),
-    Reason.PUBLISHING_ENDPOINT: ("A replica answers; the Service does not lead to it yet.", "Wait."),
+    Reason.PUBLISHING_ENDPOINT: (
+        "A replica answers; the Service does not lead to it yet.",
+        "Wait some seconds. If it stays so, the message says what is in the way, such as an image of the proxy that "
+        "cannot be pulled.",
+    ),
     Reason.READY: ("Every wanted replica answers at the endpoint.", "Nothing."),
     Reason.ROLLING_OUT: ("A change of the spec is rolling out.", "Wait."),
     Reason.TERMINATING: ("Nodes are being torn down.", "Wait."),
@@ -171,7 +176,8 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     ),
     Reason.LAUNCH_TIMED_OUT: (
         "The launch took too long and was taken down.",
-        "The operator retries; raise resources.provisionTimeoutSeconds if nodes need longer to come.",
+        "The operator retries, elsewhere where it may; raise resources.provisionTimeoutSeconds if nodes need longer to "
+        "come.",
     ),
     Reason.LAUNCH_INTERRUPTED: ("The SkyPilot server was restarted during the launch.", "Wait; it is launched again."),
     Reason.PLAN_TOO_OPTIMISTIC: (
@@ -179,16 +185,23 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
         "shorter requests at once.",
         "Let deepseek-operator calibrate make a catalog row of status.instances[].engine, and tell the project.",
     ),
-    Reason.ENGINE_EXITED: ("The engine ended; the message has its last lines.", "Read them; it is started again."),
+    Reason.ENGINE_EXITED: (
+        "The engine ended; the message has its last lines.",
+        "Read them; it is started again on the same nodes, after 10 s and then less often.",
+    ),
     Reason.ENGINE_CRASH_LOOP: (
         "The engine ended three times or more in a row; the message has its last lines.",
         "Fix what they name: usually engine.args, maxModelLen or the model's files. The operator keeps retrying, "
-        "at most every 2 minutes.",
+        "at least every 2 minutes.",
     ),
-    Reason.ENGINE_UNRESPONSIVE: ("The engine answered and no longer does.", "Wait; it is replaced if it stays so."),
+    Reason.ENGINE_UNRESPONSIVE: (
+        "The engine answered and no longer does.",
+        "Wait; it is replaced after 3 minutes of silence. Until then kubectl deepseek logs NAME shows what it says.",
+    ),
     Reason.ENGINE_START_TIMED_OUT: (
-        "The engine did not answer within the time its model should need.",
-        "Look at its log; it is launched again.",
+        "The engine did not answer within the time its model should need; its nodes are torn down.",
+        "It is launched again. Follow the log of its pods then: kubectl deepseek logs NAME -f. A slow download of the "
+        "weights is the usual cause; model.path on a volume that has them spares it.",
     ),
     Reason.INSTANCE_LOST: ("The nodes of the replica vanished.", "Wait; it is launched again."),
     Reason.PREEMPTED: (
@@ -197,7 +210,8 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     ),
     Reason.SKYPILOT_UNAVAILABLE: (
         "The SkyPilot API server does not answer.",
-        "Look at the skypilot container of the operator's pod. Running replicas go on serving.",
+        "Look at the container skypilot of the operator's pod, or at the external server that the chart names. Running "
+        "replicas go on serving; nothing is launched or torn down until it answers.",
     ),
     Reason.KUBERNETES_REFUSED: (
         "The Kubernetes API server has not made or removed what a replica needs.",
@@ -209,7 +223,8 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     ),
     Reason.TEARDOWN_FAILED: (
         "SkyPilot could not tear the nodes down; they may go on costing money.",
-        "Read the message; the operator retries. If it stays so, check the provider's console.",
+        "Read the message; the operator retries. If it stays so, look in the provider's console for instances with the "
+        "tag skypilot-cluster-name=NAME-*, where NAME is that of the replica in status.instances.",
     ),
     Reason.MACHINES_UNACCOUNTED: (
         "SkyPilot has lost its record of rented machines that may still run and cost money.",

@@ -117,6 +117,12 @@ class DeepSeekDeployment(ApiModel):
         return (self.metadata.namespace, self.metadata.name)
 
     @property
+    def abandoned(self) -> frozenset[str]:
+        """What :data:`ANNOTATION_ABANDON` holds: names of clusters, or ``true``."""
+        text = self.metadata.annotations.get(ANNOTATION_ABANDON, "")
+        return frozenset(filter(None, map(str.strip, text.split(","))))
+
+    @property
     def deleting(self) -> bool:
         """Whether deletion was asked for."""
         return self.metadata.deletion_timestamp is not None

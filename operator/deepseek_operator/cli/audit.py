@@ -247,7 +247,7 @@ async def find(
         if any(belongs_to(parsed, deployment) for deployment in deployments):
             users.add(cluster.user)
         elif cluster.user == user:
-            place = f"{cluster.cloud.lower()}/{cluster.region}" if cluster.region else cluster.cloud.lower()
+            place = f"{cluster.infra}/{cluster.region}" if cluster.region else cluster.infra
             found.append(Orphan("cluster", name, place, cluster.nodes))
     if users and user not in users:
         raise WrongUserError(f"this installation's clusters have the user id {', '.join(sorted(users))}, not {user}")

@@ -16,6 +16,7 @@ from deepseek_operator.api.spec import DeepSeekDeploymentSpec, SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 
 __all__ = [
+    "PORT_NAME",
     "ClusterName",
     "api_key_secret",
     "authority_secret_name",
@@ -23,6 +24,7 @@ __all__ = [
     "cluster_name",
     "members_service",
     "parse_cluster_name",
+    "port_names",
     "proxy_name",
     "revision_of",
     "server_name",
@@ -38,6 +40,9 @@ has cut by two characters of a hash: two replicas of one deployment could get th
 SHORT_NAME_MAX_LENGTH: Final = 26
 """The same on the clouds with the shortest names: 35 characters on Google Cloud."""
 _SHORT_NAMES: Final = frozenset({"gcp"})
+
+PORT_NAME: Final = "http"
+"""Name of the Service's port, and of the one by which its proxy finds engines."""
 
 _NAME: Final = re.compile(
     r"^(?P<stem>[a-z][-a-z0-9]*)-(?P<uid>[0-9a-f]{8})-(?P<revision>(?:[0-9a-f]{8}|[0-9a-f]{4}))-(?P<ordinal>[0-9]{1,3})$"
@@ -164,6 +169,11 @@ def proxy_name(name: str) -> str:
 def members_service(name: str, *, encrypted: bool) -> str:
     """Return the name of the headless Service by which the proxy finds engines with TLS, or those without."""
     return f"{name}-tls" if encrypted else f"{name}-plain"
+
+
+def port_names(ports: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the names of the Service's ports: ``http`` is the wanted one, ``http-PORT`` one of older replicas."""
+    return tuple(PORT_NAME if index == 0 else f"{PORT_NAME}-{port}" for index, port in enumerate(ports))
 
 
 def server_name(cluster: str, uid: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from deepseek_operator.api.places import KUBERNETES
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Failure
 
@@ -65,7 +66,17 @@ class SkyPilotCluster:
     @property
     def on_kubernetes(self) -> bool:
         """Whether its nodes are pods."""
-        return self.cloud.lower() == "kubernetes"
+        return self.infra == KUBERNETES
+
+    @property
+    def infra(self) -> str:
+        """Its cloud as a user writes it, ``kubernetes`` or ``aws``; empty until SkyPilot has chosen one."""
+        return self.cloud.lower()
+
+    @property
+    def place(self) -> str:
+        """Where it is, as a user writes it: ``kubernetes`` or ``aws/us-east-1``; empty until SkyPilot has chosen."""
+        return f"{self.infra}/{self.region}" if self.region and not self.on_kubernetes else self.infra
 
 
 class RequestKind(StrEnum):

@@ -15,6 +15,7 @@ from deepseek_operator.facts.kubernetes import (
     ProxyPod,
     PublishedService,
 )
+from deepseek_operator.facts.names import PORT_NAME
 from deepseek_operator.facts.text import clean
 from deepseek_operator.kube.resources import MANAGED_BY, SERVICE_NAME
 
@@ -94,7 +95,7 @@ def read_published_service(body: dict[str, Any], uid: str) -> PublishedService:
     if (body["metadata"].get("labels") or {}).get(LABEL_UID) != uid:
         return PublishedService(foreign=True)
     spec = body["spec"]
-    ports = sorted(spec.get("ports") or (), key=lambda port: port.get("name") != "http")
+    ports = sorted(spec.get("ports") or (), key=lambda port: port.get("name") != PORT_NAME)
     ingress = ((body.get("status") or {}).get("loadBalancer") or {}).get("ingress") or [{}]
     return PublishedService(
         cluster_ip=spec.get("clusterIP"),

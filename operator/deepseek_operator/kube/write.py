@@ -14,7 +14,7 @@ from typing import Any
 from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address
-from deepseek_operator.facts.names import members_service, proxy_name, service_account_name
+from deepseek_operator.facts.names import PORT_NAME, members_service, port_names, proxy_name, service_account_name
 from deepseek_operator.kube.client import APPLY, MERGE, KubeClient
 from deepseek_operator.kube.errors import KubeConflictError, KubeNotFoundError, KubeRejectedError
 from deepseek_operator.kube.proxy import PROXY_RESOURCES, proxy_objects, refused_pods
@@ -128,7 +128,7 @@ class KubeWriter:
         Parameters
         ----------
         ports
-            The first is named ``http``, the others ``http-<port>``. Targets are in the slices.
+            Named as :func:`~deepseek_operator.facts.names.port_names` says. Targets are in the slices.
 
         Raises
         ------
@@ -138,13 +138,13 @@ class KubeWriter:
         body = _owned(deployment, "v1", "Service", deployment.metadata.name)
         written = [
             {
-                "name": "http" if index == 0 else f"http-{port}",
+                "name": port_name,
                 "port": port,
                 "targetPort": port,
                 "protocol": "TCP",
                 "appProtocol": "http",
             }
-            for index, port in enumerate(ports)
+            for port_name, port in zip(port_names(ports), ports, strict=True)
         ]
         wanted = {**body, "spec": {"type": type_, "ports": written}}
         if create:
@@ -312,7 +312,7 @@ class KubeWriter:
 def _members_service(deployment: DeepSeekDeployment, *, encrypted: bool) -> Body:
     """Return a headless Service: its SRV records say where the engines of one kind listen."""
     name = members_service(deployment.metadata.name, encrypted=encrypted)
-    ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
+    ports = [{"name": PORT_NAME, "port": 80, "protocol": "TCP"}]
     spec = {"clusterIP": "None", "type": "ClusterIP", "ports": ports}
     return _owned(deployment, "v1", "Service", name) | {"spec": spec}
 

@@ -12,10 +12,12 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Final
 
 from deepseek_operator.api.base import read_amount
+from deepseek_operator.api.places import KUBERNETES
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.planning import Planned
-from deepseek_operator.reconcile.replica.view import KUBERNETES, View
+from deepseek_operator.planning.result import dollars
+from deepseek_operator.reconcile.replica.view import View
 
 __all__ = ["Budget"]
 
@@ -86,10 +88,12 @@ class Budget:
     def _words(self, on_demand: bool) -> str:
         cheapest = self._cheapest(on_demand)
         kind = " on demand" if on_demand else ""
-        more = f"one more{kind} costs {cheapest:.2f} or more" if cheapest else "that leaves nothing for another"
+        more = (
+            f"one more{kind} costs {dollars(cheapest)} $/h or more" if cheapest else "that leaves nothing for another"
+        )
         return (
             f"spec.resources.maxHourlyCost {self.cap}: the replicas that are rented, or being rented, take "
-            f"{self.committed:.2f} dollars an hour of it, and {more}; what runs is left alone. Raise maxHourlyCost; "
+            f"{dollars(self.committed)} $/h of it, and {more}; what runs is left alone. Raise maxHourlyCost; "
             "where only a change of the spec waits, updateStrategy.maxUnavailable: 1 lets an old replica make room"
         )
 

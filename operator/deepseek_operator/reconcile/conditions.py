@@ -11,6 +11,7 @@ from deepseek_operator.api.reasons import ConditionType, Reason
 from deepseek_operator.api.status import Condition, Phase, Verdict
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.facts.clock import format_time
+from deepseek_operator.facts.text import within
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.decide import Decision
@@ -52,6 +53,8 @@ class Report:
 
 _LONGEST: Final = 4096
 """Characters of a message that a condition may have."""
+_WORDS_BEFORE: Final = 300
+"""Bytes of the words of an earlier failure; the ledger has all of them."""
 
 _Verdict = tuple[str, Reason | str, str]
 """Status, reason and message of a condition."""
@@ -93,21 +96,18 @@ def _condition(
 def _ready(report: Report) -> _Verdict:
     spec, wanted, ready = report.world.deployment.spec, report.wanted, report.ready
     if report.world.deployment.deleting:
-        worst = _worst(report)
-        if worst is None:
+        one = _left_behind(report) or _worst(report)
+        if one is None:
             return "False", Reason.TERMINATING, "its nodes are being torn down"
-        return "False", worst.finding.reason, worst.finding.message
+        return "False", one.finding.reason, one.finding.message
     if report.world.unreadable:
         return "False", Reason.INVALID_SPEC, report.world.unreadable
-    if spec.suspend:
-        return (
-            "False",
-            Reason.SUSPENDED,
-            "spec.suspend is true"
-            + ("; nothing is rented" if not report.replicas else "; all nodes are being torn down"),
-        )
-    if wanted == 0:
-        return "False", Reason.SCALED_TO_ZERO, "spec.replicas is 0"
+    if spec.suspend or wanted == 0:
+        words = "spec.suspend is true" if spec.suspend else "spec.replicas is 0"
+        if (left := _left_behind(report)) is not None:
+            return "False", left.finding.reason, f"{words}; {left.name}: {left.finding.message}"
+        state = "all nodes are being torn down" if report.replicas else "nothing is rented"
+        return "False", Reason.SUSPENDED if spec.suspend else Reason.SCALED_TO_ZERO, f"{words}; {state}"
     if ready >= wanted and report.endpoint.answers:
         return "True", Reason.READY, f"{ready} of {wanted} replicas answer" if wanted > 1 else "the model answers"
     if ready >= wanted:
@@ -116,7 +116,7 @@ def _ready(report: Report) -> _Verdict:
     count = f"{ready} of {wanted} replicas answer; " if wanted > 1 else ""
     if worst is not None:
         who = f"{worst.name}: " if wanted > 1 else ""
-        return "False", worst.finding.reason, f"{count}{who}{_with_retry(worst.finding)}"
+        return "False", worst.finding.reason, f"{count}{who}{_with_history(worst.finding, report.world.now)}"
     if report.decision.blocked is not None:
         return "False", report.decision.blocked.reason, report.decision.blocked.message
     return "False", Reason.PLANNING, f"{count}replicas are about to be launched"
@@ -137,6 +137,8 @@ def _reconciling(report: Report) -> _Verdict:
         return ("True", Reason.TERMINATING, "replicas are being torn down") if busy else ("False", reason, message)
     if status == "False":
         return "True", reason, message
+    if (left := _left_behind(report)) is not None:
+        return "True", left.finding.reason, f"{left.name}: {left.finding.message}"
     others = sum(not replica.ready or not replica.current for replica in report.replicas)
     if others:
         text = f"{report.updated} of {report.wanted} replicas run the current spec"
@@ -154,6 +156,12 @@ def _held(report: Report) -> Failure | None:
     return blocked if blocked is not None and blocked.reason is Reason.AWAITING_APPROVAL else None
 
 
+def _left_behind(report: Report) -> Replica | None:
+    """Return a replica that nobody wants and whose teardown does not just take its time: it may go on costing money."""
+    leaving = (replica for replica in report.replicas if replica.finding.phase is Phase.TERMINATING)
+    return next((replica for replica in leaving if replica.finding.reason != Reason.TERMINATING), None)
+
+
 def _stalled(report: Report) -> _Verdict:
     """True: nothing more happens until somebody changes something."""
     plan = report.plan
@@ -161,7 +169,10 @@ def _stalled(report: Report) -> _Verdict:
         return "True", plan.reason, plan.message
     final = next((replica for replica in report.replicas if replica.finding.final), None)
     if final is not None:
-        text = f"{final.finding.message}; it is not retried because resources.retryUntilUp is false"
+        text = (
+            f"{final.finding.message}; it is not retried because resources.retryUntilUp is false: set it to true, or "
+            "change the spec"
+        )
         return "True", final.finding.reason, text
     if (held := _held(report)) is not None and held.reason is Reason.AWAITING_APPROVAL:
         return "False", held.reason, "waits for somebody's approval, which is no failure"
@@ -199,8 +210,21 @@ def _worst(report: Report) -> Replica | None:
     )
 
 
-def _with_retry(finding: Finding) -> str:
+def _with_history(finding: Finding, now: datetime) -> str:
+    """Return the words of a replica with how often it has failed in a row, and when it is launched again.
+
+    While it is launched again it speaks of that, and somebody who looks then has to see what went wrong before.
+    """
     ledger = finding.ledger
-    if ledger.retry_after is None or finding.phase is not Phase.FAILED:
+    often = f"failed {ledger.attempts} times in a row" if ledger.attempts > 1 else ""
+    notes = ""
+    if finding.phase is Phase.FAILED and ledger.retry_after is not None:
+        at = f"next attempt at {format_time(ledger.retry_after)}" if ledger.retry_after > now else ""
+        notes = "; ".join(filter(None, (often, at)))
+    elif finding.phase in (Phase.LAUNCHING, Phase.STARTING) and ledger.attempts and ledger.failure_reason:
+        why, _, _ = ledger.failure_message.partition("\n")
+        notes = f"{often or 'failed'} before: {ledger.failure_reason}{why and ': '}{within(why, _WORDS_BEFORE)}"
+    if not notes:
         return finding.message
-    return f"{finding.message} (attempt {ledger.attempts} failed; next at {format_time(ledger.retry_after)})"
+    first, newline, log = finding.message.partition("\n")
+    return f"{first} ({notes}){newline}{log}"

@@ -18,7 +18,7 @@ from typing import Final
 from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger
-from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, FINALIZER
+from deepseek_operator.api.v1alpha1 import FINALIZER
 from deepseek_operator.facts.base import Address, Failure, Known, ProbeTarget
 from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.engine import EngineTarget
@@ -31,7 +31,7 @@ from deepseek_operator.reconcile.approval import Gate
 from deepseek_operator.reconcile.blocked import why_blocked
 from deepseek_operator.reconcile.budget import Budget
 from deepseek_operator.reconcile.capacity import Base, on_demand
-from deepseek_operator.reconcile.endpoint import publish
+from deepseek_operator.reconcile.endpoint import about_to_answer, publish
 from deepseek_operator.reconcile.proxy import front, proxy_targets
 from deepseek_operator.reconcile.replica.ledger import advance
 from deepseek_operator.reconcile.replica.view import Health, Replica, View, look
@@ -180,6 +180,7 @@ def decide(
         bool(wanted and (blocked is not None or not isinstance(world.skypilot, Known)))
         or lacks_authority(world, replicas)  # a question that was answered a moment ago is not asked again before that
         or bool(in_front.actions or (in_front.wanted and not in_front.ready and any_ready))
+        or about_to_answer(world, serving=any_ready)  # else its silence is a fault, and the status says so
     )
     targets = probe_targets(world, replicas, planned)
     of_replicas = (question for replica in replicas for question in replica.finding.asks)
@@ -202,7 +203,7 @@ def decide(
 
 def _release(world: World, replicas: tuple[Replica, ...]) -> Decision | None:
     """Let the object go when it is certain that nothing is left, or when its user insists."""
-    if world.deployment.metadata.annotations.get(ANNOTATION_ABANDON) == "true":
+    if world.deployment.abandoned == {"true"}:
         return Decision(finalizer=RemoveFinalizer(), abandoned=tuple(replica.name for replica in replicas))
     if replicas or not isinstance(world.skypilot, Known):
         return None
@@ -258,8 +259,7 @@ def _rollout(
 
 def _abandoned(world: World) -> Iterator[ClusterName]:
     """Yield the names whose machines are gone by the word of a user. That word must not cover others in the future."""
-    text = world.deployment.metadata.annotations.get(ANNOTATION_ABANDON, "")
-    return filter(None, map(parse_cluster_name, text.split(",")))
+    return filter(None, map(parse_cluster_name, world.deployment.abandoned))
 
 
 def _recovering(view: View) -> bool:

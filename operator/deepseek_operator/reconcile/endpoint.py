@@ -17,19 +17,30 @@ to themselves. Either way is published before the other one is taken away.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import EndpointStatus
-from deepseek_operator.facts.base import Address, Failure
-from deepseek_operator.facts.names import proxy_name
+from deepseek_operator.facts.base import Address, Failure, Probe
+from deepseek_operator.facts.clock import elapsed
+from deepseek_operator.facts.names import PORT_NAME, port_names, proxy_name
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action, ApplyService, PublishEndpoints, UnpublishEndpoints
 from deepseek_operator.reconcile.proxy import Front
 
-__all__ = ["Reachability", "about_to_be_asked", "endpoint_status", "publish", "reachability", "service_address"]
+__all__ = [
+    "Reachability",
+    "about_to_answer",
+    "about_to_be_asked",
+    "endpoint_status",
+    "publish",
+    "reachability",
+    "service_address",
+]
 
-PORT_NAME = "http"
+UNREACHABLE_S: Final = 10
+"""Seconds for which the Service may be silent while replicas serve: kube-proxy needs a moment on each node."""
 
 
 def publish(
@@ -62,17 +73,13 @@ def publish(
     kind = world.deployment.spec.endpoint.type.value
     if world.unreadable and service is not None and service.type is not None:
         kind = service.type  # nobody knows what the spec says of it, and another type would take its address away
-    names = _names(ports)
+    names = port_names(ports)
     slices = _slices(world, addresses, names, proxy)
     if service is None or service.foreign:
         return (*slices, ApplyService(ports, kind, create=True))
     if service.ports != ports or service.port_names != names or service.type != kind:
         return (*slices, ApplyService(ports, kind))
     return slices
-
-
-def _names(ports: tuple[int, ...]) -> tuple[str, ...]:
-    return tuple(PORT_NAME if index == 0 else f"{PORT_NAME}-{port}" for index, port in enumerate(ports))
 
 
 def _slices(world: World, addresses: tuple[Address, ...], names: tuple[str, ...], proxy: Front) -> tuple[Action, ...]:
@@ -176,7 +183,21 @@ def reachability(
     if probe is None:
         leads = bool(world.published)
         return Reachability(was_ready and leads, "the Service has not been asked yet")
-    return Reachability(probe.healthy, probe.detail)
+    if probe.healthy:
+        return Reachability(True)
+    late = None if _may_come_by_itself(world, probe) else Reason.ENDPOINT_UNREACHABLE
+    return Reachability(False, f"the Service does not answer at {address}: {probe.detail}", late)
+
+
+def about_to_answer(world: World, *, serving: bool) -> bool:
+    """Return whether the Service leads somewhere and has been silent for so short a time that it is only waited for."""
+    address = service_address(world)
+    probe = world.probes.get(address) if serving and address is not None else None
+    return probe is not None and not probe.healthy and _may_come_by_itself(world, probe)
+
+
+def _may_come_by_itself(world: World, probe: Probe) -> bool:
+    return elapsed(world.now, probe.since) < UNREACHABLE_S
 
 
 def endpoint_status(world: World, plan: Planned | None) -> EndpointStatus | None:

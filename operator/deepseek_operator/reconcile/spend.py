@@ -10,10 +10,11 @@ from decimal import Decimal
 from typing import Final
 
 from deepseek_operator.api.base import read_amount
+from deepseek_operator.api.places import KUBERNETES
 from deepseek_operator.api.status import Cost, Instance
 from deepseek_operator.facts.clock import format_time, whole_second
 from deepseek_operator.planning import Planned, Refused
-from deepseek_operator.reconcile.replica.view import KUBERNETES, View
+from deepseek_operator.reconcile.replica.view import View
 
 __all__ = ["accrue", "amount", "instance_cost", "rate_of"]
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from deepseek_operator.api.places import KUBERNETES
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.api.status import Phase
 from deepseek_operator.engines import get_engine
@@ -14,7 +15,7 @@ from deepseek_operator.facts.world import Question, QuestionKind, World
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.endpoint import service_address
 from deepseek_operator.reconcile.replica.leaving import draining
-from deepseek_operator.reconcile.replica.view import KUBERNETES, Replica, View
+from deepseek_operator.reconcile.replica.view import Replica, View
 
 __all__ = [
     "draining_addresses",

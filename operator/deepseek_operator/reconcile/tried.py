@@ -7,7 +7,7 @@ from deepseek_operator.api.status import Instance, Ledger, PlaceTriedStatus
 from deepseek_operator.facts.base import Known
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.facts.skypilot import Outcome, PlaceTried, RequestKind
-from deepseek_operator.reconcile.replica.view import KUBERNETES, View
+from deepseek_operator.reconcile.replica.view import View
 
 __all__ = ["KEPT", "tried_places"]
 
@@ -64,7 +64,7 @@ def _where_it_was(view: View, ledger: Ledger) -> tuple[PlaceTried, ...]:
     row = view.facts.last_seen.cluster
     place = ledger.infra or ""
     if row is not None and row.cloud:
-        place = KUBERNETES if row.on_kubernetes else "/".join(part for part in (row.cloud.lower(), row.region) if part)
+        place = row.place
     elif not place and view.plan is not None and len(view.plan.places) == 1:
         place = str(view.plan.places[0])
     return (PlaceTried(place, _reason(ledger)),) if place else ()

@@ -37,7 +37,7 @@ class LaunchSlots:
     @property
     def waiting(self) -> int:
         """Launches that wait for a slot."""
-        return len(self._waiting)
+        return sum(map(len, self._waiting.values()))
 
     def take(self, key: Key, name: str) -> bool:
         """Return whether ``name`` may be launched now; if not, its deployment is woken when its turn has come.
@@ -45,7 +45,7 @@ class LaunchSlots:
         Whoever gets a slot must call :meth:`used`, when the launch was sent or could not be.
         """
         free = self._free()
-        if free and (name in self._first(free) or free > sum(map(len, self._waiting.values()))):
+        if free and (name in self._first(free) or free > self.waiting):
             self._leave(key, name)
             self._granted.add(name)
             return True

@@ -85,7 +85,7 @@ def test_what_the_cap_does_not_allow_is_held_with_a_reason_an_event_and_the_figu
     held = status.instances[1]
     assert (held.phase.value, held.reason) == ("Pending", "MaxHourlyCostReached")
     assert "spec.resources.maxHourlyCost 4" in held.message
-    assert "3.50 dollars an hour" in held.message
+    assert "3.50 $/h" in held.message
     told = [(note.type, note.reason) for note in notes(DeepSeekDeploymentStatus(), status)]
     assert ("Warning", "MaxHourlyCostReached") in told
     reconciling = next(one for one in status.conditions if one.type == "Reconciling")
@@ -204,7 +204,7 @@ def test_there_is_room_for_the_cheapest_machine_that_the_plan_knows(plan: Planne
     assert not tight.room_for_one(on_demand=False)
     held, _ = tight.launch(View(b.NOW, b.facts(b.name(b.deployment()))))
     assert held.blocked is not None
-    words = f"one more costs {cheapest} or more" if cheapest else "that leaves nothing for another"
+    words = f"one more costs {cheapest} $/h or more" if cheapest else "that leaves nothing for another"
     assert words in held.blocked.message
 
 

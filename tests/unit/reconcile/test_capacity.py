@@ -151,7 +151,7 @@ class TestMaxHourlyCost:
         assert launches(decision) == {}
         held = next(one.finding for one in decision.replicas if one.name.ordinal == 0)
         assert held.reason == "MaxHourlyCostReached"
-        assert "one more on demand costs 21.96 or more" in held.message
+        assert "one more on demand costs 21.96 $/h or more" in held.message
 
     def rolling(self, *running: tuple[ClusterName, SkyPilotCluster | None, dict[str, Any]]) -> Decision:
         """An update within 36 dollars an hour of one replica on demand, for 21.96, and one spot machine, for 6.04."""

@@ -9,10 +9,11 @@ import pytest
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Condition, DeepSeekDeploymentStatus, Instance, Ledger, Phase
-from deepseek_operator.facts.base import Address, Known
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.facts.base import Address, Known, Probe
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
-from deepseek_operator.facts.world import World
+from deepseek_operator.facts.world import ReplicaFacts, World
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.conditions import Report, conditions
 from deepseek_operator.reconcile.decide import Decision
@@ -54,11 +55,32 @@ def dead(world: World, address: Address = AT) -> World:
     return replace(world, probes={**world.probes, **b.silent(address)})
 
 
+def stuck(of: DeepSeekDeployment, name: ClusterName | None = None) -> DeepSeekDeployment:
+    """The deployment as it remembers that the teardown of one replica was asked for."""
+    return b.remembering(of, {name or b.name(of): b.ledger(teardown_at=b.ago(60), unpublished_since=b.ago(90))})
+
+
+def failed_teardown(of: DeepSeekDeployment, name: ClusterName | None = None) -> ReplicaFacts:
+    """A replica that SkyPilot could not tear down."""
+    which = name or b.name(of)
+    return b.facts(which, skypilot=b.seen(b.row(which)), outcome=b.failed_teardown())
+
+
+def with_a_failed_teardown(world: World) -> World:
+    """The world with a replica of an older revision besides, which SkyPilot could not tear down."""
+    of, name = world.deployment, b.older(world.deployment)
+    one = stuck(of, name).status.instances
+    status = of.status.model_copy(update={"instances": (*of.status.instances, *one)})
+    known = {**world.replicas, name: failed_teardown(of, name)}
+    return replace(world, deployment=of.model_copy(update={"status": status}), replicas=known)
+
+
 BOTH = b.serving(TWO, FIRST, SECOND)
 ONE_OLD = b.serving(TWO, b.older(TWO, 0), SECOND)
 LAUNCHING = b.world(b.deployment(), b.facts(b.name(b.deployment()), skypilot=b.seen(b.request(b.name(b.deployment())))))
 TERMINATING = b.facts(FIRST, skypilot=b.seen(b.row(FIRST), b.request(FIRST, "down")))
 SUSPENDED = b.deployment(suspend=True)
+GONE = b.deployment(deleting=True)
 FINAL = b.deployment(resources={"accelerators": [], "cpus": "1+", "memory": "2+", "retryUntilUp": False})
 STALLED = b.world(b.remembering(FINAL, {b.name(FINAL): b.ledger()}), b.facts(b.name(FINAL), outcome=b.failed_launch()))
 
@@ -108,6 +130,34 @@ CASES = [
         "Ready",
         ("False", "Terminating"),
         "its nodes are being torn down",
+    ),
+    Case(
+        "suspended, and a teardown fails",
+        b.world(stuck(SUSPENDED), failed_teardown(SUSPENDED)),
+        "Ready",
+        ("False", "TeardownFailed"),
+        f"spec.suspend is true; {b.name(SUSPENDED)}: SkyPilot could not tear",
+    ),
+    Case(
+        "no replicas wanted, and a teardown fails",
+        b.world(stuck(b.deployment(replicas=0)), failed_teardown(b.deployment(replicas=0))),
+        "Ready",
+        ("False", "TeardownFailed"),
+        f"spec.replicas is 0; {b.name(b.deployment())}: SkyPilot could not tear",
+    ),
+    Case(
+        "everything that is wanted serves, and the teardown of one too many fails",
+        with_a_failed_teardown(b.serving(b.deployment())),
+        "Reconciling",
+        ("True", "TeardownFailed"),
+        f"{b.older(b.deployment())}: SkyPilot could not tear",
+    ),
+    Case(
+        "of several that a deleted object still has, the one whose teardown fails speaks for all",
+        with_a_failed_teardown(b.world(GONE, replace(TERMINATING, name=b.name(GONE)))),
+        "Ready",
+        ("False", "TeardownFailed"),
+        "AuthFailure",
     ),
     Case(
         "no replicas wanted and one is still there",
@@ -193,7 +243,7 @@ CASES = [
         ),
         "Ready",
         ("False", "Unschedulable"),
-        "(attempt 1 failed; next at 2026-11-24T12:00:10Z)",
+        "0/1 nodes are available (next attempt at 2026-11-24T12:00:10Z)",
     ),
 ]
 
@@ -205,14 +255,52 @@ def test_a_condition(case: Case) -> None:
     assert case.words in message
 
 
-def test_only_a_failure_says_when_it_is_tried_again() -> None:
-    of = b.deployment()
-    waiting = b.ledger(
-        counted="x", attempts=1, retry_after=b.ago(-60), teardown_at=b.ago(9), failure_reason="NoCapacity"
+class TestFailuresInARow:
+    OF = b.deployment()
+    NAME = b.name(OF)
+
+    def says(self, facts: ReplicaFacts, **fields: Any) -> str:
+        world = b.world(b.remembering(self.OF, {self.NAME: b.ledger(**fields)}), facts, probes=b.silent(AT))
+        return condition(after(world))[2]
+
+    def waiting(self, **fields: Any) -> dict[str, Any]:
+        return {"counted": "x", "teardown_at": b.ago(9), "failure_reason": "NoCapacity", **fields}
+
+    def test_one_that_waits_says_how_many_there_were_and_when_it_is_launched_again(self) -> None:
+        said = self.says(b.facts(self.NAME), **self.waiting(attempts=3, failure_message="full", retry_after=b.ago(-60)))
+        assert said == "full (failed 3 times in a row; next attempt at 2026-11-24T12:01:00Z)"
+
+    def test_what_holds_the_launch_back_is_no_failure(self) -> None:
+        kept = b.ledger(**self.waiting(attempts=1, retry_after=b.ago(-60)))
+        world = b.world(b.remembering(self.OF, {self.NAME: kept}), b.facts(self.NAME))
+        assert "attempt" not in condition(after(replace(world, namespace_terminating=True)))[2]
+
+    def test_a_time_that_has_come_is_not_told_while_the_nodes_are_torn_down(self) -> None:
+        down = b.facts(self.NAME, skypilot=b.seen(b.row(self.NAME), b.request(self.NAME, "down")))
+        fields = self.waiting(failure_message="its nodes are gone", retry_after=b.ago(5))
+        assert self.says(down, attempts=1, **fields) == "its nodes are gone"
+        assert self.says(down, attempts=2, **fields) == "its nodes are gone (failed 2 times in a row)"
+
+    @pytest.mark.parametrize(
+        ("attempts", "words", "expected"),
+        [
+            (1, "full", "(failed before: NoCapacity: full)"),
+            (4, "full\nlast lines", "(failed 4 times in a row before: NoCapacity: full)"),
+            (2, "", "(failed 2 times in a row before: NoCapacity)"),
+        ],
     )
-    world = b.world(b.remembering(of, {b.name(of): waiting}), b.facts(b.name(of)))
-    assert "next at" in condition(after(world))[2]
-    assert "next at" not in condition(after(replace(world, namespace_terminating=True)))[2]
+    def test_one_that_is_launched_again_says_what_went_wrong_before(
+        self, attempts: int, words: str, expected: str
+    ) -> None:
+        launching = b.facts(self.NAME, skypilot=b.seen(b.request(self.NAME)))
+        fields = {"counted": "x", "failure_reason": "NoCapacity", "failure_message": words, "attempts": attempts}
+        assert self.says(launching, **fields) == f"SkyPilot is looking for nodes {expected}"
+
+    def test_the_log_of_an_engine_stays_at_the_end(self) -> None:
+        ended = b.up(self.NAME, job=b.job(JobState.ENDED, log_tail="ValueError: no such model"))
+        first, *log = self.says(ended).splitlines()
+        assert first == "the engine ended (FAILED): ValueError: no such model (next attempt at 2026-11-24T12:00:10Z)"
+        assert log[-1] == "ValueError: no such model"
 
 
 def test_a_plan_without_arithmetic_gives_its_verdict() -> None:
@@ -244,10 +332,20 @@ def test_what_the_limit_of_cost_holds_back_is_told_while_everything_that_is_want
     assert condition(after(world), "Reconciling")[:2] == ("True", "MaxHourlyCostReached")
 
 
-def test_a_service_that_does_not_answer_says_how() -> None:
-    world = replace(b.serving(b.deployment()), probes={AT: b.answering(AT)[AT], **b.silent(b.SERVICE)})
-    assert condition(after(world)) == ("False", "PublishingEndpoint", "connection refused")
-    assert condition(after(world), "EndpointPublished")[2] == "connection refused"
+@pytest.mark.parametrize(
+    ("seconds", "reason", "looks"),
+    [(9, "PublishingEndpoint", 5.0), (10, "EndpointUnreachable", None), (3600, "EndpointUnreachable", None)],
+)
+def test_a_service_that_does_not_answer_says_how_and_soon_that_it_wants_help(
+    seconds: int, reason: str, looks: float | None
+) -> None:
+    silent = {b.SERVICE: Probe(False, b.ago(seconds), "connection refused")}
+    world = replace(b.serving(b.deployment()), probes={AT: b.answering(AT)[AT], **silent})
+    decision, status = b.step(world)
+    words = "the Service does not answer at 10.96.1.1:8000: connection refused"
+    assert condition(status) == ("False", reason, words)
+    assert condition(status, "EndpointPublished") == ("False", "EndpointUnreachable", words)
+    assert decision.next_look_s == looks, "nothing else wakes it when the time is over"
 
 
 class TestTimes:

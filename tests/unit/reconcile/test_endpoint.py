@@ -11,6 +11,7 @@ from deepseek_operator.facts.kubernetes import PublishedService
 from deepseek_operator.facts.world import World
 from deepseek_operator.reconcile.actions import ApplyService, PublishEndpoints, UnpublishEndpoints
 from deepseek_operator.reconcile.endpoint import (
+    Reachability,
     about_to_be_asked,
     endpoint_status,
     publish,
@@ -122,8 +123,8 @@ class TestReachability:
 
     def test_a_refusal_is_told(self) -> None:
         world = replace(leading_to(A), probes={b.SERVICE: Probe(False, b.NOW, "connection refused")})
-        assert reachability(world, serving=True, was_ready=True).detail == "connection refused"
-        assert not reachability(world, serving=True, was_ready=True).answers
+        told = reachability(world, serving=True, was_ready=True)
+        assert told == Reachability(False, f"the Service does not answer at {b.SERVICE}: connection refused")
 
     def test_what_was_ready_stays_so_until_a_probe_has_failed(self) -> None:
         assert reachability(leading_to(A), serving=True, was_ready=True).answers

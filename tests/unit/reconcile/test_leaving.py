@@ -160,6 +160,16 @@ def test_a_teardown_that_left_something_is_a_failure(outcome: Known[Outcome | No
     assert words in found.message
 
 
+def test_a_teardown_of_rented_machines_that_failed_says_what_they_cost() -> None:
+    listed = b.seen(b.row(R1, cloud="AWS"))
+    for ledger, cost in (({"price": "0.805"}, "0.81 $/h"), ({}, "money")):
+        found = left(
+            b.ledger(infra="aws", teardown_at=b.ago(60), **ledger), skypilot=listed, outcome=b.failed_teardown()
+        )
+        assert f"and they may go on costing {cost}: AuthFailure" in found.message
+    assert "cost" not in left(ASKED, skypilot=LISTED, outcome=b.failed_teardown()).message
+
+
 def test_a_first_teardown_needs_no_answer() -> None:
     assert left(b.ledger(), skypilot=LISTED, outcome=NOT_ASKED).actions == (DOWN,)
 

@@ -88,6 +88,7 @@ def test_one_that_does_not_is_held_and_another_one_takes_its_place_under_another
     assert launched(decision) == [1]
     assert status.cost is not None
     assert status.cost.hourly == PRICE, "they may still cost money"
+    assert "machines may still run and cost 0.80 $/h. Terminate the instances tagged" in status.instances[0].message
 
 
 @pytest.mark.parametrize(

@@ -275,7 +275,8 @@ class TestTheWayThere:
     def test_behind_proxies_the_service_itself_says_whether_the_model_answers(self, healthy: bool) -> None:
         world = led(rented(probes={b.SERVICE: Probe(healthy, b.NOW, "words")}))
         told = reachability(world, serving=True, was_ready=not healthy, proxied=True)
-        assert told == Reachability(healthy, "words")
+        assert told.answers is healthy
+        assert told.detail == ("" if healthy else f"the Service does not answer at {b.SERVICE}: words")
 
 
 class TestTheNextLookComesSoon:

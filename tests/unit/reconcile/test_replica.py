@@ -779,13 +779,21 @@ def test_without_a_detail_a_state_is_described_alone() -> None:
 def test_a_probe_without_a_detail_adds_nothing_to_the_message() -> None:
     of = b.remembering(DSD, {R1: SILENT})
     _, status = b.step(b.world(of, b.up(R1), probes=b.silent(AT, "")))
-    assert status.instances[0].message == "its job runs but the engine stopped answering"
+    assert status.instances[0].message.startswith("its job runs but the engine stopped answering; it is replaced")
 
 
 def test_an_engine_without_an_address_answers_nowhere_yet() -> None:
     of = b.remembering(DSD, {R1: b.ledger(infra="aws", price="1")})
     _, status = b.step(b.world(of, b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")), job=b.job(JobState.ACTIVE))))
-    assert status.instances[0].message.endswith("no answer yet")
+    assert "; no answer yet; it has time until" in status.instances[0].message
+
+
+def test_an_engine_that_does_not_answer_says_until_when_it_is_waited_for() -> None:
+    starting = b.ledger(starting_since=b.ago(60), startup_seconds=600)
+    for ledger, until in ((starting, "12:09:00"), (b.ledger(silent_since=b.ago(60)), "12:02:00")):
+        of = b.remembering(DSD, {R1: ledger})
+        _, status = b.step(b.world(of, b.up(R1), probes=b.silent(AT)))
+        assert status.instances[0].message.endswith(f"2026-11-24T{until}Z")
 
 
 def test_the_start_of_an_engine_is_noted_once() -> None:

@@ -50,6 +50,12 @@ def test_a_teardown_has_a_deadline(rule: Any, says: str, seen: View, late: bool,
     assert ("restart the SkyPilot server" in found.message) is late
 
 
+def test_it_says_what_the_machines_cost() -> None:
+    found = leave(view(price="0.81"))
+    assert found is not None
+    assert "within 30 minutes, and they may go on costing 0.81 $/h." in found.message
+
+
 def test_after_the_cancellation_another_teardown_is_requested() -> None:
     found = leave(view())
     assert found is not None

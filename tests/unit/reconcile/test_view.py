@@ -197,7 +197,9 @@ class TestTheViewOfOneReplica:
             world = b.world(DSD, self.KNOWN, endpoints=(b.endpoints(address),))
             assert look(world, self.KNOWN, b.ledger(), None, current=True).published is expected
 
-    @pytest.mark.parametrize(("text", "expected"), [(str(R1), True), (f"x,{R1}", True), ("x", False), ("true", False)])
+    @pytest.mark.parametrize(
+        ("text", "expected"), [(str(R1), True), (f"x,{R1}", True), (f"x, {R1} ,", True), ("x", False), ("true", False)]
+    )
     def test_is_abandoned_where_its_user_names_it(self, text: str, expected: bool) -> None:
         metadata = DSD.metadata.model_copy(update={"annotations": {ANNOTATION_ABANDON: text}})
         world = b.world(DSD.model_copy(update={"metadata": metadata}), self.KNOWN)

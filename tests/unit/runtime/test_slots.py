@@ -67,6 +67,7 @@ def test_one_deployment_with_many_replicas_does_not_keep_the_others_waiting() ->
     assert stage.slots.take(big, running)
     stage.send(big, running)
     assert not any(stage.slots.take(big, name) for name in waiting)
+    assert stage.slots.waiting == len(waiting), "launches, not deployments"
     assert not stage.slots.take(small, other)
 
     order = []

@@ -13,7 +13,7 @@ from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Phase
 from deepseek_operator.facts.base import Failure, Known
-from deepseek_operator.facts.clock import elapsed
+from deepseek_operator.facts.clock import elapsed, format_time, later, whole_second
 from deepseek_operator.facts.skypilot import (
     JobState,
     RequestKind,
@@ -281,15 +281,18 @@ def _engine_silent(view: View) -> Finding | None:
         if elapsed(view.now, ledger.silent_since) > UNRESPONSIVE_S:
             words = f"no answer for {UNRESPONSIVE_S} s{why_silent(view)}; launching again"
             return replace_nodes(view, f"silent/{ledger.silent_since}", Failure(Reason.ENGINE_UNRESPONSIVE, words))
-        message = f"its job runs but the engine stopped answering{why_silent(view)}"
+        until = format_time(later(ledger.silent_since, UNRESPONSIVE_S))
+        words = f"its job runs but the engine stopped answering{why_silent(view)}"
+        message = f"{words}; it is replaced if it does not answer by {until}"
         return stage(view, Phase.STARTING, Reason.ENGINE_UNRESPONSIVE, message, asks=asks)
     if elapsed(view.now, ledger.starting_since) > ledger.startup_seconds:
         words = f"no answer within {ledger.startup_seconds} s of its start{why_silent(view)}; launching again"
         failure = Failure(Reason.ENGINE_START_TIMED_OUT, words)
         return replace_nodes(view, f"slow/{ledger.starting_since}", failure)
     where = f" at {view.address}" if view.address else ""
-    message = f"the nodes are up and the engine loads the model; no answer yet{where}"
-    started = ledger.starting_since or view.now.replace(microsecond=0)
+    started = ledger.starting_since or whole_second(view.now)
+    until = format_time(later(started, ledger.startup_seconds))
+    message = f"the nodes are up and the engine loads the model; no answer yet{where}; it has time until {until}"
     finding = stage(view, Phase.STARTING, Reason.ENGINE_STARTING, message, asks=asks)
     return replace(finding, ledger=update(ledger, starting_since=started))
 

@@ -8,6 +8,7 @@ it again does not count it again. Each failure doubles the wait before the next 
 from datetime import datetime, timedelta
 from typing import Final
 
+from deepseek_operator.api.places import KUBERNETES
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Failure, Known
@@ -18,7 +19,7 @@ from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
 from deepseek_operator.reconcile.replica.places import coming_up
 from deepseek_operator.reconcile.replica.retry import retry_of
-from deepseek_operator.reconcile.replica.view import KUBERNETES, Finding, Health, View
+from deepseek_operator.reconcile.replica.view import Finding, Health, View
 
 __all__ = ["BUSY_LOOK_S", "UNANSWERED_S", "advance", "count", "launched", "sent", "update"]
 

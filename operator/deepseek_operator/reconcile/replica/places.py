@@ -21,10 +21,9 @@ def coming_up(view: View, ledger: Ledger) -> dict[str, object]:
     row = view.cluster
     if row is None or not row.cloud or row.on_kubernetes or view.in_flight(RequestKind.LAUNCH) is None:
         return {}
-    place = "/".join(part for part in (row.cloud.lower(), row.region) if part)
-    if place == ledger.place and ledger.place_since is not None and ledger.place_since <= view.now:
+    if row.place == ledger.place and ledger.place_since is not None and ledger.place_since <= view.now:
         return {}
-    return {"place": place, "place_since": whole_second(view.now)}
+    return {"place": row.place, "place_since": whole_second(view.now)}
 
 
 def exclude(ledger: Ledger, now: datetime) -> Ledger:

@@ -1,12 +1,14 @@
 """What there may still be of a replica that SkyPilot no longer shows, and what has to be asked or done about it."""
 
+from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
 from deepseek_operator.facts.base import Known
 from deepseek_operator.facts.skypilot import RequestState
 from deepseek_operator.facts.world import Question, QuestionKind
+from deepseek_operator.planning.result import dollars
 from deepseek_operator.reconcile.replica.view import View
 
-__all__ = ["about_its_machines", "names_on_cloud", "unaccounted_words", "waiting_requests"]
+__all__ = ["about_its_machines", "cost_words", "names_on_cloud", "unaccounted_words", "waiting_requests"]
 
 
 def names_on_cloud(view: View) -> tuple[str, ...]:
@@ -26,9 +28,15 @@ def unaccounted_words(view: View) -> str:
     """Return what somebody has to do about machines of a lost record."""
     return (
         f"SkyPilot has lost its record of {view.name} on {view.infra} without terminating it, so machines may "
-        f"still run and cost money. Terminate the instances tagged skypilot-cluster-name={view.name}-*, then say so: "
-        f"kubectl annotate dsd {view.owner} --overwrite {ANNOTATION_ABANDON}={view.name}"
+        f"still run and cost {cost_words(view)}. Terminate the instances tagged skypilot-cluster-name={view.name}-*, "
+        f"then say so: kubectl annotate dsd {view.owner} --overwrite {ANNOTATION_ABANDON}={view.name}"
     )
+
+
+def cost_words(view: View) -> str:
+    """Return what machines of the replica cost for as long as they run: ``0.81 $/h``, or ``money``."""
+    price = read_amount(view.ledger.price) or view.shown_cost
+    return f"{dollars(price)} $/h" if price else "money"
 
 
 def waiting_requests(view: View) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 
+from deepseek_operator.api.places import KUBERNETES
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
-from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
 from deepseek_operator.facts.base import Address, Failure, Known
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import RequestKind, SkyPilotCluster, SkyPilotRequest
@@ -17,9 +17,8 @@ from deepseek_operator.launch.proxy import OBSOLETE_S
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
 
-__all__ = ["KUBERNETES", "Finding", "Health", "Replica", "View", "address_of", "look"]
+__all__ = ["Finding", "Health", "Replica", "View", "address_of", "look"]
 
-KUBERNETES = "kubernetes"
 PROXY_LAG_S = OBSOLETE_S + 10
 """Seconds after which no proxy sends requests to an engine that has left its members: the cluster's DNS server keeps an
 answer for 5 s, HAProxy asks every second, and keeps what has vanished from the answers for a while."""
@@ -114,7 +113,7 @@ class View:
         """Where it runs, once that is known."""
         seen = self.facts.last_seen.cluster
         if seen is not None and seen.cloud:
-            return seen.cloud.lower()
+            return seen.infra
         return KUBERNETES if self.facts.pods else self.ledger.infra
 
     @cached_property
@@ -244,7 +243,7 @@ def address_of(
     if head is not None:
         return Address(head.ip, port) if head.ip and port else None
     seen = facts.last_seen.cluster
-    infra = seen.cloud.lower() if seen is not None and seen.cloud else ledger.infra
+    infra = seen.infra if seen is not None and seen.cloud else ledger.infra
     if facts.pods or infra in (None, KUBERNETES):
         return None
     if seen is None and _given_back(facts, ledger):
@@ -310,7 +309,7 @@ def look(
         published=address is not None and address in world.published,
         deleting=world.deployment.deleting,
         owner=f"{world.deployment.metadata.name} -n {world.deployment.metadata.namespace}",
-        abandoned=str(facts.name) in world.deployment.metadata.annotations.get(ANNOTATION_ABANDON, "").split(","),
+        abandoned=str(facts.name) in world.deployment.abandoned,
         plan=plan if current else None,
         may_launch=False,
         shown_cost=shown_cost,
