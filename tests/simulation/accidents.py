@@ -232,6 +232,9 @@ class Accidents:
     def _on_launch_sticks(self, event: Event) -> None:
         self._world.skypilot.launch_faults.append("stuck")
 
+    def _on_teardown_hangs(self, event: Event) -> None:
+        self._world.skypilot.down_faults.append("hangs")
+
     def _on_credentials_go(self, event: Event) -> None:
         self._world.skypilot.without_credentials.add("aws")
         self._world.loop.call_later(event.value, self._world.skypilot.without_credentials.clear)
@@ -240,7 +243,7 @@ class Accidents:
         self._world.skypilot.mute += 1
 
     def _on_teardown_fails(self, event: Event) -> None:
-        self._world.skypilot.down_faults.append("500")
+        self._world.skypilot.down_faults.append("fails")
 
     def _on_post_refused(self, event: Event) -> None:
         self._world.add_post_fault("post-refused", 0.0)

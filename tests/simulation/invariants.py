@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.names import parse_cluster_name, uid_prefix
 from deepseek_operator.facts.skypilot import RequestKind, SkyPilotClusterState
+from deepseek_operator.reconcile.replica.stuck import TEARDOWN_S
 from tests.simulation.approvals import Approvals, Terms
 from tests.simulation.ground import Ground
 from tests.simulation.kubernetes import SimulatedKubernetes
@@ -29,6 +31,8 @@ NEW_S = 15.0
 DETECTION_S = 3.0
 PASS_S = 5.0
 """Seconds within which everything that a pass asks for is on its way."""
+STUCK_S = 180.0
+"""Seconds within which a teardown that has taken too long is cancelled, whatever else is away."""
 _LEADING: Final = ("services", "endpointslices", "pods")
 """Kinds of objects on which it depends where a Service leads."""
 
@@ -129,6 +133,9 @@ class Promises:
         """Check a request that the server has just heard."""
         if what.startswith("P"):
             self.broken(what, cluster)
+        elif what == "second-teardown":
+            if not self.late:
+                self.broken("P2-second-teardown", cluster)
         elif what == "launch":
             self._on_launch(cluster)
         else:
@@ -300,6 +307,7 @@ class Promises:
         if self.acting is None:
             self._lying.clear()
             return
+        self._check_teardowns(self.acting)
         lying: set[str] = set()
         for body in self.kubernetes.list(api.PLURAL):
             metadata = body["metadata"]
@@ -315,6 +323,14 @@ class Promises:
             if self.now() - since > LIE_S:
                 self.broken(what.split()[0], f"{what} for {self.now() - since:.0f} s")
         self._lying = {what: since for what, since in self._lying.items() if what in lying}
+
+    def _check_teardowns(self, acting: float) -> None:
+        """Check that a teardown that does not end is not left alone: its machines may go on costing money."""
+        for one in self.skypilot.requests.values():
+            age = elapsed(self.skypilot.now(), one.at)
+            watched_s = self.now() - max(acting, self.clock_moved_at)
+            if one.kind is RequestKind.DOWN and min(age, watched_s) > TEARDOWN_S + STUCK_S:
+                self.broken("P1-stuck-teardown", f"{one.name} has been torn down for {age:.0f} s")
 
     def _serves(self, address: Address, uid: str) -> bool:
         nodes = self.ground.at(address)

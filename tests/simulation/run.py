@@ -160,7 +160,8 @@ class Simulation:
         if not await self._watch(last + FAULTS_S):
             return
         self._calm_down()
-        if not await self._watch(self.loop.time() + CONVERGE_S, until_converged=True):
+        shifted_s = sum(abs(event.value) for event in self.schedule.events if event.kind == "clock")
+        if not await self._watch(self.loop.time() + CONVERGE_S + shifted_s, until_converged=True):
             return
         if words := self.promises.unfinished():
             self.promises.broken("not-converged", words)

@@ -46,6 +46,28 @@ SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
         True,
         (Event(0, "teardown-fails"), Event(0, "teardown-fails"), Event(1, "scale", "a", 1), Event(1, "scale", "b", 1)),
     ),
+    "a teardown does not end": (
+        (2, 2),
+        True,
+        (
+            Event(0, "teardown-hangs"),
+            Event(0, "teardown-hangs"),
+            Event(1, "scale", "a", 1),
+            Event(1, "scale", "b", 1),
+            Event(300, "kill", value=2),
+        ),
+    ),
+    "a teardown of a deleted deployment does not end, and SkyPilot restarts": (
+        (1, 1),
+        True,
+        (
+            Event(0, "teardown-hangs"),
+            Event(0, "teardown-hangs"),
+            Event(1, "delete", "a"),
+            Event(1, "delete", "b"),
+            Event(400, "skypilot-restarts", value=8),
+        ),
+    ),
     "slices are refused while a machine is lost, and its successor takes long": (
         (1, 1),
         True,

@@ -91,6 +91,7 @@ _SKYPILOT: Final = {
     "machines-mute": 1,
     "credentials-go": 1,
     "teardown-fails": 3,
+    "teardown-hangs": 1,
     "post-refused": 3,
     "post-late": 2,
     "answer-lost": 2,

@@ -72,7 +72,8 @@ class SimulatedSkyPilot:
     Attributes
     ----------
     launch_faults, down_faults
-        How the next launches and teardowns fail: ``clean`` leaves nothing, ``stuck`` leaves nodes and row.
+        How the next launches and teardowns fail: a launch that fails ``clean`` leaves nothing, ``stuck`` leaves nodes
+        and row; a teardown ``fails``, or ``hangs`` until it is cancelled or the server restarts.
     stuck
         Uids whose pods find no node for as long as they are in it.
     mute
@@ -142,6 +143,8 @@ class SimulatedSkyPilot:
     def down(self, name: str) -> str:
         """Accept a teardown."""
         self.on_launch("down", name)
+        if any(one.name == name and one.kind is RequestKind.DOWN for one in self.requests.values()):
+            self.on_launch("second-teardown", name)
         return self._begin(RequestKind.DOWN, name, self._down)
 
     def cancel(self, ids: list[str]) -> None:
@@ -336,8 +339,10 @@ class SimulatedSkyPilot:
         await asyncio.sleep(self.dice.uniform(0.5, 6))
         if one.name not in self.rows:
             return None
-        if self.down_faults:
-            self.down_faults.pop(0)
+        fault = self.down_faults.pop(0) if self.down_faults else ""
+        if fault == "hangs":
+            await asyncio.Event().wait()
+        if fault:
             return Failure(Reason.LAUNCH_FAILED, "the provider answered 500")
         self._remove_nodes(one.name)
         self.rows.pop(one.name, None)
