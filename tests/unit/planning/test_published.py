@@ -78,8 +78,8 @@ def total(row: dict[str, Any]) -> Compared:
 
 
 def layout_of(row: dict[str, Any]) -> Layout:
-    nodes, ranks = row.get("nodes", 1), row.get("tensor", 1)
-    return Layout(nodes, ranks // nodes, ranks)
+    nodes, ranks, copies = row.get("nodes", 1), row.get("tensor", 1), row.get("data", 1)
+    return Layout(nodes, ranks * copies // nodes, ranks, data_parallel_size=copies, expert_parallel=copies > 1)
 
 
 def overrides_of(row: dict[str, Any]) -> Overrides:
@@ -107,15 +107,15 @@ def numbers(version: str) -> tuple[int, ...]:
 
 def rows(kind: str) -> list[dict[str, Any]]:
     """Return the cases that say something of what a plan promises."""
-    return [row for row in CASES[kind] if not outdated(row) and not row.get("unseen")]
+    return [row for row in CASES[kind] if not outdated(row)]
 
 
 def memory(row: dict[str, Any]) -> Compared:
     """Compare tokens in the KV cache."""
     model, gpu, layout, overrides = model_named(row["model"]), gpu_named(row["gpu"]), layout_of(row), overrides_of(row)
     batch = default_batch(EngineName.VLLM, gpu, layout, overrides)
-    found = measure(model, gpu, layout, EngineName.VLLM, batch, row["context"], overrides)
-    return Compared(row, row["kv"], found.tokens)
+    found = measure(model, gpu, layout, EngineName.VLLM, batch, row["context"], overrides, batches=row.get("batches"))
+    return Compared(row, row["kv"], found.reported_tokens(row["context"]))
 
 
 def named(row: dict[str, Any]) -> str:
@@ -182,7 +182,7 @@ def lines(*, of_old_engines: bool = False) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for kind, (compare, form) in COMPARE.items():
         for row in CASES[kind]:
-            if outdated(row) is of_old_engines and not row.get("unseen"):
+            if outdated(row) is of_old_engines:
                 found = compare(row)
                 error = f"{found.error:+.1%}" if kind == "memory" else f"{found.error:+.0%}"
                 yield line(row, told(row), form.format(found.published), f"{found.predicted:,.0f} ({error})")
