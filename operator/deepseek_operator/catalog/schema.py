@@ -22,6 +22,7 @@ __all__ = [
     "EngineSupport",
     "Fp8Support",
     "GpuInfo",
+    "KvWindow",
     "MachineInfo",
     "Mla",
     "ModelInfo",
@@ -74,6 +75,10 @@ class Mla(Row):
     v_head_dim: int = Field(gt=0)
     q_lora_rank: int | None = Field(default=None, gt=0)
     """Width of the compressed queries; None where queries are not compressed."""
+    sparse_tokens: int | None = Field(default=None, gt=0)
+    """Tokens that each token attends to at most; an indexer picks them out of all before it. None: all of them."""
+    index_heads: int = Field(default=0, ge=0)
+    index_head_dim: int = Field(default=0, ge=0)
 
 
 class Moe(Row):
@@ -84,6 +89,15 @@ class Moe(Row):
     intermediate_size: int = Field(gt=0)
     expert_weight_share: float = Field(gt=0, le=1)
     """Share of the weight bytes that are routed experts: only these are divided by expert parallelism."""
+
+
+class KvWindow(Row):
+    """What some layers keep of the newest tokens only, in blocks of vLLM's one pool that are as large as all others."""
+
+    tokens: int = Field(gt=0)
+    """Newest tokens that are kept."""
+    block: int = Field(gt=0)
+    """Tokens of one block."""
 
 
 class Shape(Row):
@@ -151,6 +165,9 @@ class ModelInfo(Row):
     """The same with an FP8 cache, where it is not simply half."""
     kv_bytes_per_sequence: int = Field(default=0, ge=0)
     """Fixed state of one sequence besides its tokens."""
+    kv_block: int | None = Field(default=None, gt=0)
+    """Tokens of one block of the whole cache, where vLLM takes blocks of the same size for ``kv_windows``."""
+    kv_windows: tuple[KvWindow, ...] = ()
     kv_replicated: bool = False
     """Every tensor-parallel rank holds the whole cache (MLA, and DeepSeek-V4's single KV head)."""
     engines: dict[EngineName, EngineSupport]
@@ -175,6 +192,8 @@ class ModelInfo(Row):
             raise ValueError("engines: must name VLLM, SGLang or both")
         if self.preferred_engine not in (EngineName.AUTO, *self.engines):
             raise ValueError(f"preferredEngine: {self.preferred_engine} is not among engines")
+        if self.kv_windows and self.kv_block is None:
+            raise ValueError("kvBlock: must be given with kvWindows")
         if self.shape.mla and not self.kv_replicated:
             raise ValueError("kvReplicated: must be true for a model with mla")
         if self.shape.moe and self.shape.moe.experts_per_token > self.shape.moe.experts:

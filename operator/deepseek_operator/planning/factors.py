@@ -1,8 +1,10 @@
 """Efficiency factors of the speed model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["FACTORS", "Factors"]
+from deepseek_operator.catalog import GpuInfo, Vendor
+
+__all__ = ["FACTORS", "Factors", "factors_of"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,9 @@ class Factors:
         experts in whatever number format.
     layer, expert_layer, quantized_layer
         Start of a layer's kernels from a CUDA graph: dense, a mixture, and a mixture with FP8 or smaller weights.
+    sparse_layer
+        More for a layer whose indexer picks the tokens to attend to: what SGLang needed for DeepSeek-Math-V2, not for
+        R1, on eight B200 (published, docs/planning.md).
     eager_layer
         The same without CUDA graphs.
     step
@@ -55,6 +60,7 @@ class Factors:
     layer: float = 30.0
     expert_layer: float = 45.0
     quantized_layer: float = 100.0
+    sparse_layer: float = 160.0
     eager_layer: float = 860.0
     step: float = 550.0
     sampled: float = 43.0
@@ -68,3 +74,11 @@ class Factors:
 
 
 FACTORS = Factors()
+_ROCM = replace(FACTORS, bandwidth=0.645, experts=0.34, tuned_experts=0.62, quantized_layer=320.0)
+"""ROCm's kernels read three quarters as fast and start later: what SGLang needed for DeepSeek-V3.1 on eight MI300X with
+one request and with 91 (published, docs/planning.md). Dense models and prefill were not measured there."""
+
+
+def factors_of(gpu: GpuInfo) -> Factors:
+    """Return the factors of the kernels that run on a GPU."""
+    return FACTORS if gpu.vendor is Vendor.NVIDIA else _ROCM

@@ -49,6 +49,9 @@ class Memory:
     overhead: float
     kv_bytes_per_token: float
     kv_bytes_per_sequence: float
+    """What every running request needs besides its tokens."""
+    kv_bytes_to_start: float = 0.0
+    """The same of the one longest request for which the engine insists on room when it starts; never less."""
 
     @property
     def kv_cache(self) -> float:
@@ -58,8 +61,14 @@ class Memory:
     @property
     def tokens(self) -> int:
         """Tokens of one request that the KV cache holds."""
-        room = self.kv_cache * GIB - self.kv_bytes_per_sequence
+        room = self.kv_cache * GIB - max(self.kv_bytes_per_sequence, self.kv_bytes_to_start)
         return max(0, int(room / self.kv_bytes_per_token))
+
+    def reported_tokens(self, context: int) -> int:
+        """Return the size of the KV cache as vLLM reports it: that of requests of ``context`` tokens, all together."""
+        fixed = max(self.kv_bytes_per_sequence, self.kv_bytes_to_start)
+        each = context * self.kv_bytes_per_token + fixed
+        return max(0, int(self.kv_cache * GIB / each * context))
 
 
 def default_batch(engine: EngineName, gpu: GpuInfo, layout: Layout, overrides: Overrides) -> Batch:
@@ -144,6 +153,7 @@ def measure(
     overrides: Overrides,
     *,
     flashinfer: bool = True,
+    batches: int | None = None,
 ) -> Memory:
     """Return the memory of one rank for a longest request of ``context`` tokens.
 
@@ -151,8 +161,12 @@ def measure(
     ----------
     flashinfer
         False compares with runs of vLLM that did without the package, which the released images have.
+    batches
+        Steps whose tokens vLLM counts as not settled, of another release than the pinned one. That one prepares a step
+        while each stage runs one.
     """
     weights = _rank_weights(model, layout, overrides)
+    in_flight = batch.max_num_batched_tokens * (batches or layout.pipeline_parallel_size + 1)
     if engine is EngineName.VLLM:
         usable = gpu.memory_gib * utilization(model, gpu, layout, overrides)
         overhead = _vllm_overhead(model, layout, batch, context, overrides.eager, flashinfer)
@@ -166,8 +180,29 @@ def measure(
         weights=weights,
         overhead=overhead + gpu.overhead_gib,
         kv_bytes_per_token=kv_bytes_per_token(model, layout, overrides),
-        kv_bytes_per_sequence=float(model.kv_bytes_per_sequence),
+        kv_bytes_per_sequence=_per_sequence(model, layout, engine, overrides, in_flight=0),
+        kv_bytes_to_start=_per_sequence(model, layout, engine, overrides, in_flight=in_flight),
     )
+
+
+def _per_sequence(
+    model: ModelInfo, layout: Layout, engine: EngineName, overrides: Overrides, *, in_flight: int
+) -> float:
+    """Return KV bytes of one request besides its tokens, on one GPU.
+
+    vLLM keeps sliding windows and compressors' states in blocks of the pool that everything else comes from, so that
+    each costs as much as a block of the whole cache: a megabyte for four tokens. Until a step is settled it keeps the
+    tokens of that step as well, and does not start without room for that.
+
+    Parameters
+    ----------
+    in_flight
+        Tokens of steps that are not settled yet.
+    """
+    if engine is not EngineName.VLLM or not model.kv_windows or model.kv_block is None:
+        return float(model.kv_bytes_per_sequence)
+    blocks = sum(ceil((window.tokens - 1 + in_flight) / window.block) + 1 for window in model.kv_windows)
+    return blocks * model.kv_block * kv_bytes_per_token(model, layout, overrides)
 
 
 _LOGIT_BYTES = 6

@@ -157,7 +157,7 @@ class Plan:
             fit = self.candidates[0].fit
         else:
             fit = next((one.fit for one in self.candidates if str(one.accelerator) == accelerators), None)
-        return fit.memory.tokens if fit is not None else None
+        return fit.memory.reported_tokens(fit.max_model_len) if fit is not None and fit.max_model_len else None
 
     @property
     def needs_api_key(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import log2
 
 from deepseek_operator.catalog import Dtype, Fp8Support, GpuInfo, ModelInfo
-from deepseek_operator.planning.factors import FACTORS, Factors
+from deepseek_operator.planning.factors import Factors, factors_of
 from deepseek_operator.planning.layout import Layout
 from deepseek_operator.planning.memory import kv_bytes_per_token, weights_gib
 from deepseek_operator.planning.overrides import Overrides
@@ -38,6 +38,8 @@ _READY_EXPERTS = (48.0, 1.7)
 """Seconds from an engine's first touch of the GPU to its first answer, and more for each layer: compiling, measuring
 memory and capturing graphs, without imports and reading weights. Dense models, and mixtures of experts."""
 _READY_EAGER_S = 9.6
+_INDEX_SCALE = 4
+"""Bytes beside each of the indexer's keys, which are FP8."""
 _FULL_PIPELINE = 8
 """Chunks in flight when a pipeline's prefill is busy."""
 
@@ -71,7 +73,7 @@ def step_seconds(
     *,
     network_gbs: float | None = None,
     connected: bool = True,
-    factors: Factors = FACTORS,
+    factors: Factors | None = None,
 ) -> float:
     """Return the time in which every request gets one more token.
 
@@ -81,18 +83,21 @@ def step_seconds(
         GB/s of one machine to others over a fast network; None: Ethernet.
     connected
         False leaves communication out: one rank's shapes measured alone.
+    factors
+        None: those of the GPU's kernels.
     """
     assert gpu.memory_bandwidth is not None
+    factors = factors or factors_of(gpu)
     copies, stages = layout.data_parallel_size, layout.pipeline_parallel_size
     here = max(1.0, traffic.requests / (copies * stages))
     bandwidth = gpu.memory_bandwidth * GB
     read = _dense_bytes(model, layout, overrides) / (bandwidth * factors.bandwidth)
     read += _expert_bytes(model, layout, traffic, overrides) / (bandwidth * _expert_efficiency(model, layout, factors))
-    cache = here * traffic.context * kv_bytes_per_token(model, layout, overrides) * stages
+    cache = here * _cache_bytes(model, layout, traffic.context, overrides) * stages
     read += cache / (bandwidth * factors.bandwidth)
-    arithmetic = _matrix_flops(model, layout, head=True) + _attention_flops(
-        model, layout, traffic.context, absorbed=True
-    )
+    mla = model.shape.mla
+    attended = min(traffic.context, (mla.sparse_tokens if mla else None) or traffic.context)
+    arithmetic = _matrix_flops(model, layout, head=True) + _attention_flops(model, layout, attended, absorbed=True)
     compute = here * arithmetic / (_rate(model, gpu) * TFLOP)
     sampling = here * factors.sampled * model.shape.vocab_size / (bandwidth * factors.bandwidth)
     busy = read + compute + sampling
@@ -114,9 +119,10 @@ def prefill_tokens_per_second(
     connected: bool = True,
     prompt: int = 2000,
     served: bool = True,
-    factors: Factors = FACTORS,
+    factors: Factors | None = None,
 ) -> float:
     """Return tokens per second of prompts while the engine does nothing else, all copies together."""
+    factors = factors or factors_of(gpu)
     busy = _prefill_seconds(model, gpu, layout, prompt, network_gbs, connected, factors)
     stages = layout.pipeline_parallel_size
     bubbles = (_FULL_PIPELINE + stages - 1) / _FULL_PIPELINE
@@ -133,9 +139,10 @@ def time_to_first_token_seconds(
     *,
     prompt: int,
     network_gbs: float | None = None,
-    factors: Factors = FACTORS,
+    factors: Factors | None = None,
 ) -> float:
     """Return the time from a prompt's arrival at an idle engine to its first token: prefill, then one step."""
+    factors = factors or factors_of(gpu)
     busy = _prefill_seconds(model, gpu, layout, prompt, network_gbs, True, factors)
     if model.shape.moe:
         busy = max(busy, MICRO * factors.launch * model.shape.layers)
@@ -163,7 +170,7 @@ def _prefill_seconds(
 ) -> float:
     assert gpu.bf16_tflops is not None
     each = _matrix_flops(model, layout, head=False) / (factors.prefill_experts if model.shape.moe else factors.prefill)
-    each += _attention_flops(model, layout, prompt / 2, absorbed=False) / factors.prefill
+    each += _prompt_flops(model, layout, prompt) / factors.prefill
     talking = _communication(model, gpu, layout, prompt, network_gbs, factors) if connected else 0.0
     return prompt * each / (gpu.bf16_tflops * TFLOP) + talking
 
@@ -181,6 +188,26 @@ def _matrix_flops(model: ModelInfo, layout: Layout, *, head: bool) -> float:
     active = max(0, (model.active_parameters or model.parameters) - table * (1 if head else 2))
     whole = _on_every_gpu(model)
     return 2.0 * (max(0, active - whole) / layout.tensor_parallel_size + whole)
+
+
+def _cache_bytes(model: ModelInfo, layout: Layout, context: int, overrides: Overrides) -> float:
+    """Return KV bytes of one request that a step reads: with an indexer all of its keys, and few of the others."""
+    each, mla = kv_bytes_per_token(model, layout, overrides), model.shape.mla
+    if mla is None or mla.sparse_tokens is None:
+        return context * each
+    keys = each * (mla.index_head_dim + _INDEX_SCALE) * model.shape.layers / model.kv_bytes_per_token
+    return context * keys + min(context, mla.sparse_tokens) * (each - keys)
+
+
+def _prompt_flops(model: ModelInfo, layout: Layout, prompt: int) -> float:
+    """Return those of a prompt's average token with the tokens before it."""
+    mla = model.shape.mla
+    if mla is None or mla.sparse_tokens is None:
+        return _attention_flops(model, layout, prompt / 2, absorbed=False)
+    few = min(prompt, mla.sparse_tokens)
+    attended = few - few * few / (2 * prompt)
+    index = 2.0 * model.shape.layers * mla.index_heads * mla.index_head_dim * prompt / 2
+    return _attention_flops(model, layout, attended, absorbed=True) + index
 
 
 def _attention_flops(model: ModelInfo, layout: Layout, context: float, *, absorbed: bool) -> float:
@@ -253,7 +280,8 @@ def _expert_efficiency(model: ModelInfo, layout: Layout, factors: Factors) -> fl
 def _layer(model: ModelInfo, factors: Factors) -> float:
     if not model.shape.moe:
         return factors.layer
-    return factors.quantized_layer if model.weights.dtype in _QUANTIZED else factors.expert_layer
+    sparse = factors.sparse_layer if model.shape.mla and model.shape.mla.sparse_tokens else 0.0
+    return sparse + (factors.quantized_layer if model.weights.dtype in _QUANTIZED else factors.expert_layer)
 
 
 def _rate(model: ModelInfo, gpu: GpuInfo) -> float:

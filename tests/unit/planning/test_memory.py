@@ -124,3 +124,25 @@ def test_an_fp8_kv_cache_halves_a_token() -> None:
     assert v32
     assert kv_bytes_per_token(llama, Layout(1, 1, 1), Overrides(fp8_kv_cache=True)) == 131072 / 2
     assert kv_bytes_per_token(v32, Layout(1, 8, 8), Overrides(fp8_kv_cache=True)) == 48068
+
+
+def test_v4_needs_room_for_the_states_of_two_steps_before_vllm_starts() -> None:
+    flash, layout = model_named("v4-flash"), Layout(1, 8, 8)
+
+    def to_start(tokens: int, engine: EngineName = EngineName.VLLM) -> float:
+        memory = measure(flash, gpu_named("H200"), layout, engine, Batch(256, tokens), 131072, Overrides())
+        return memory.kv_bytes_to_start
+
+    blocks = (127 + 16384 + 63) // 64 + 1 + (7 + 16384 + 3) // 4 + 1 + (127 + 16384 + 7) // 8 + 1
+    assert to_start(8192) == blocks * 256 * 3915
+    assert to_start(2048) < to_start(8192) / 3.5
+    assert to_start(8192, EngineName.SGLANG) == flash.kv_bytes_per_sequence
+
+
+def test_vllm_reports_a_kv_cache_of_requests_as_long_as_the_context_with_their_states() -> None:
+    flash, llama, layout = model_named("v4-flash"), model_named("r1-8b"), Layout(1, 1, 1)
+    for model in (flash, llama):
+        memory = measure(model, gpu_named("B200"), layout, EngineName.VLLM, Batch(256, 8192), 65536, Overrides())
+        each = 65536 * memory.kv_bytes_per_token + memory.kv_bytes_to_start
+        assert memory.reported_tokens(65536) == pytest.approx(65536 * memory.kv_cache * 2**30 / each, abs=1)
+    assert memory.reported_tokens(65536) == memory.tokens  # nothing but tokens
