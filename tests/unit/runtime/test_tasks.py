@@ -15,6 +15,7 @@ from deepseek_operator.runtime.tasks import TaskMaker
 from tests.unit.reconcile import builders as b
 
 IN_CLUSTER = b.deployment()
+RENTED = b.rented_deployment()
 
 
 @dataclass
@@ -40,7 +41,9 @@ def cluster() -> Cluster:
 
 @pytest.fixture
 def store() -> Store:
-    return Store(lambda key: None)
+    store = Store(lambda key: None)
+    store.put_deployment(RENTED.model_dump(mode="json", by_alias=True))
+    return store
 
 
 @pytest.fixture
@@ -59,9 +62,6 @@ async def test_an_account_that_somebody_has_deleted_is_there_again_with_the_next
     del cluster.objects["r1-engine"]
     await launch(maker, IN_CLUSTER)
     assert "r1-engine" in cluster.objects
-
-
-RENTED = b.rented_deployment()
 
 
 def authority(store: Store) -> str:
