@@ -32,13 +32,17 @@ class StandIn:
         Lets a stream write its next piece, up to the last one.
     requests
         Requests to /v1 that it has begun to answer.
+    abandoned
+        Those of them to /v1/long whose client went away before the answer, which takes for ever.
+    received
+        Bytes of the body of the newest request.
     """
 
     def __init__(self, name: str, *, key: str | None = None, context: ssl.SSLContext | None = None) -> None:
         self.name, self.key, self._context = name, key, context
         self.pieces = 3
         self.go_on = asyncio.Semaphore(0)
-        self.requests = 0
+        self.requests = self.abandoned = self.received = 0
         self.headers: list[dict[str, str]] = []
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -71,7 +75,7 @@ class StandIn:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         line, *rest = head.rstrip().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (one.partition(":") for one in rest)}
-        await reader.readexactly(int(headers.get("content-length", 0)))
+        self.received = len(await reader.readexactly(int(headers.get("content-length", 0))))
         path = line.split()[1]
         if not path.startswith("/v1"):
             await self._answer(writer, 200, b"")
@@ -81,6 +85,9 @@ class StandIn:
             await self._answer(writer, 401, b'{"error":"Unauthorized"}')
             return
         self.requests += 1
+        if path.endswith("/long"):
+            self.abandoned += await reader.read(1) == b""
+            raise ConnectionError
         if path.endswith("/stream"):
             await self._stream(writer)
         else:

@@ -288,3 +288,30 @@ async def test_a_proxy_that_is_replaced_ends_its_streams_first(staged: Stage) ->
         engine.go_on.release()
         assert (await asyncio.wait_for(answer.content.read(), 5)).count(b"data: token") == 2
     assert await asyncio.wait_for(proxy.process.wait(), 10) == 0
+
+
+async def test_an_engine_hears_that_a_client_has_gone_away(staged: Stage) -> None:
+    """Else it goes on computing, for as long as an answer may be, what nobody waits for."""
+    engine = machine("a")
+    staged.dns.members = {TLS: (await staged.engine(engine),)}
+    proxy = await staged.proxy()
+    await until(proxy.ready, "the proxy finds the machine")
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(TimeoutError):
+            await session.post(proxy.url + "/v1/long", json={}, timeout=aiohttp.ClientTimeout(total=1))
+
+    async def abandoned() -> bool:
+        return engine.abandoned == 1
+
+    await until(abandoned, "the engine hears it")
+
+
+async def test_a_request_may_be_larger_than_a_buffer(staged: Stage) -> None:
+    engine = machine("a")
+    staged.dns.members = {TLS: (await staged.engine(engine),)}
+    proxy = await staged.proxy()
+    await until(proxy.ready, "the proxy finds the machine")
+    body = b" " * 8_000_000
+    async with aiohttp.ClientSession() as session, session.post(proxy.url + "/v1/completions", data=body) as answer:
+        assert answer.status == 200
+    assert engine.received == len(body)

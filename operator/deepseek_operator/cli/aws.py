@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
+from deepseek_operator.facts.names import parse_cluster_name
+
 __all__ = ["AwsError", "AwsMachine", "rented", "terminate"]
 
 _TAG: Final = "skypilot-cluster-name"
@@ -42,7 +44,7 @@ class AwsMachine:
 
 
 def rented(user: str) -> tuple[AwsMachine, ...]:
-    """Return the machines of a SkyPilot user id in every region that is enabled for the account.
+    """Return the machines of a SkyPilot user id's deployments in every region that is enabled for the account.
 
     Raises
     ------
@@ -74,12 +76,15 @@ def _of_region(region: str, user: str) -> Iterator[AwsMachine]:
     for reservation in answer["Reservations"]:
         for one in reservation["Instances"]:
             tags = {tag["Key"]: tag["Value"] for tag in one["Tags"]}
+            cluster = tags[_TAG].removesuffix(f"-{user}")
+            if parse_cluster_name(cluster) is None:
+                continue  # somebody else's, who asks the same SkyPilot server as the same user
             yield AwsMachine(
                 id=str(one["InstanceId"]),
                 type=str(one["InstanceType"]),
                 region=region,
                 spot=one.get("InstanceLifecycle") == "spot",
-                cluster=tags[_TAG].removesuffix(f"-{user}"),
+                cluster=cluster,
             )
 
 

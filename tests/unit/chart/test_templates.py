@@ -46,13 +46,15 @@ def test_every_object_has_the_recommended_labels_and_a_name_of_its_own(values: P
 
 
 @pytest.mark.parametrize("values", COMBINATIONS, ids=IDS)
-def test_every_pod_meets_the_restricted_profile(values: Path) -> None:
+def test_every_pod_meets_the_restricted_profile_and_gets_no_variables_of_services(values: Path) -> None:
     found = objects(render(f"--values={values}"), ("Deployment", "Job", "Pod"))
     assert found
     for one in found:
         spec = one["spec"] if one["kind"] == "Pod" else one["spec"]["template"]["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        # A Service deepseek-operator-metrics would give the operator a DEEPSEEK_OPERATOR_METRICS_PORT of tcp://10.0.0.1.
+        assert spec["enableServiceLinks"] is False
         for container in [*spec["containers"], *spec.get("initContainers", [])]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,

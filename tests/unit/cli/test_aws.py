@@ -62,6 +62,14 @@ def test_machines_of_every_enabled_region_are_found(answers: Path) -> None:
     assert "Name=instance-state-name,Values=pending,running,stopping,stopped" in asked
 
 
+@pytest.mark.parametrize("cluster", ["train", "sky-jobs-controller-1a2b3c4d", "alice-dev-2"])
+def test_what_somebody_else_launched_as_the_same_user_is_none_of_our_business(answers: Path, cluster: str) -> None:
+    """A SkyPilot server that knows its users by tokens files everything of one token under one id."""
+    found = {"ec2 describe-instances *": {"Reservations": [{"Instances": [instance("i-1", cluster)]}]}}
+    answers.write_text(json.dumps(REGIONS | found))
+    assert aws.rented(USER) == ()
+
+
 def test_a_region_that_cannot_be_asked_is_no_good_news(answers: Path) -> None:
     refusal = {"ec2 describe-instances *": {"fails": "An error occurred (UnauthorizedOperation)"}}
     answers.write_text(json.dumps(REGIONS | refusal))

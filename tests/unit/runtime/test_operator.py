@@ -1,6 +1,8 @@
 """The parts of a process that belong to no control loop: prices, the audit, and the campaign for the Lease."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -32,3 +34,38 @@ async def test_a_part_that_has_died_is_seen_by_the_liveness_probe(part: type, mo
     await asyncio.sleep(0)
     assert "nobody foresaw it" in operator.trouble()
     await operator.stop()
+
+
+LOSES_THE_LEASE = """
+import asyncio
+import subprocess
+import sys
+from deepseek_operator.kube.lease import LeaderElection
+from deepseek_operator.runtime.operator import Operator
+from deepseek_operator.runtime.settings import Settings
+
+async def lose(self, started, lost):
+    lost()
+
+async def main():
+    LeaderElection.run = lose
+    await Operator(Settings(skypilot_endpoint="http://127.0.0.1:9", lease_name="operator")).start()
+    await asyncio.sleep(0)
+    print("goes on to act")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first of its container", "one of many"])
+def test_a_process_that_has_lost_its_lease_ends_at_once(first: bool) -> None:
+    """Also where it is the first of its PID namespace: that one no signal kills that it sends to itself."""
+    alone = ["unshare", "--pid", "--fork"] if first else []
+    if first and subprocess.run([*alone, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("making a PID namespace takes root")
+    done = subprocess.run(
+        [*alone, sys.executable, "-c", LOSES_THE_LEASE], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "lease_lost" in done.stdout
+    assert "goes on to act" not in done.stdout
+    assert done.returncode != 0
