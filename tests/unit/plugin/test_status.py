@@ -185,6 +185,7 @@ def test_all_namespaces_are_shown_with_their_sum(kubectl: FakeKubectl, run: Run)
 
 def test_flags_of_kubectl_are_handed_on(kubectl: FakeKubectl, run: Run) -> None:
     run("status", "--context", "prod", "--as", "jane", "--kubeconfig", "/k", "--request-timeout", "3s")
+    assert kubectl.calls
     for call in kubectl.calls:
         assert call[:6] == ["--kubeconfig", "/k", "--context", "prod", "--as", "jane"]
         assert "--request-timeout=3s" in call

@@ -374,7 +374,7 @@ class TestTimes:
 
 
 class TestNumbers:
-    def test_ready_and_updated_replicas(self) -> None:
+    def test_one_that_is_silent_is_not_ready_and_an_older_one_is_not_updated(self) -> None:
         status = after(dead(ONE_OLD, Address(b.host(1), b.PORT)))
         assert (status.replicas, status.ready_replicas, status.updated_replicas) == (3, 1, 2)
 

@@ -741,7 +741,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.says for case in CASES])
-def test_a_wanted_replica(case: Case) -> None:
+def test_a_wanted_replica_is_what_it_is_found_to_be(case: Case) -> None:
     seen = dict(case.world)
     of = b.deployment(**seen.pop("deployment", {}))
     known, expected = case.known, case.does
