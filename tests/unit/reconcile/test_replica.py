@@ -15,8 +15,9 @@ from deepseek_operator.reconcile.actions import ClearRemains, Launch, RunAgain, 
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.replica.coming import COMING
 from deepseek_operator.reconcile.replica.leaving import LEAVING
+from deepseek_operator.reconcile.replica.look import look
 from deepseek_operator.reconcile.replica.rules import want
-from deepseek_operator.reconcile.replica.view import View, look
+from deepseek_operator.reconcile.replica.view import View
 from tests.unit.reconcile import builders as b
 
 DSD = b.deployment()

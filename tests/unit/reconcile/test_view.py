@@ -11,7 +11,8 @@ from deepseek_operator.facts.base import Address, Known, Unknown
 from deepseek_operator.facts.kubernetes import LaunchedService
 from deepseek_operator.facts.skypilot import Outcome, RequestKind
 from deepseek_operator.facts.world import Seen
-from deepseek_operator.reconcile.replica.view import Health, View, address_of, look
+from deepseek_operator.reconcile.replica.look import address_of, look
+from deepseek_operator.reconcile.replica.view import Health, View
 from tests.unit.reconcile import builders as b
 
 DSD = b.deployment()
