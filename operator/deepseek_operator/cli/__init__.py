@@ -1,1 +1,1 @@
-"""The command line: run | plan | models | gpus | crds."""
+"""The command line; :mod:`.main` puts its commands together."""

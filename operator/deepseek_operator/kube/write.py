@@ -1,20 +1,16 @@
 """Writes in Kubernetes: server-side applies under one field manager, and deletions by label.
 
-Everything made here carries the labels of its deployment and an owner reference, so that it goes with the object. None
-of it carries the label ``skypilot-cluster-name``: ``sky down`` deletes every Service that does.
-
 Every write returns the object as the API server stored it, so that the fact store knows it before the watch does.
 """
 
-import hashlib
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address
-from deepseek_operator.facts.names import PORT_NAME, members_service, port_names, proxy_name, service_account_name
+from deepseek_operator.facts.names import members_service, proxy_name, service_account_name
+from deepseek_operator.kube.bodies import Body, event_body, members_body, owned, service_body, slice_body
 from deepseek_operator.kube.client import APPLY, MERGE, KubeClient
 from deepseek_operator.kube.errors import KubeConflictError, KubeNotFoundError, KubeRejectedError
 from deepseek_operator.kube.proxy import PROXY_RESOURCES, proxy_objects, refused_pods
@@ -24,19 +20,15 @@ from deepseek_operator.kube.resources import (
     ENDPOINT_SLICES,
     EVENTS,
     FIELD_MANAGER,
-    MANAGED_BY,
     PODS,
     SECRETS,
     SERVICE_ACCOUNTS,
-    SERVICE_NAME,
     SERVICES,
     Resource,
 )
 from deepseek_operator.launch.proxy import ProxySpec
 
 __all__ = ["KubeWriter"]
-
-Body = dict[str, Any]
 
 _APPLIED = {"fieldManager": FIELD_MANAGER, "force": "true"}
 
@@ -99,7 +91,7 @@ class KubeWriter:
             must never get, so it is not used.
         """
         name = service_account_name(deployment)
-        body = _owned(deployment, "v1", "ServiceAccount", name) | {"automountServiceAccountToken": False}
+        body = owned(deployment, "v1", "ServiceAccount", name) | {"automountServiceAccountToken": False}
         return await self._create(deployment, SERVICE_ACCOUNTS, body)
 
     async def ensure_secret(self, deployment: DeepSeekDeployment, name: str, type_: str, data: dict[str, str]) -> Body:
@@ -115,15 +107,13 @@ class KubeWriter:
         KubeConflictError
             A Secret of that name exists and was not made for this deployment.
         """
-        body = _owned(deployment, "v1", "Secret", name) | {"type": type_, "immutable": True, "data": data}
+        body = owned(deployment, "v1", "Secret", name) | {"type": type_, "immutable": True, "data": data}
         return await self._create(deployment, SECRETS, body)
 
     async def apply_service(
         self, deployment: DeepSeekDeployment, ports: tuple[int, ...], type_: str, *, create: bool = False
     ) -> Body:
         """Create the Service, or bring it back to what the spec says.
-
-        It has no selector: pods are ready for Kubernetes long before their engine answers.
 
         Parameters
         ----------
@@ -135,25 +125,14 @@ class KubeWriter:
         KubeConflictError
             ``create``: a Service of that name exists and was not made for this deployment.
         """
-        body = _owned(deployment, "v1", "Service", deployment.metadata.name)
-        written = [
-            {
-                "name": port_name,
-                "port": port,
-                "targetPort": port,
-                "protocol": "TCP",
-                "appProtocol": "http",
-            }
-            for port_name, port in zip(port_names(ports), ports, strict=True)
-        ]
-        wanted = {**body, "spec": {"type": type_, "ports": written}}
+        wanted = service_body(deployment, ports, type_)
         if create:
             found = await self._create(deployment, SERVICES, wanted)
             if [port["port"] for port in found["spec"].get("ports") or ()] == list(ports):
                 return found
         path = SERVICES.path(deployment.metadata.namespace, deployment.metadata.name)
         # All ports are replaced at once. An apply would merge them by number, and two of them could share a name.
-        change = {"metadata": {"labels": body["metadata"]["labels"]}, "spec": wanted["spec"]}
+        change = {"metadata": {"labels": wanted["metadata"]["labels"]}, "spec": wanted["spec"]}
         return await self._client.request(
             "PATCH", path, body=change, query={"fieldManager": FIELD_MANAGER}, content_type=MERGE
         )
@@ -175,19 +154,8 @@ class KubeWriter:
         service
             The Service that it belongs to; None: that of the deployment.
         """
-        body = _owned(deployment, "discovery.k8s.io/v1", "EndpointSlice", name)
-        body["metadata"]["labels"] |= {
-            SERVICE_NAME: service or deployment.metadata.name,
-            MANAGED_BY: api.GROUP,
-        }
-        endpoints = [{"addresses": [address.host], "conditions": {"ready": True}} for address in addresses]
-        family = "IPv6" if addresses and ":" in addresses[0].host else "IPv4"
-        ports = [
-            {"name": port_name, "port": port, "protocol": "TCP", "appProtocol": "http"} for port_name in port_names
-        ]
-        return await self._apply(
-            ENDPOINT_SLICES, {**body, "addressType": family, "endpoints": endpoints, "ports": ports}
-        )
+        body = slice_body(deployment, name, addresses, port, port_names, service or deployment.metadata.name)
+        return await self._apply(ENDPOINT_SLICES, body)
 
     async def delete_endpoints(self, deployment: DeepSeekDeployment, name: str) -> None:
         """Delete an EndpointSlice."""
@@ -204,10 +172,10 @@ class KubeWriter:
             It is there, and Kubernetes may not make its pods: a quota, say.
         """
         services = [
-            await self._settle(deployment, SERVICES, _members_service(deployment, encrypted=encrypted))
+            await self._settle(deployment, SERVICES, members_body(deployment, encrypted=encrypted))
             for encrypted in (False, True)
         ]
-        for resource, body in proxy_objects(spec, partial(_owned, deployment)):
+        for resource, body in proxy_objects(spec, partial(owned, deployment)):
             applied = await self._settle(deployment, resource, body)
             if (refused := refused_pods(applied)) is not None:
                 raise KubeRejectedError(f"Deployment {body['metadata']['name']}: {refused}")
@@ -234,26 +202,7 @@ class KubeWriter:
     ) -> None:
         """Record an Event on the object; the same event posted twice is one."""
         metadata = deployment.metadata
-        digest = hashlib.sha256(f"{metadata.uid}{type_}{reason}{message}{now.isoformat()}".encode()).hexdigest()[:16]
-        body = {
-            "apiVersion": "events.k8s.io/v1",
-            "kind": "Event",
-            "metadata": {"name": f"{metadata.name}.{digest}", "namespace": metadata.namespace},
-            "type": type_,
-            "reason": reason,
-            "action": reason,
-            "note": message.encode()[:1024].decode(errors="ignore"),  # the limit is in bytes
-            "eventTime": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-            "reportingController": api.GROUP,
-            "reportingInstance": self._instance[:128],
-            "regarding": {
-                "apiVersion": api.API_VERSION,
-                "kind": api.KIND,
-                "name": metadata.name,
-                "namespace": metadata.namespace,
-                "uid": metadata.uid,
-            },
-        }
+        body = event_body(deployment, self._instance, type_, reason, message, now)
         await self._client.request("POST", EVENTS.path(metadata.namespace), body=body)
 
     async def _create(self, deployment: DeepSeekDeployment, resource: Resource, body: Body) -> Body:
@@ -307,41 +256,3 @@ class KubeWriter:
             await self._client.request("DELETE", resource.path(namespace, name), query=query)
         except KubeNotFoundError:
             return
-
-
-def _members_service(deployment: DeepSeekDeployment, *, encrypted: bool) -> Body:
-    """Return a headless Service: its SRV records say where the engines of one kind listen."""
-    name = members_service(deployment.metadata.name, encrypted=encrypted)
-    ports = [{"name": PORT_NAME, "port": 80, "protocol": "TCP"}]
-    spec = {"clusterIP": "None", "type": "ClusterIP", "ports": ports}
-    return _owned(deployment, "v1", "Service", name) | {"spec": spec}
-
-
-def _owned(deployment: DeepSeekDeployment, api_version: str, kind: str, name: str) -> dict[str, Any]:
-    """Return the head of an object that goes when ``deployment`` goes."""
-    metadata = deployment.metadata
-    return {
-        "apiVersion": api_version,
-        "kind": kind,
-        "metadata": {
-            "name": name,
-            "namespace": metadata.namespace,
-            "labels": {
-                "app.kubernetes.io/name": "deepseek-deployment",
-                "app.kubernetes.io/instance": metadata.name,
-                "app.kubernetes.io/managed-by": "deepseek-operator",
-                api.LABEL_NAME: metadata.name,
-                api.LABEL_UID: metadata.uid,
-            },
-            "ownerReferences": [
-                {
-                    "apiVersion": api.API_VERSION,
-                    "kind": api.KIND,
-                    "name": metadata.name,
-                    "uid": metadata.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
-        },
-    }

@@ -111,11 +111,12 @@ def _deployment(deployment: Deployment, now: datetime) -> list[_Row]:
 def _about(deployment: Deployment, style: str) -> tuple[tuple[str, str], ...]:
     if deployment.state == "Unseen":
         return ((_UNSEEN, "bad"),)
-    if deployment.state == "Ready":
-        return ()
-    notes = [(deployment.message, style)] if deployment.message else []
+    ready = deployment.state == "Ready"
+    notes = [(deployment.message, style)] if deployment.message and not ready else []
     # What the replicas do themselves is said of the first that does it, not of each.
     reasons = dict.fromkeys((deployment.reason, *(replica.reason for replica in deployment.replicas)))
+    if deployment.state == "Stalled" and any(replica.reason == deployment.reason for replica in deployment.replicas):
+        reasons = {}  # a failure that is not retried: its message says so, and the advice speaks of those that are
     advice = {reason: ADVICE[Reason(reason)][1] for reason in reasons if reason in ADVICE}
     notes += [(f"{reason}: {what}", "faint") for reason, what in advice.items() if what not in _NO_ADVICE]
     return tuple(notes)
@@ -125,13 +126,13 @@ def _replica(replica: Replica, now: datetime, *, last: bool, said: str) -> list[
     below = "   " if last else "│  "
     notes: list[tuple[str, str]] = []
     style = _STYLES.get(replica.phase, "busy")
-    if replica.message and not replica.ready and replica.message not in said:
+    if not replica.ready and not _told(replica.message, said):
         notes.append((replica.message, style))
     if figures := _figures(replica.engine):
         notes.append((figures, "faint"))
     counts = []
     if replica.attempts:
-        counts.append(_times(replica.attempts, "failure", "failures") + " in a row")
+        counts.append(_times(replica.attempts, "failure", "failures in a row"))
     if replica.restarts:
         counts.append("engine started again " + _times(replica.restarts, "time", "times"))
     if counts:
@@ -156,6 +157,11 @@ def _replica(replica: Replica, now: datetime, *, last: bool, said: str) -> list[
         row,
         *(_node(node, below, now, last=node is replica.nodes[-1], said=replica.message) for node in replica.nodes),
     ]
+
+
+def _told(message: str, said: str) -> bool:
+    """Return whether every line of a message has been shown above, where notes may stand behind a line."""
+    return all(line in said for line in message.splitlines())
 
 
 def _figures(engine: Mapping[str, Any]) -> str:
@@ -190,7 +196,7 @@ def _node(node: Node, below: str, now: datetime, *, last: bool, said: str) -> _R
         cost="",
         where=f"{node.machine or '-'} {node.name}",
         below=below + ("   " if last else "│  "),
-        notes=((node.message, style),) if node.message and node.message not in said else (),
+        notes=() if _told(node.message, said) else ((node.message, style),),
     )
 
 

@@ -169,11 +169,7 @@ def _stalled(report: Report) -> _Verdict:
         return "True", plan.reason, plan.message
     final = next((replica for replica in report.replicas if replica.finding.final), None)
     if final is not None:
-        text = (
-            f"{final.finding.message}; it is not retried because resources.retryUntilUp is false: set it to true, or "
-            "change the spec"
-        )
-        return "True", final.finding.reason, text
+        return "True", final.finding.reason, _with_history(final.finding, report.world.now)
     if (held := _held(report)) is not None and held.reason is Reason.AWAITING_APPROVAL:
         return "False", held.reason, "waits for somebody's approval, which is no failure"
     return "False", Reason.PLANNED, "the operator can continue without your help"
@@ -211,14 +207,16 @@ def _worst(report: Report) -> Replica | None:
 
 
 def _with_history(finding: Finding, now: datetime) -> str:
-    """Return the words of a replica with how often it has failed in a row, and when it is launched again.
+    """Return the words of a replica with how often it has failed in a row, and whether and when it is launched again.
 
     While it is launched again it speaks of that, and somebody who looks then has to see what went wrong before.
     """
     ledger = finding.ledger
     often = f"failed {ledger.attempts} times in a row" if ledger.attempts > 1 else ""
     notes = ""
-    if finding.phase is Phase.FAILED and ledger.retry_after is not None:
+    if finding.final:
+        notes = "not retried because resources.retryUntilUp is false: set it to true, or change the spec"
+    elif finding.phase is Phase.FAILED and ledger.retry_after is not None:
         at = f"next attempt at {format_time(ledger.retry_after)}" if ledger.retry_after > now else ""
         notes = "; ".join(filter(None, (often, at)))
     elif finding.phase in (Phase.LAUNCHING, Phase.STARTING) and ledger.attempts and ledger.failure_reason:

@@ -34,7 +34,8 @@ from deepseek_operator.reconcile.capacity import Base, on_demand
 from deepseek_operator.reconcile.endpoint import about_to_answer, publish
 from deepseek_operator.reconcile.proxy import front, proxy_targets
 from deepseek_operator.reconcile.replica.ledger import advance
-from deepseek_operator.reconcile.replica.view import Health, Replica, View, look
+from deepseek_operator.reconcile.replica.look import look
+from deepseek_operator.reconcile.replica.view import Health, Replica, View
 from deepseek_operator.reconcile.replicas import Launches, find_replicas
 from deepseek_operator.reconcile.rollout import Existing, Rollout, limits, plan_rollout
 from deepseek_operator.reconcile.targets import (

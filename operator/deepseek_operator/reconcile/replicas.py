@@ -12,8 +12,9 @@ from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.approval import Gate
 from deepseek_operator.reconcile.budget import Budget
 from deepseek_operator.reconcile.capacity import Base
+from deepseek_operator.reconcile.replica.look import look
 from deepseek_operator.reconcile.replica.rules import leave, want
-from deepseek_operator.reconcile.replica.view import Replica, View, look
+from deepseek_operator.reconcile.replica.view import Replica, View
 from deepseek_operator.reconcile.rollout import Rollout
 
 __all__ = ["Launches", "find_replicas"]

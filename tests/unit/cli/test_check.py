@@ -2,6 +2,7 @@
 
 import http.server
 import threading
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,6 +97,8 @@ def url() -> Iterator[str]:
 def test_an_operator_that_is_not_ready_is_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deepseek_operator.cli.check._LOOK_S", 0.01)
     wait_ready(url, 10.0)
+    with urllib.request.urlopen(url) as answer:
+        assert answer.status == 200, "the operator was not asked until it was ready"
 
 
 def test_what_it_said_last_is_told_when_the_time_is_over(url: str) -> None:

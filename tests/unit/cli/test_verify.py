@@ -97,7 +97,7 @@ def test_the_row_is_one_that_calibrate_takes(machine: Machine, tmp_path: Path) -
     file.write_text(run(*GPU, *SHORT).stdout)
     result = CliRunner().invoke(app, ["calibrate", "-f", str(file)])
     assert result.exit_code == 0, result.output
-    assert "deepseek-ai" in result.stdout or "r1-8b" in result.stdout
+    assert "# r1-8b on L4:1: kvCacheTokens planned" in result.stdout
     assert "name: L4" in result.stdout
 
 

@@ -45,7 +45,7 @@ def test_a_store_that_contradicts_itself_is_not_used(tmp_path: Path) -> None:
         read_image(tmp_path, "localhost/a:dev")
 
 
-def test_an_image_that_is_not_there(tmp_path: Path) -> None:
+def test_an_image_that_is_not_there_is_an_error_with_its_name(tmp_path: Path) -> None:
     make_store(tmp_path, [LOW, HIGH])
     with pytest.raises(ClusterError, match="holds no localhost/b:dev"):
         read_image(tmp_path, "localhost/b:dev")
@@ -64,7 +64,7 @@ def test_snapshots_are_named_by_all_layers_below() -> None:
         ("mount -t overlay overlay /mnt -o index=off,workdir=/s/6/work,upperdir=/s/6/fs,lowerdir=/s/5/fs\n", "/s/6/fs"),
     ],
 )
-def test_folder_of_a_snapshot(mount: str, folder: str) -> None:
+def test_the_folder_of_a_snapshot_is_read_off_its_mount(mount: str, folder: str) -> None:
     assert writable_folder(mount) == Path(folder)
 
 

@@ -28,7 +28,7 @@ def pod(status: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]
     return {"metadata": {**head, **metadata}, "status": status or {}}
 
 
-def test_a_running_head_pod() -> None:
+def test_a_running_head_pod_is_read_with_its_cluster_and_its_ip() -> None:
     found = read_pod(pod({"phase": "Running", "podIP": "10.0.0.1"}))
     assert (found.cluster_name, found.cluster_name_on_cloud) == ("r1-0a1b2c3d-b9ea8aec-0", ON_CLOUD)
     assert (found.head, found.running, found.ip, found.trouble) == (True, True, "10.0.0.1", None)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tests.mutants.__main__ import EQUIVALENT, PACKAGE
+from tests.mutants.mutations import mutants
 from tests.mutants.results import Results, Verdict, killed_before, listed, table
 
 KILLED = Verdict("a.py: f: one", "d1", "tests/unit/test_a.py::test")
@@ -27,6 +29,14 @@ def test_what_was_killed_in_the_same_function_is_not_tried_again() -> None:
 
 def test_the_reasons_in_a_list_are_no_mutants() -> None:
     assert listed("# why\na.py: f: without `or x` #2\n\n") == {"a.py: f: without `or x` #2"}
+
+
+def test_every_listed_mutant_is_one_that_there_is() -> None:
+    """One that stays in the list after its function has moved hides nothing, and says that it does."""
+    keys = listed(EQUIVALENT.read_text(encoding="utf-8"))
+    files = {PACKAGE / key.partition(":")[0] for key in keys}
+    assert [file for file in files if not file.is_file()] == []
+    assert sorted(keys - {mutant.key(PACKAGE) for file in files for mutant in mutants(file)}) == []
 
 
 def test_what_changes_nothing_is_left_out_of_the_score() -> None:

@@ -42,6 +42,8 @@ BUSY = EngineStatus(
     kv_cache_usage=0.31,
 )
 
+ENDED = "the engine ended (FAILED): ValueError: bad{}\nlast lines:\nTraceback"
+
 
 def story() -> dict[str, str]:
     """One tree for each thing that can be seen."""
@@ -78,15 +80,43 @@ def story() -> dict[str, str]:
             ),
             [],
         ),
-        "a crash loop that needs somebody": (
+        "an engine that ends again and again": (
             deployment(
-                instance(
-                    0, Phase.FAILED, "EngineCrashLoop", message="ValueError: bad\nlast lines:\nTraceback", attempts=4
+                instance(0, Phase.FAILED, "EngineCrashLoop", message=ENDED.format(""), attempts=4, restarts=3),
+                ready=condition(
+                    "Ready",
+                    "False",
+                    "EngineCrashLoop",
+                    ENDED.format(" (failed 4 times in a row; next attempt at 2026-11-24T12:01:00Z)"),
                 ),
-                ready=condition("Ready", "False", "EngineCrashLoop", "the engine ended 4 times in a row"),
-                conditions=(condition("Stalled", "True", "EngineCrashLoop"),),
             ),
             [pod(0)],
+        ),
+        "a launch that is not repeated": (
+            deployment(
+                instance(0, Phase.FAILED, "NoCapacity", message="aws/us-east-1: full", attempts=1, infra=None),
+                ready=condition("Ready", "False", "NoCapacity", "aws/us-east-1: full (not retried because ...)"),
+                conditions=(condition("Stalled", "True", "NoCapacity"),),
+            ),
+            [],
+        ),
+        "one that serves beside one that cannot be torn down": (
+            deployment(
+                instance(0, infra="aws", region="us-east-1", accelerators="L4:1", hourly_cost="0.81"),
+                instance(
+                    1,
+                    Phase.TERMINATING,
+                    "TeardownFailed",
+                    message="SkyPilot could not tear its nodes down, and they may go on costing 0.81 $/h: AuthFailure",
+                    infra="aws",
+                    region="us-east-1",
+                    accelerators="L4:1",
+                    hourly_cost="0.81",
+                ),
+                cost="1.62",
+                replicas=1,
+            ),
+            [],
         ),
         "refused by the planner": (
             deployment(
@@ -185,6 +215,7 @@ def test_all_namespaces_are_shown_with_their_sum(kubectl: FakeKubectl, run: Run)
 
 def test_flags_of_kubectl_are_handed_on(kubectl: FakeKubectl, run: Run) -> None:
     run("status", "--context", "prod", "--as", "jane", "--kubeconfig", "/k", "--request-timeout", "3s")
+    assert kubectl.calls
     for call in kubectl.calls:
         assert call[:6] == ["--kubeconfig", "/k", "--context", "prod", "--as", "jane"]
         assert "--request-timeout=3s" in call

@@ -35,7 +35,7 @@ def test_a_version_without_a_section_is_not_released(version: str) -> None:
         notes(version, CHANGELOG)
 
 
-def test_an_empty_section_is_none() -> None:
+def test_a_section_without_entries_is_not_ready() -> None:
     with pytest.raises(NotReadyError):
         notes("0.2.0", "## 0.2.0 - 2026-12-01\n\n## 0.1.0 - 2026-11-01\n- x\n")
 

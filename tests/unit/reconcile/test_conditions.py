@@ -216,7 +216,14 @@ CASES = [
         STALLED,
         "Stalled",
         ("True", "Unschedulable"),
-        "resources.retryUntilUp is false",
+        "(not retried because resources.retryUntilUp is false: set it to true, or change the spec)",
+    ),
+    Case(
+        "a failed launch that is final says so where everybody looks",
+        STALLED,
+        "Ready",
+        ("False", "Unschedulable"),
+        "(not retried because resources.retryUntilUp is false",
     ),
     Case("nothing needs help", b.serving(b.deployment()), "Stalled", ("False", "Planned"), "without your help"),
     Case("nothing answers", LAUNCHING, "EndpointPublished", ("False", "NoReadyReplicas"), "no replica answers"),
@@ -374,7 +381,7 @@ class TestTimes:
 
 
 class TestNumbers:
-    def test_ready_and_updated_replicas(self) -> None:
+    def test_one_that_is_silent_is_not_ready_and_an_older_one_is_not_updated(self) -> None:
         status = after(dead(ONE_OLD, Address(b.host(1), b.PORT)))
         assert (status.replicas, status.ready_replicas, status.updated_replicas) == (3, 1, 2)
 

@@ -162,7 +162,7 @@ class TestTheServiceItself:
         world = b.world(DSD, service=replace(b.service(), ports=()))
         assert (service_address(world), endpoint_status(world, None)) == (None, None)
 
-    def test_addresses_inside_and_outside(self) -> None:
+    def test_the_address_outside_is_told_only_where_there_is_one(self) -> None:
         inside = endpoint_status(b.world(DSD), None)
         assert inside is not None
         assert (inside.url, inside.internal_url) == (None, "http://r1.serving.svc:8000/v1")

@@ -15,8 +15,9 @@ from deepseek_operator.reconcile.actions import ClearRemains, Launch, RunAgain, 
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.replica.coming import COMING
 from deepseek_operator.reconcile.replica.leaving import LEAVING
+from deepseek_operator.reconcile.replica.look import look
 from deepseek_operator.reconcile.replica.rules import want
-from deepseek_operator.reconcile.replica.view import View, look
+from deepseek_operator.reconcile.replica.view import View
 from tests.unit.reconcile import builders as b
 
 DSD = b.deployment()
@@ -741,7 +742,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.says for case in CASES])
-def test_a_wanted_replica(case: Case) -> None:
+def test_a_wanted_replica_is_what_it_is_found_to_be(case: Case) -> None:
     seen = dict(case.world)
     of = b.deployment(**seen.pop("deployment", {}))
     known, expected = case.known, case.does

@@ -125,7 +125,9 @@ def test_without_surge_an_old_replica_makes_room() -> None:
         ({"max_surge": "0", "max_unavailable": "2"}, 5, (0, 2)),
     ],
 )
-def test_limits(strategy: dict[str, str], replicas: int, expected: tuple[int, int]) -> None:
+def test_percentages_are_rounded_as_for_deployments_and_never_both_to_0(
+    strategy: dict[str, str], replicas: int, expected: tuple[int, int]
+) -> None:
     assert limits(UpdateStrategy(**strategy), replicas) == expected
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from deepseek_operator.reconcile.replica.coming import COMING, Rule
+from deepseek_operator.reconcile.replica.coming import COMING
 from deepseek_operator.reconcile.replica.leaving import LEAVING
+from deepseek_operator.reconcile.replica.view import Rule
 
 PAGE = Path(__file__).parents[3] / "docs" / "rules.md"
 HEAD = """# The rules of one replica

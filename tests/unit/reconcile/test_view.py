@@ -11,7 +11,8 @@ from deepseek_operator.facts.base import Address, Known, Unknown
 from deepseek_operator.facts.kubernetes import LaunchedService
 from deepseek_operator.facts.skypilot import Outcome, RequestKind
 from deepseek_operator.facts.world import Seen
-from deepseek_operator.reconcile.replica.view import Health, View, address_of, look
+from deepseek_operator.reconcile.replica.look import address_of, look
+from deepseek_operator.reconcile.replica.view import Health, View
 from tests.unit.reconcile import builders as b
 
 DSD = b.deployment()
@@ -95,7 +96,9 @@ def test_a_forgotten_port_is_the_one_to_which_the_service_leads() -> None:
         ("a request may still be heard", {}, b.ledger(unanswered="launch"), True),
     ],
 )
-def test_what_exists(says: str, known: dict[str, Any], ledger: Ledger, expected: bool) -> None:
+def test_a_replica_exists_while_anything_of_it_may_be_there(
+    says: str, known: dict[str, Any], ledger: Ledger, expected: bool
+) -> None:
     assert View(b.NOW, b.facts(R1, **known), ledger).exists is expected, says
 
 
@@ -120,7 +123,7 @@ UP = {"skypilot": b.seen(b.row(R1))}
         ("again", {"skypilot": b.seen(b.request(R1))}, b.ledger(ready_since=b.NOW), Health.ANSWERS, False, True),
     ],
 )
-def test_what_serves(
+def test_a_replica_serves_where_its_answers_can_be_believed(
     says: str, known: dict[str, Any], ledger: Ledger, health: Health, published: bool, expected: bool
 ) -> None:
     view = View(b.NOW, b.facts(R1, **known), ledger, health=health, published=published)
@@ -137,7 +140,9 @@ def test_what_serves(
         ({"skypilot": b.seen(b.row(R1, cloud=""))}, b.ledger(infra="gcp"), "gcp", True),
     ],
 )
-def test_where_it_runs(known: dict[str, Any], ledger: Ledger, infra: str | None, rented: bool) -> None:
+def test_where_a_replica_runs_is_seen_first_and_remembered_else(
+    known: dict[str, Any], ledger: Ledger, infra: str | None, rented: bool
+) -> None:
     view = View(b.NOW, b.facts(R1, **known), ledger)
     assert (view.infra, view.rented) == (infra, rented)
 

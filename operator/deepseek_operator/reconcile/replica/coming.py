@@ -5,7 +5,6 @@ is anything there at all; is the cluster whole; what does the engine's job say. 
 decides. :data:`COMING` says of each rule why it stands where it stands.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -45,9 +44,9 @@ from deepseek_operator.reconcile.replica.remains import (
     unaccounted_words,
 )
 from deepseek_operator.reconcile.replica.stuck import stuck_teardown
-from deepseek_operator.reconcile.replica.view import Finding, Health, View
+from deepseek_operator.reconcile.replica.view import Finding, Health, Rule, View
 
-__all__ = ["COMING", "Rule"]
+__all__ = ["COMING"]
 
 UNRESPONSIVE_S: Final = 180
 """Seconds for which an engine may be silent while its job runs, before the replica is replaced."""
@@ -65,8 +64,6 @@ JOB_MAX_AGE_S: Final = 15
 """Seconds for which an answer about a running job is used. Asking costs SkyPilot a ``kubectl exec``."""
 
 _LEFT_OUT: Final = f"; the place is left out for {EXCLUDED_S // 60} minutes if resources.infra has another one"
-
-Rule = Callable[[View], Finding | None]
 
 
 def _skypilot_unknown(view: View) -> Finding | None:
@@ -225,7 +222,7 @@ def _broken_cluster(view: View) -> Finding | None:
         assert failed.failure is not None
         # Its machines are there and did not come up; where there were none, nothing would be left of the cluster.
         return given_up(view, replace_nodes(view, f"request/{failed.request_id}", failed.failure))
-    if view.halved:
+    if view.lacks_nodes:
         return replace_nodes(
             view, f"lost/{cluster.hash}", loss(view, f"not all of its {cluster.nodes} nodes are there")
         )

@@ -1,6 +1,5 @@
 """Rules for a replica that is no longer wanted: drain it, tear it down, and be certain that nothing is left."""
 
-from dataclasses import replace
 from typing import Final
 
 from deepseek_operator.api.reasons import Reason
@@ -10,7 +9,7 @@ from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.reconcile.actions import Action, ClearRemains, TearDown
-from deepseek_operator.reconcile.replica.coming import Rule
+from deepseek_operator.reconcile.replica.findings import passing
 from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count
 from deepseek_operator.reconcile.replica.remains import (
     about_its_machines,
@@ -20,7 +19,7 @@ from deepseek_operator.reconcile.replica.remains import (
     waiting_requests,
 )
 from deepseek_operator.reconcile.replica.stuck import stuck_teardown
-from deepseek_operator.reconcile.replica.view import Finding, Health, View
+from deepseek_operator.reconcile.replica.view import Finding, Health, Rule, View
 
 __all__ = ["LEAVING", "draining", "gone"]
 
@@ -81,8 +80,7 @@ def _skypilot_unknown(view: View) -> Finding | None:
     if isinstance(view.facts.skypilot, Known):
         return None
     if view.facts.skypilot.since is None:
-        finding = _terminating(view, Reason.TERMINATING, "waiting for SkyPilot to show the teardown")
-        return replace(finding, passing=True)
+        return passing(_terminating(view, Reason.TERMINATING, "waiting for SkyPilot to show the teardown"))
     return _terminating(view, Reason.SKYPILOT_UNAVAILABLE, view.facts.skypilot.why)
 
 
@@ -108,8 +106,7 @@ def _tear_down(view: View) -> Finding | None:
         return _terminating(view, Reason.TERMINATING, "asking SkyPilot to tear its nodes down", remove)
     if not isinstance(view.facts.outcome, Known):
         asks = (Question(QuestionKind.OUTCOME, str(view.name)),)
-        finding = _terminating(view, Reason.TERMINATING, "asking SkyPilot how the teardown ended", asks=asks)
-        return replace(finding, passing=True)
+        return passing(_terminating(view, Reason.TERMINATING, "asking SkyPilot how the teardown ended", asks=asks))
     outcome = view.facts.outcome.value
     identity, words = f"teardown/{view.ledger.teardown_at}", "SkyPilot still lists it after its teardown"
     if outcome is not None and outcome.kind is RequestKind.DOWN and outcome.failure is not None:
@@ -130,7 +127,7 @@ def _clear_remains(view: View) -> Finding | None:
 def _account(view: View) -> Finding | None:
     if asks := about_its_machines(view):
         words = "asking SkyPilot whether its machines were terminated"
-        return replace(_terminating(view, Reason.TERMINATING, words, asks=asks), passing=True)
+        return passing(_terminating(view, Reason.TERMINATING, words, asks=asks))
     return _terminating(view, Reason.MACHINES_UNACCOUNTED, unaccounted_words(view))
 
 

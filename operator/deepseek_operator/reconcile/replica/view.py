@@ -1,5 +1,6 @@
 """What the rules of one replica read and return."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -12,16 +13,12 @@ from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Address, Failure, Known
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import RequestKind, SkyPilotCluster, SkyPilotRequest
-from deepseek_operator.facts.world import Question, ReplicaFacts, World
-from deepseek_operator.launch.proxy import OBSOLETE_S
+from deepseek_operator.facts.world import Question, ReplicaFacts
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
 
-__all__ = ["Finding", "Health", "Replica", "View", "address_of", "look"]
+__all__ = ["Finding", "Health", "Replica", "Rule", "View", "terminated"]
 
-PROXY_LAG_S = OBSOLETE_S + 10
-"""Seconds after which no proxy sends requests to an engine that has left its members: the cluster's DNS server keeps an
-answer for 5 s, HAProxy asks every second, and keeps what has vanished from the answers for a while."""
 CLOCKS_S = 300
 """Seconds by which the clock of the SkyPilot server may be behind that of the operator."""
 RENEW_S = 30 * 86_400
@@ -140,7 +137,7 @@ class View:
 
         A successful teardown that is remembered, or SkyPilot's history of terminated clusters, accounts for them.
         """
-        if not self.rented or self.abandoned or _terminated(self.facts, self.ledger):
+        if not self.rented or self.abandoned or terminated(self.facts, self.ledger):
             return False
         outcome = self.facts.outcome.value if isinstance(self.facts.outcome, Known) else None
         failed = outcome is not None and outcome.kind is RequestKind.LAUNCH and outcome.failure is not None
@@ -176,7 +173,7 @@ class View:
         return bool(in_skypilot or self.facts.pods or self.facts.services or self.ledger.unanswered)
 
     @cached_property
-    def halved(self) -> bool:
+    def lacks_nodes(self) -> bool:
         """Whether a node of several is gone, although the head may answer: its health says nothing of the others."""
         return self.cluster is not None and self.cluster.nodes > 1 and self.cluster.incomplete
 
@@ -189,7 +186,7 @@ class View:
         """
         if self.in_flight(RequestKind.DOWN) or self.ledger.unanswered == RequestKind.DOWN:
             return False
-        if self.halved:
+        if self.lacks_nodes:
             return False  # requests to it would hang
         if self.ledger.teardown_at is not None and not isinstance(self.facts.skypilot, Known):
             return False  # its teardown was requested, and what became of that is not known
@@ -227,95 +224,8 @@ class Finding:
     passing: bool = False
 
 
-def address_of(
-    facts: ReplicaFacts, ledger: Ledger, port: int | None, published: frozenset[Address] = frozenset()
-) -> Address | None:
-    """Return where the engine listens.
-
-    On Kubernetes that is the head pod, on the port of its launch; where that is forgotten, on the one that the Service
-    leads to. A rented machine keeps the address that was seen last while nobody can be asked.
-    """
-    head = next((pod for pod in facts.pods if pod.head and pod.running), None)
-    if head is not None and ledger.port is None:
-        there = next((address for address in sorted(published) if address.host == head.ip), None)
-        if there is not None:
-            return there
-    if head is not None:
-        return Address(head.ip, port) if head.ip and port else None
-    seen = facts.last_seen.cluster
-    infra = seen.infra if seen is not None and seen.cloud else ledger.infra
-    if facts.pods or infra in (None, KUBERNETES):
-        return None
-    if seen is None and _given_back(facts, ledger):
-        return None  # the provider may have given its address to somebody else
-    if isinstance(facts.endpoint, Known) and facts.endpoint.value is not None:
-        return facts.endpoint.value
-    return Address.parse(ledger.address or "")
-
-
-def _given_back(facts: ReplicaFacts, ledger: Ledger) -> bool:
-    """Return whether its machines were terminated, by us or by hand; not so where only the record of them is lost."""
-    return ledger.teardown_at is not None or _terminated(facts, ledger)
-
-
-def _terminated(facts: ReplicaFacts, ledger: Ledger) -> bool:
-    """Return whether SkyPilot remembers that the machines of the last launch are gone, and not those of an earlier one.
-
-    A name is launched again and again, and a server whose database came from a backup remembers only what was before.
-    """
-    outcome = facts.outcome.value if isinstance(facts.outcome, Known) else None
-    if outcome is not None and outcome.kind is RequestKind.DOWN and outcome.failure is None and outcome.found:
-        return _of_this_launch(outcome.finished_at, ledger)
-    gone_at = facts.terminated.value if isinstance(facts.terminated, Known) else None
-    return gone_at is not None and _of_this_launch(gone_at, ledger)
-
-
-def _of_this_launch(moment: datetime, ledger: Ledger) -> bool:
-    """Return whether what happened at a moment of the SkyPilot server's clock may concern the last launch."""
-    return ledger.launched_at is None or (ledger.launched_at - moment).total_seconds() < CLOCKS_S
-
-
-def look(
-    world: World,
-    facts: ReplicaFacts,
-    ledger: Ledger,
-    plan: Planned | None,
-    *,
-    current: bool,
-    shown_cost: Decimal | None = None,
-    launches_waiting: bool = False,
-) -> View:
-    """Return the part of the world that concerns one replica, before the rollout has said whether it may launch.
-
-    Parameters
-    ----------
-    current
-        It runs the current revision, so the plan's port holds where the ledger knows none.
-    """
-    port = ledger.port or (plan.port if plan is not None and current else None)
-    address = address_of(facts, ledger, port, world.published)
-    probe = world.probes.get(address) if address is not None else None
-    health = Health.SILENT
-    if address is not None:
-        health = Health.UNKNOWN if probe is None else Health.ANSWERS if probe.healthy else Health.SILENT
-    return View(
-        now=world.now,
-        facts=facts,
-        ledger=ledger,
-        address=address,
-        health=health,
-        detail=probe.detail if probe is not None else "",
-        running=probe.running if probe is not None else None,
-        published=address is not None and address in world.published,
-        deleting=world.deployment.deleting,
-        owner=f"{world.deployment.metadata.name} -n {world.deployment.metadata.namespace}",
-        abandoned=str(facts.name) in world.deployment.abandoned,
-        plan=plan if current else None,
-        may_launch=False,
-        shown_cost=shown_cost,
-        launches_waiting=launches_waiting,
-        lag_s=PROXY_LAG_S if world.fronts else 0.0,
-    )
+Rule = Callable[[View], Finding | None]
+"""A rule of a chain; None: the next one is asked."""
 
 
 @dataclass(frozen=True)
@@ -331,3 +241,20 @@ class Replica:
     def ready(self) -> bool:
         """Whether the Service leads to it."""
         return self.finding.phase is Phase.READY
+
+
+def terminated(facts: ReplicaFacts, ledger: Ledger) -> bool:
+    """Return whether SkyPilot remembers that the machines of the last launch are gone, and not those of an earlier one.
+
+    A name is launched again and again, and a server whose database came from a backup remembers only what was before.
+    """
+    outcome = facts.outcome.value if isinstance(facts.outcome, Known) else None
+    if outcome is not None and outcome.kind is RequestKind.DOWN and outcome.failure is None and outcome.found:
+        return _of_this_launch(outcome.finished_at, ledger)
+    gone_at = facts.terminated.value if isinstance(facts.terminated, Known) else None
+    return gone_at is not None and _of_this_launch(gone_at, ledger)
+
+
+def _of_this_launch(moment: datetime, ledger: Ledger) -> bool:
+    """Return whether what happened at a moment of the SkyPilot server's clock may concern the last launch."""
+    return ledger.launched_at is None or (ledger.launched_at - moment).total_seconds() < CLOCKS_S
