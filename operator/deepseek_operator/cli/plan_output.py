@@ -176,7 +176,14 @@ def _expected(accelerator: str, performance: Performance) -> str:
     full, half = performance.dollars_per_million_tokens, performance.dollars_per_million_tokens_at_half_load
     if full is not None and half is not None:
         parts.append(f"{full:.2f} $ per million output tokens at full load, {half:.2f} $ at half")
-    return f"Expected of {accelerator}: {', '.join(parts)}."
+    return f"Expected of {accelerator}: {', '.join(parts)}. {_sure(performance)}"
+
+
+def _sure(performance: Performance) -> str:
+    percent = performance.error_percent
+    if percent is None:
+        return "No measured case is like this one: its speed may be off by half or more."
+    return f"Most measured cases like this one were within {percent} % of such a plan."
 
 
 class Literal(str):

@@ -8,6 +8,7 @@ from math import floor
 from deepseek_operator.api.spec import EngineName, Objective
 from deepseek_operator.api.status import PerformanceStatus
 from deepseek_operator.catalog import GpuInfo
+from deepseek_operator.planning.confidence import error_percent
 from deepseek_operator.planning.fit import Fit
 from deepseek_operator.planning.interconnect import Network
 from deepseek_operator.planning.memory import default_batch, weights_gib
@@ -109,6 +110,12 @@ class Performance:
         return download + weights / _LOAD_GBS + _IMPORTS_S + ready_seconds(model, overrides)
 
     @property
+    def error_percent(self) -> int | None:
+        """Within how many per cent most measured cases like this one lie; None where none are known."""
+        layout, fast = self.fit.layout, self.network_gbs is not None
+        return error_percent(self.question.model, self.gpu, layout, fast=fast)
+
+    @property
     def tokens_per_second_per_request(self) -> float:
         """What each of the concurrent requests gets."""
         return self.decode_tokens_per_second_at_concurrency / self.concurrency
@@ -141,6 +148,7 @@ class Performance:
             time_to_first_token_seconds=round(self.time_to_first_token_seconds, 3),
             start_seconds=round(self.start_seconds),
             dollars_per_million_tokens=None if price is None else round(price, 4),
+            error_percent=self.error_percent,
         )
 
 

@@ -33,6 +33,7 @@ def test_status_has_every_figure_of_the_plan() -> None:
         "timeToFirstTokenSeconds",
         "startSeconds",
         "dollarsPerMillionTokens",
+        "errorPercent",
     }
     assert 10 < shown["decodeTokensPerSecond"] < 20  # 15 GB over the 300 GB/s of an L4
     assert shown["concurrency"] == 9  # 24,752 tokens, 2,500 for each request

@@ -54,6 +54,12 @@ class PerformanceStatus(StatusModel):
         default=None,
         ge=0,
     )
+    error_percent: int | None = field(
+        "Within how many per cent eight of ten measured cases with such GPUs and this number format lie. Unset: no "
+        "measured case is like this one, and the speed may be off by half or more.",
+        default=None,
+        ge=0,
+    )
 
 
 class PlanStatus(StatusModel):

@@ -1,0 +1,69 @@
+"""What a plan says of its own accuracy, against every measured case: ours and those of others."""
+
+from collections import defaultdict
+
+import pytest
+
+from deepseek_operator.catalog import GpuInfo, ModelInfo
+from deepseek_operator.planning.confidence import chip_of, error_percent, kernels_of
+from deepseek_operator.planning.layout import Layout
+from tests.unit.planning.builders import CATALOG, plan_for
+from tests.unit.planning.measured import CASES, figures, gpu_named
+from tests.unit.planning.measured import model_named as measured_model
+from tests.unit.planning.test_published import COMPARE, layout_of, model_named, rows
+
+FEWEST = 3
+
+
+def said(model: ModelInfo, gpu: GpuInfo, layout: Layout, *, fast: bool = False) -> tuple[str, int] | None:
+    percent = error_percent(model, gpu, layout, fast=fast)
+    return None if percent is None else (f"{chip_of(gpu)}: {kernels_of(model)}", percent)
+
+
+def errors_by_class() -> dict[tuple[str, int] | None, list[float]]:
+    """Return the errors of all cases that count, those that stay off too, by what a plan would say of them."""
+    found: dict[tuple[str, int] | None, list[float]] = defaultdict(list)
+    for case in CASES:
+        own = said(measured_model(case.model), gpu_named(case.gpu), case.layout)
+        found[own] += [abs(figure.error) for figure in figures(case) if figure.what != "start"]
+    for kind in ("speed", "first", "total"):
+        for row in rows(kind):
+            of = said(model_named(row["model"]), gpu_named(row["gpu"]), layout_of(row), fast="networkGbs" in row)
+            found[of].append(abs(COMPARE[kind][0](row).error))
+    return found
+
+
+ERRORS = errors_by_class()
+
+
+@pytest.mark.parametrize("of", [of for of in ERRORS if of], ids=str)
+def test_eight_of_ten_measured_cases_lie_within_what_a_plan_says(of: tuple[str, int]) -> None:
+    errors = ERRORS[of]
+    assert len(errors) >= FEWEST
+    assert sum(error <= of[1] / 100 for error in errors) >= 0.8 * len(errors)
+
+
+def test_every_accuracy_that_a_plan_can_say_rests_on_measured_cases() -> None:
+    sayable = {said(model, gpu, Layout(1, 8, 8)) for model in CATALOG.models.values() for gpu in CATALOG.gpus.values()}
+    assert sayable - {None} <= set(ERRORS)
+
+
+@pytest.mark.parametrize(
+    ("model", "accelerators", "nodes", "infra", "percent"),
+    [
+        ("r1-8b", "H100:1", 1, "aws", 20),
+        ("r1", "H200:8", 1, "aws", 20),
+        ("r1", "B200:8", 1, "aws", 25),
+        ("r1-8b", "L4:1", 1, "aws", None),  # nobody's figures were found
+        ("QuixiAI/DeepSeek-R1-0528-AWQ", "A100-80GB:8", 1, "aws", None),  # the format
+        ("v4-flash", "H200:8", 1, "aws", None),
+        ("r1", "H100:8", 2, "aws", 20),
+        ("r1", "H100:8", 2, "lambda", None),  # pipeline stages between nodes
+    ],
+)
+def test_a_plan_says_how_sure_it_is_of_the_speed(
+    model: str, accelerators: str, nodes: int, infra: str, percent: int | None
+) -> None:
+    found = plan_for(model, resources={"accelerators": [accelerators], "nodes": nodes, "infra": [infra]})
+    assert found.performance
+    assert found.performance.to_status().error_percent == percent
