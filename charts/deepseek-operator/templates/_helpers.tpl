@@ -83,4 +83,35 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- if and (eq .Values.skypilot.mode "external") .Values.skypilot.database.uriSecret.name -}}
 {{- fail "skypilot.database is that of a SkyPilot API server that this chart runs, and skypilot.mode is external" -}}
 {{- end -}}
+{{- $set := include "deepseek-operator.skypilotVariables" . | fromYaml -}}
+{{- range $variable := .Values.skypilot.extraEnv -}}
+{{- with get $set $variable.name -}}
+{{- fail (printf "skypilot.extraEnv must not set %s: %s does" $variable.name .) -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.tracing.env -}}
+{{- if eq .name "OTEL_EXPORTER_OTLP_ENDPOINT" -}}
+{{- fail "tracing.env must not set OTEL_EXPORTER_OTLP_ENDPOINT: tracing.endpoint does" -}}
+{{- end -}}
+{{- if hasPrefix "DEEPSEEK_OPERATOR_" .name -}}
+{{- fail (printf "tracing.env must not set %s, which is not one of OpenTelemetry's; operator.extraArgs takes the flag" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The variables of SkyPilot's container that the chart sets itself, and the value that each comes from. */}}
+{{- define "deepseek-operator.skypilotVariables" -}}
+SKYPILOT_POD_CPU_CORE_LIMIT: skypilot.cpuLimit
+SKYPILOT_POD_MEMORY_GB_LIMIT: skypilot.memoryLimitGB
+SKYPILOT_USER_ID: skypilot.userId
+SKYPILOT_SERVER_HOST: skypilot.mode
+{{- if .Values.skypilot.database.uriSecret.name }}
+SKYPILOT_DB_CONNECTION_URI: skypilot.database.uriSecret
+{{- end }}
+{{- if .Values.skypilot.config }}
+SKYPILOT_GLOBAL_CONFIG: skypilot.config
+{{- end }}
+{{- if .Values.skypilot.gcp.credentialsSecret.name }}
+GOOGLE_APPLICATION_CREDENTIALS: skypilot.gcp.credentialsSecret
+{{- end }}
 {{- end -}}

@@ -100,7 +100,8 @@ class Operator:
         async def stop(**_: Any) -> None:
             await self.stop()
 
-        @kopf.on.probe(id="operator", registry=registry)
+        # An error is final: kopf would try the probe again before it answers the kubelet, which waits for 5 s.
+        @kopf.on.probe(id="operator", registry=registry, errors=kopf.ErrorsMode.PERMANENT)
         async def alive(**_: Any) -> str:
             """Fail when a part of the process has died or a pass hangs, so that the pod is restarted."""
             if trouble := self.trouble():

@@ -2,12 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.unit.chart.chart import CHART, refusal
+from tests.unit.chart.chart import CHART, objects, refusal, render
 
 WRONG = [
     # --set-json flag, words of the refusal
@@ -99,10 +100,50 @@ def test_a_wrong_value_is_refused_in_a_sentence_that_names_it(value: str, words:
             ["skypilot.mode=external", "skypilot.external.endpoint=http://a", "skypilot.database.uriSecret.name=a"],
             "skypilot.database is that of a SkyPilot API server that this chart runs",
         ),
+        (
+            ["skypilot.extraEnv[0].name=SKYPILOT_USER_ID"],
+            "skypilot.extraEnv must not set SKYPILOT_USER_ID: skypilot.userId does",
+        ),
+        (
+            ["skypilot.extraEnv[0].name=SKYPILOT_SERVER_HOST"],
+            "skypilot.extraEnv must not set SKYPILOT_SERVER_HOST: skypilot.mode does",
+        ),
+        (
+            ["skypilot.extraEnv[0].name=SKYPILOT_DB_CONNECTION_URI", "skypilot.database.uriSecret.name=db"],
+            "skypilot.extraEnv must not set SKYPILOT_DB_CONNECTION_URI: skypilot.database.uriSecret does",
+        ),
+        (
+            ["tracing.endpoint=http://a", "tracing.env[0].name=OTEL_EXPORTER_OTLP_ENDPOINT"],
+            "tracing.env must not set OTEL_EXPORTER_OTLP_ENDPOINT: tracing.endpoint does",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused_in_a_sentence(flags: list[str], words: str) -> None:
     assert words in refusal(*(f"--set={flag}" for flag in flags))
+
+
+@pytest.mark.parametrize("mode", ["sidecar", "deployment"])
+def test_no_variable_that_the_chart_sets_may_be_set_again(mode: str, tmp_path: Path) -> None:
+    """Kubernetes would take either of the two, and Helm 4 refuses both in words about its own patches."""
+    secret = {"name": "a"}
+    skypilot = {
+        "mode": mode,
+        "config": {"aws": {}},
+        "database": {"uriSecret": secret},
+        "gcp": {"credentialsSecret": secret},
+    }
+    tracing = {"endpoint": "http://a"}
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump({"skypilot": skypilot, "tracing": tracing}))
+    rendered = objects(render(f"--values={file}"), ("Deployment",))
+    containers = [one for found in rendered for one in found["spec"]["template"]["spec"]["containers"]]
+    variables = {one["name"]: [each["name"] for each in one["env"]] for one in containers}
+    for name in variables["skypilot"]:
+        file.write_text(yaml.safe_dump({"skypilot": {**skypilot, "extraEnv": [{"name": name}]}}))
+        assert f"skypilot.extraEnv must not set {name}: skypilot." in refusal(f"--values={file}")
+    for name in variables["operator"]:
+        file.write_text(yaml.safe_dump({"tracing": {**tracing, "env": [{"name": name}]}}))
+        assert f"tracing.env must not set {name}" in refusal(f"--values={file}")
 
 
 def schema_of(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

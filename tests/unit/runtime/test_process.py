@@ -48,6 +48,21 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
+def kubeconfig_of(port: int, folder: Path) -> Path:
+    """Return a kubeconfig of an API server on loopback."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "away", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "away", "user": {"token": "none"}}],
+        "contexts": [{"name": "away", "context": {"cluster": "away", "user": "away"}}],
+        "current-context": "away",
+    }
+    file = folder / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
 @pytest.fixture
 def skypilot() -> Iterator[FakeSkyPilot]:
     """Return a server that is not up yet, as a sidecar that starts."""
@@ -61,16 +76,7 @@ def process(tmp_path: Path, skypilot: FakeSkyPilot) -> Iterator[Served]:
     """Run an operator whose API server is away, as after a restart of the node."""
     nobody, *ports = free_ports(4)
     served = Served(*ports)
-    kubeconfig = tmp_path / "kubeconfig"
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "away", "cluster": {"server": f"http://127.0.0.1:{nobody}"}}],
-        "users": [{"name": "away", "user": {"token": "none"}}],
-        "contexts": [{"name": "away", "context": {"cluster": "away", "user": "away"}}],
-        "current-context": "away",
-    }
-    kubeconfig.write_text(yaml.safe_dump(config))
+    kubeconfig = kubeconfig_of(nobody, tmp_path)
     flags = [
         f"--skypilot-endpoint={skypilot.url}",
         f"--health-address=127.0.0.1:{served.health}",
@@ -115,3 +121,32 @@ def test_a_library_that_only_rented_machines_need_is_not_loaded_before() -> None
     code = "import sys, deepseek_operator.cli.main\nprint('cryptography' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "False"
+
+
+BROKEN = """
+import asyncio
+from deepseek_operator.runtime.operator import Operator, run
+from deepseek_operator.runtime.settings import Settings
+
+Operator.trouble = lambda self: "a pass has been running for 181 s"
+settings = Settings(
+    skypilot_endpoint="http://127.0.0.1:9", lease_name="operator", health_address="{}", metrics_port=None
+)
+asyncio.run(run(settings))
+"""
+
+
+def test_the_liveness_probe_fails_at_once_and_not_by_a_time_out(tmp_path: Path) -> None:
+    port, nobody = free_ports(2)
+    with (tmp_path / "log").open("wb") as log:
+        running = subprocess.Popen(
+            [sys.executable, "-c", BROKEN.format(f"127.0.0.1:{port}")],
+            env={"KUBECONFIG": str(kubeconfig_of(nobody, tmp_path)), "NO_PROXY": "*"},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        eventually(lambda: get(port, "/healthz")[0] == 500, within=60, what="500", every=0.2)
+    finally:
+        running.kill()
+        running.wait()
