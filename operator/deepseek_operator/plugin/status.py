@@ -140,8 +140,8 @@ why, in the provider's or the engine's own words, and what to do about it.
 
 STATE of a deployment is Ready, Progressing, Stalled (it will not get on without you), Idle (scaled to zero or
 suspended), Terminating, or Unseen (no operator has looked at it), with ready and wanted replicas. SINCE is for how long
-state and reason have been so. $/H is in US dollars; machines of the cluster itself count as 0. Rented machines have no
-pods.
+a deployment has been ready or not, and for how long state and reason of a replica have been so. $/H is in US dollars;
+machines of the cluster itself count as 0. Rented machines have no pods.
 """,
     examples=(
         ("kubectl deepseek status", "the deployments of this namespace"),

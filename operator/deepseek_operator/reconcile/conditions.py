@@ -219,7 +219,7 @@ def _with_history(finding: Finding, now: datetime) -> str:
     elif finding.phase is Phase.FAILED and ledger.retry_after is not None:
         at = f"next attempt at {format_time(ledger.retry_after)}" if ledger.retry_after > now else ""
         notes = "; ".join(filter(None, (often, at)))
-    elif finding.phase in (Phase.LAUNCHING, Phase.STARTING) and ledger.attempts and ledger.failure_reason:
+    elif finding.phase in (Phase.LAUNCHING, Phase.STARTING) and ledger.failure_reason:
         why, _, _ = ledger.failure_message.partition("\n")
         notes = f"{often or 'failed'} before: {ledger.failure_reason}{why and ': '}{within(why, _WORDS_BEFORE)}"
     if not notes:

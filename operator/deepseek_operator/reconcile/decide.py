@@ -181,7 +181,7 @@ def decide(
         bool(wanted and (blocked is not None or not isinstance(world.skypilot, Known)))
         or lacks_authority(world, replicas)  # a question that was answered a moment ago is not asked again before that
         or bool(in_front.actions or (in_front.wanted and not in_front.ready and any_ready))
-        or about_to_answer(world, serving=any_ready)  # else its silence is a fault, and the status says so
+        or about_to_answer(world)  # else its silence is a fault, and the status says so
     )
     targets = probe_targets(world, replicas, planned)
     of_replicas = (question for replica in replicas for question in replica.finding.asks)

@@ -189,10 +189,10 @@ def reachability(
     return Reachability(False, f"the Service does not answer at {address}: {probe.detail}", late)
 
 
-def about_to_answer(world: World, *, serving: bool) -> bool:
-    """Return whether the Service leads somewhere and has been silent for so short a time that it is only waited for."""
+def about_to_answer(world: World) -> bool:
+    """Return whether the Service has been silent for so short a time that it may still answer by itself."""
     address = service_address(world)
-    probe = world.probes.get(address) if serving and address is not None else None
+    probe = world.probes.get(address) if address is not None else None
     return probe is not None and not probe.healthy and _may_come_by_itself(world, probe)
 
 

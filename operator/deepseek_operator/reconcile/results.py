@@ -15,6 +15,7 @@ from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action, ApplyProxy, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.decide import Decision
+from deepseek_operator.reconcile.replica.findings import in_words
 from deepseek_operator.reconcile.replica.ledger import launched, sent, update
 from deepseek_operator.reconcile.replica.view import Finding, Replica
 
@@ -89,7 +90,7 @@ def _after(replica: Replica, result: Result, plan: Planned | None, now: datetime
     if result.kind is ResultKind.FAILED:
         words = result.error
         if result.reason is Reason.SKYPILOT_UNAVAILABLE:
-            words = f"the {_KINDS[type(result.action)]} request failed: {words}"
+            words = f"SkyPilot could not be asked for a {in_words(_KINDS[type(result.action)])}: {words}"
         return replace(replica, finding=_not_done(finding, result.reason, words, finding.phase))
     ledger = _ledger_after(finding.ledger, result.action, plan, now)
     if result.kind is ResultKind.UNANSWERED:

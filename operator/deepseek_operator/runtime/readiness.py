@@ -2,8 +2,8 @@
 
 The pod is Ready only while SkyPilot answers: ``helm install --wait`` returns when a deployment would be launched at
 once, and a rolling update of the operator stops at a pod that cannot reach its server. A pod that waits for the Lease
-is Ready too: it would act if it had it. While nothing moves SkyPilot is asked every 30 s, and
-its end is noticed as late.
+is Ready too: it would act if it had it. While nothing moves SkyPilot is asked every 30 s only, so a server that is gone
+is noticed that late.
 """
 
 from collections.abc import Callable

@@ -280,7 +280,8 @@ class TestFailuresInARow:
     def test_what_holds_the_launch_back_is_no_failure(self) -> None:
         kept = b.ledger(**self.waiting(attempts=1, retry_after=b.ago(-60)))
         world = b.world(b.remembering(self.OF, {self.NAME: kept}), b.facts(self.NAME))
-        assert "attempt" not in condition(after(replace(world, namespace_terminating=True)))[2]
+        said = condition(after(replace(world, namespace_terminating=True)))[2]
+        assert said == "namespace serving is being deleted; nothing is launched in it"
 
     def test_a_time_that_has_come_is_not_told_while_the_nodes_are_torn_down(self) -> None:
         down = b.facts(self.NAME, skypilot=b.seen(b.row(self.NAME), b.request(self.NAME, "down")))
@@ -353,6 +354,12 @@ def test_a_service_that_does_not_answer_says_how_and_soon_that_it_wants_help(
     assert condition(status) == ("False", reason, words)
     assert condition(status, "EndpointPublished") == ("False", "EndpointUnreachable", words)
     assert decision.next_look_s == looks, "nothing else wakes it when the time is over"
+
+
+def test_a_service_that_has_just_answered_is_not_looked_at_again() -> None:
+    answers = {b.SERVICE: Probe(True, b.ago(1))}
+    world = replace(b.serving(b.deployment()), probes={AT: b.answering(AT)[AT], **answers})
+    assert b.step(world)[0].next_look_s is None
 
 
 class TestTimes:

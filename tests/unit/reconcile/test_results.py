@@ -10,6 +10,7 @@ from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.decide import Decision
+from deepseek_operator.reconcile.replica.rules import leave, want
 from deepseek_operator.reconcile.replica.view import Finding, Replica, View
 from deepseek_operator.reconcile.results import QUEUED_LOOK_S, Result, ResultKind, with_results
 from tests.unit.reconcile import builders as b
@@ -76,10 +77,22 @@ def test_a_launch_that_waits_for_a_slot_is_queued_and_nothing_is_remembered() ->
     assert finding.ledger.launched_at == b.ago(600)
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("launch", "launch"), ("exec", "restart of the engine"), ("down", "teardown"), ("stop", "stop")],
+)
+def test_a_request_without_an_answer_is_told_in_words(kind: str, words: str) -> None:
+    waits = b.ledger(unanswered=kind, unanswered_at=b.NOW)
+    for rule in (want, leave):
+        finding = rule(View(b.NOW, b.facts(R1), waits))
+        assert finding is not None
+        assert finding.message.startswith(f"SkyPilot did not answer when asked for a {words} and may")
+
+
 def test_a_request_that_failed_says_which_and_nothing_is_remembered() -> None:
     finding = after(TearDown(R1), ResultKind.FAILED, phase=Phase.TERMINATING)
     assert (finding.phase, finding.reason) == (Phase.TERMINATING, Reason.SKYPILOT_UNAVAILABLE)
-    assert finding.message == "the down request failed: why"
+    assert finding.message == "SkyPilot could not be asked for a teardown: why"
     assert finding.ledger.teardown_at is None
     assert after(Launch(R1), ResultKind.FAILED).phase is Phase.PENDING
 

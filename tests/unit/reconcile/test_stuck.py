@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -51,9 +52,18 @@ def test_a_teardown_has_a_deadline(rule: Any, says: str, seen: View, late: bool,
 
 
 def test_it_says_what_the_machines_cost() -> None:
-    found = leave(view(price="0.81"))
+    shown = replace(view(), shown_cost=Decimal("0.4"))
+    for seen, cost in ((view(price="0.81"), "0.81 $/h"), (shown, "0.40 $/h"), (view(), "money")):
+        found = leave(seen)
+        assert found is not None
+        assert f"within 30 minutes, and they may go on costing {cost}." in found.message
+
+
+def test_of_nodes_of_the_cluster_it_says_no_cost() -> None:
+    down = b.request(R1, "down", "RUNNING", since=LATE)
+    found = leave(View(b.NOW, b.facts(R1, skypilot=b.seen(b.row(R1), down)), b.ledger(teardown_at=b.ago(LATE))))
     assert found is not None
-    assert "within 30 minutes, and they may go on costing 0.81 $/h." in found.message
+    assert "within 30 minutes. Every" in found.message
 
 
 def test_after_the_cancellation_another_teardown_is_requested() -> None:

@@ -30,6 +30,7 @@ from deepseek_operator.reconcile.replica.findings import (
     counted_failure,
     failed_launch,
     given_up,
+    in_words,
     loss,
     passing,
     replace_nodes,
@@ -83,9 +84,10 @@ def _skypilot_unknown(view: View) -> Finding | None:
 def _may_still_be_heard(view: View) -> Finding | None:
     if not view.ledger.unanswered:
         return None
+    what = in_words(view.ledger.unanswered)
     message = (
-        f"SkyPilot did not answer a {view.ledger.unanswered} request and may still carry it out; nothing else is sent "
-        "until that is certain"
+        f"SkyPilot did not answer when asked for a {what} and may still carry it out; nothing else is sent until that "
+        "is certain"
     )
     return stage(view, Phase.LAUNCHING, Reason.SKYPILOT_UNAVAILABLE, message)
 

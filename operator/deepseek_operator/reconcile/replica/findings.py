@@ -22,6 +22,7 @@ __all__ = [
     "counted_failure",
     "failed_launch",
     "given_up",
+    "in_words",
     "loss",
     "passing",
     "replace_nodes",
@@ -36,6 +37,18 @@ AGAIN: Final = "; launching again"
 
 _OF_THE_PLACE: Final = frozenset({Reason.LAUNCH_TIMED_OUT, Reason.LAUNCH_FAILED})
 """Failures of machines for which another place may help; another region does not mend credentials."""
+
+
+_REQUESTS: Final = {
+    RequestKind.LAUNCH: "launch",
+    RequestKind.EXEC: "restart of the engine",
+    RequestKind.DOWN: "teardown",
+}
+
+
+def in_words(kind: str) -> str:
+    """Return what a kind of request to SkyPilot asks for; one that only another version knows stays as it is."""
+    return next((words for known, words in _REQUESTS.items() if known == kind), kind)
 
 
 def stage(

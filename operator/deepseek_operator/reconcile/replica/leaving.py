@@ -9,7 +9,7 @@ from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.reconcile.actions import Action, ClearRemains, TearDown
-from deepseek_operator.reconcile.replica.findings import passing
+from deepseek_operator.reconcile.replica.findings import in_words, passing
 from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count
 from deepseek_operator.reconcile.replica.remains import (
     about_its_machines,
@@ -93,8 +93,10 @@ def _being_torn_down(view: View) -> Finding | None:
 def _may_still_be_heard(view: View) -> Finding | None:
     if not view.ledger.unanswered or view.cluster or view.requests:
         return None
-    kind = view.ledger.unanswered
-    message = f"SkyPilot did not answer a {kind} request and may still carry it out; waiting until that is certain"
+    what = in_words(view.ledger.unanswered)
+    message = (
+        f"SkyPilot did not answer when asked for a {what} and may still carry it out; waiting until that is certain"
+    )
     return _terminating(view, Reason.TERMINATING, message)
 
 
