@@ -10,9 +10,11 @@ from deepseek_operator.runtime.queue import Priority
 from tests.simulation.schedule import Event
 from tests.simulation.skypilot import PRICE
 
-__all__ = ["NAMESPACE", "Accidents", "kinds"]
+__all__ = ["NAMESPACE", "OWN_SECRET", "Accidents", "kinds"]
 
 NAMESPACE: Final = "serving"
+OWN_SECRET: Final = "own"
+"""Name of a Secret that a user made."""
 
 
 def kinds(base: int) -> dict[str, Any]:
@@ -148,6 +150,19 @@ class Accidents:
 
     def _on_delete_proxy(self, event: Event) -> None:
         self._world.kubernetes.remove("deployments", NAMESPACE, f"{event.target}-proxy")
+
+    def _on_delete_secret(self, event: Event) -> None:
+        """Delete the key that the operator made, its authority (1), or both (2)."""
+        # An operator that is killed meanwhile does not remember the old authority, which is a known limit.
+        which = 0 if self._world.may_be_killed else int(event.value)
+        for kind in (("api-key",), ("ca",), ("api-key", "ca"))[which]:
+            self._world.kubernetes.remove("secrets", NAMESPACE, f"{event.target}-{kind}")
+
+    def _on_delete_own_secret(self, event: Event) -> None:
+        """Delete a user's own Secret, and create it again after a while."""
+        if self._world.schedule.own_key:
+            self._world.kubernetes.remove("secrets", NAMESPACE, OWN_SECRET)
+            self._world.loop.call_later(event.value, self._world.put_own_secret)
 
     def _on_proxy_evicted(self, event: Event) -> None:
         self._world.proxies.kill(NAMESPACE, event.target)

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.base import Address, Encryption
+from tests.simulation.trust import Identity, believed
 
 __all__ = ["Engine", "Ground", "Nodes"]
 
@@ -15,6 +16,8 @@ class Engine:
 
     Attributes
     ----------
+    identity
+        What it shows over TLS; None: it speaks plain HTTP, and asks for no key that matters.
     loaded
         It has loaded its model.
     since
@@ -24,6 +27,7 @@ class Engine:
     """
 
     address: Address
+    identity: Identity | None = None
     loaded: bool = False
     since: float = 0.0
     hung: bool = False
@@ -106,6 +110,21 @@ class Ground:
         """Return whether a request to an address is answered."""
         nodes = self.at(address)
         return nodes is not None and nodes.engine is not None and nodes.engine.answers
+
+    def answers_as(self, address: Address, encryption: Encryption | None) -> bool:
+        """Return whether a probe of an address finds the engine for which it is meant."""
+        nodes = self.at(address)
+        if nodes is None or nodes.engine is None or not nodes.engine.answers:
+            return False
+        identity = nodes.engine.identity
+        if identity is None or encryption is None:
+            return identity is None and encryption is None
+        return identity.signer in believed(encryption.authority) and encryption.server_name in identity.names
+
+    def identity_at(self, address: Address) -> Identity | None:
+        """Return what the engine at an address shows over TLS."""
+        nodes = self.at(address)
+        return nodes.engine.identity if nodes is not None and nodes.engine is not None else None
 
     def of(self, uid: str) -> list[Nodes]:
         """Return the nodes of one deployment."""

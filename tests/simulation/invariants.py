@@ -314,6 +314,7 @@ class Promises:
             uid, name = metadata["uid"], metadata["name"]
             dead = [address for address in self.published(uid) if not self._serves(address, uid)]
             lying |= {f"P3-slice-dead {name} {address}" for address in dead}
+            lying |= {f"P3-refused {name} {engine} by {front}" for front, engine in self.proxies.refused(uid)}
             ready = _ready(body)
             live = [address for address in self.published(uid) if self._serves(address, uid)]
             if ready is not None and ready["status"] == "True" and not live:

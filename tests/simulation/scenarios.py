@@ -177,6 +177,20 @@ SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
     "its namespace is deleted while machines are rented": ((1, 2), True, (Event(0, "namespace-deleted", value=12),)),
     "somebody deletes the Service": ((1, 1), True, (Event(0, "delete-service", "a"), Event(0, "delete-service", "b"))),
     "somebody deletes the slices": ((1, 1), True, (Event(0, "delete-slice", "a"), Event(0, "delete-slice", "b"))),
+    "somebody deletes the Secrets, then a machine and a proxy go": (
+        (1, 2),
+        True,
+        (
+            Event(0, "delete-secret", "b", 2),
+            Event(1, "proxy-evicted", "b"),
+            Event(2, "nodes-go", "b"),
+        ),
+    ),
+    "somebody deletes the key of the engines, and the operator restarts before the next launch": (
+        (1, 2),
+        True,
+        (Event(0, "delete-secret", "b"), Event(10, "kill", value=2), Event(30, "edit", "b", 2)),
+    ),
     "somebody edits the Service": ((1, 1), True, (Event(0, "edit-service", "a"), Event(0, "edit-service", "b"))),
     "somebody runs sky down": ((2, 2), True, (Event(0, "sky-down", "a"), Event(0, "sky-down", "b"))),
     "edited fifty times in a second": (

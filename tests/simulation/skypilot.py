@@ -30,11 +30,13 @@ from deepseek_operator.facts.skypilot import (
 from deepseek_operator.skypilot.client import Snapshot
 from tests.simulation.ground import Engine, Ground, Nodes
 from tests.simulation.kubernetes import SimulatedKubernetes
+from tests.simulation.trust import Identity, identity_of
 
 __all__ = ["PRICE", "SimulatedSkyPilot", "entries_of"]
 
 _LABEL = "skypilot-cluster-name"
 _PORT = re.compile(r"--port[= ](\d+)")
+_SECRET = re.compile(r"'secretKeyRef': \{'name': '([^']+)'")
 MUTE_S = 3500.0
 """Seconds for which SkyPilot waits for machines that do not come up."""
 PRICE = Decimal("0.8048")
@@ -283,7 +285,7 @@ class SimulatedSkyPilot:
             if self.mute and not on_kubernetes:
                 self.mute -= 1
                 await asyncio.sleep(MUTE_S)
-            while uid in self.stuck:
+            while uid in self.stuck or (on_kubernetes and self._misses_secret(uid, task)):
                 await asyncio.sleep(1)
             denied = not on_kubernetes and self.cloud_access(row.cloud.lower())
             limit = entries[0].get("max_hourly_cost")
@@ -301,7 +303,7 @@ class SimulatedSkyPilot:
             row.state, row.port = SkyPilotClusterState.UP, port
             row.spot = there is not None and bool(there.get("use_spot"))
             row.accelerators = str((there or {}).get("accelerators", ""))
-        self._job(row, port)
+        self._job(row, port, identity_of(task))
         return None
 
     async def _exec(self, one: _Request, task: dict[str, Any]) -> Failure | None:
@@ -310,10 +312,11 @@ class SimulatedSkyPilot:
         row = self.rows.get(one.name)
         if row is None or row.state is not SkyPilotClusterState.UP or one.name not in self.ground.nodes:
             return Failure(Reason.LAUNCH_FAILED, "the cluster is not up")
-        self._job(row, int(found[1]) if (found := _PORT.search(task["run"])) else 8000)
+        port = int(found[1]) if (found := _PORT.search(task["run"])) else 8000
+        self._job(row, port, identity_of(task))
         return None
 
-    def _job(self, row: _Row, port: int) -> None:
+    def _job(self, row: _Row, port: int, identity: Identity | None) -> None:
         nodes = self.ground.nodes[row.name]
         if row.jobs and row.jobs[-1] is JobState.ACTIVE and not nodes.record_lost:
             self.on_launch("P2-second-job", row.name)
@@ -321,7 +324,7 @@ class SimulatedSkyPilot:
         if nodes.uid in self.crashing:
             row.jobs[-1] = JobState.ENDED
             return
-        engine = Engine(Address(nodes.host, port))
+        engine = Engine(Address(nodes.host, port), None if nodes.on_kubernetes else identity)
         self.ground.set_engine(row.name, engine)
         asyncio.get_running_loop().call_later(self.pace * self.dice.uniform(0.5, 10), self._loaded, row.name, engine)
 
@@ -362,6 +365,11 @@ class SimulatedSkyPilot:
         host = self.ground.take_host(on_kubernetes=on_kubernetes)
         self.ground.add(Nodes(name, uid, namespace, host, on_kubernetes))
         return True
+
+    def _misses_secret(self, uid: str, task: dict[str, Any]) -> bool:
+        """Return whether the pods of a task wait for a Secret that is not there."""
+        names = _SECRET.findall(str(task.get("config")))
+        return any(self.kubernetes.get("secrets", self.namespace_of(uid), name) is None for name in names)
 
     def _run_pod(self, name: str) -> None:
         nodes = self.ground.nodes[name]

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import datetime
 from typing import Any
 
+from pydantic import SecretStr
+
 from deepseek_operator.api.status import DeepSeekDeploymentStatus
 from deepseek_operator.api.v1alpha1 import LABEL_UID, DeepSeekDeployment
 from deepseek_operator.facts.answers import Answers
@@ -37,6 +39,7 @@ from deepseek_operator.facts.world import (
     QuestionKind,
     ReplicaFacts,
     World,
+    api_key_question,
     authority_question,
 )
 
@@ -257,7 +260,13 @@ class Store:
 
     def authority(self, deployment: DeepSeekDeployment) -> Fact[str]:
         """Return the certificates of the authorities whose engines are believed, newest first, as PEM."""
-        return self._answers.authority(authority_question(deployment))
+        fact: Fact[str] = self._answers.of_deployment(authority_question(deployment))
+        return fact
+
+    def api_key(self, deployment: DeepSeekDeployment) -> Fact[SecretStr]:
+        """Return the key that the operator made for the engines of a deployment."""
+        fact: Fact[SecretStr] = self._answers.of_deployment(api_key_question(deployment))
+        return fact
 
     def watch(self, key: Key, addresses: Iterable[Address]) -> None:
         """Wake ``key`` when the probe of one of these addresses changes, from now on."""
@@ -298,6 +307,7 @@ class Store:
             secrets=self._answers.secrets(key[0], now),
             clouds=self._answers.clouds,
             authority=self.authority(deployment),
+            api_key=self.api_key(deployment),
             probes=self._probed.of(key),
             readings=self._probed.readings_of(key),
         )
@@ -335,6 +345,8 @@ class Store:
         if question.kind is QuestionKind.AUTHORITY:
             namespace, name, uid = question.subject.split("/", 2)
             return ((namespace, name),) if self._deployments.of_uid(uid) == (namespace, name) else ()
+        if question.kind is QuestionKind.API_KEY:
+            return ()  # no decision depends on it
         return self._deployments.of_cluster(question.subject)
 
     def _seen_names(self, deployment: DeepSeekDeployment) -> tuple[ClusterName, ...]:
@@ -352,7 +364,8 @@ class Store:
         key, uid = deployment.key, deployment.metadata.uid
         for name in {*map(str, self._seen_names(deployment)), *self._skypilot.acted_names(key)}:
             self._answers.forget(name)
-        self._answers.drop_authority(authority_question(deployment))
+        for question in (authority_question(deployment), api_key_question(deployment)):
+            self._answers.drop_of_deployment(question)
         self._skypilot.drop(key)
         self._owned.drop_all((key[0], uid))
         self._conflicts.discard(key)
