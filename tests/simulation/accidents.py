@@ -83,7 +83,8 @@ class Accidents:
         body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
         if body is not None:
             resources = {key: kept for key, kept in body["spec"]["resources"].items() if key != "maxHourlyCost"}
-            cap = {"maxHourlyCost": str(round(int(event.value) * PRICE + PRICE / 2, 2))} if event.value >= 1 else {}
+            price = PRICE * self._world.schedule.nodes
+            cap = {"maxHourlyCost": str(round(int(event.value) * price + price / 2, 2))} if event.value >= 1 else {}
             self._edit(event.target, resources={**resources, **cap})
 
     def _on_spot(self, event: Event) -> None:
@@ -204,6 +205,14 @@ class Accidents:
     def _on_nodes_go(self, event: Event) -> None:
         if (cluster := self._some_cluster(event)) is not None:
             self._world.skypilot.nodes_go(cluster)
+
+    def _on_node_goes(self, event: Event) -> None:
+        """Take one node of a replica that has several: the head (0), or a worker."""
+        clusters = [name for name in self._clusters(event.target) if len(self._world.ground.nodes[name].members) > 1]
+        if clusters:
+            cluster = clusters[int(event.value) // 2 % len(clusters)]
+            members = sorted(self._world.ground.nodes[cluster].members)
+            self._world.skypilot.node_goes(cluster, members[int(event.value) % 2])
 
     def _on_sky_down(self, event: Event) -> None:
         for cluster in self._clusters(event.target)[:1]:

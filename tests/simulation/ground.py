@@ -9,6 +9,9 @@ from tests.simulation.trust import Identity, believed
 
 __all__ = ["Engine", "Ground", "Nodes"]
 
+TOLD_S = 3.0
+"""Seconds within which an operator has drawn its conclusions from what SkyPilot says."""
+
 
 @dataclass
 class Engine:
@@ -40,7 +43,17 @@ class Engine:
 
 @dataclass
 class Nodes:
-    """The nodes of one SkyPilot cluster."""
+    """The nodes of one SkyPilot cluster.
+
+    Attributes
+    ----------
+    count
+        How many there were.
+    members
+        Names of those that are left: ``head``, ``worker1`` ...
+    told_at
+        When an operator was first told that some are missing.
+    """
 
     cluster: str
     uid: str
@@ -49,6 +62,14 @@ class Nodes:
     on_kubernetes: bool
     engine: Engine | None = None
     record_lost: bool = False
+    count: int = 1
+    members: set[str] = field(default_factory=lambda: {"head"})
+    told_at: float | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of them are there; what the head says does not depend on it."""
+        return len(self.members) == self.count
 
 
 @dataclass
@@ -120,6 +141,19 @@ class Ground:
         if identity is None or encryption is None:
             return identity is None and encryption is None
         return identity.signer in believed(encryption.authority) and encryption.server_name in identity.names
+
+    def serves(self, address: Address) -> bool:
+        """Return whether a request to an address is answered, as far as anybody can know: that needs every node."""
+        nodes = self.at(address)
+        if nodes is None or nodes.engine is None or not nodes.engine.answers:
+            return False
+        now = asyncio.get_running_loop().time()
+        return nodes.whole or nodes.told_at is None or now - nodes.told_at < TOLD_S
+
+    def whole(self, address: Address) -> bool:
+        """Return whether all nodes behind an address are there."""
+        nodes = self.at(address)
+        return nodes is not None and nodes.whole
 
     def identity_at(self, address: Address) -> Identity | None:
         """Return what the engine at an address shows over TLS."""

@@ -375,6 +375,8 @@ class Simulation:
         spec = {**self.spec_of(name), "replicas": replicas}
         if name == "b" and self.schedule.base is not None:
             spec["resources"] = {**spec["resources"], **kinds(self.schedule.base)}
+        if self.schedule.nodes > 1:
+            spec["resources"] = {**spec["resources"], "nodes": self.schedule.nodes}
         if self.schedule.own_key:
             spec["endpoint"] = {"apiKeySecretRef": {"name": OWN_SECRET, "key": "token"}}
         head = {"name": name, "namespace": NAMESPACE, "uid": uid, "generation": 1}
