@@ -130,8 +130,8 @@ class _Prober(SimulatedProber):
     """Counts a probe of each target a second, as the real one does."""
 
     def count(self) -> None:
-        for address in self._targets():
-            metrics.count_probe(self._answers(address))
+        for address, target in self._targets().items():
+            metrics.count_probe(self._answers(address, target.encryption))
 
 
 class _Process(Process):

@@ -10,9 +10,11 @@ from deepseek_operator.runtime.queue import Priority
 from tests.simulation.schedule import Event
 from tests.simulation.skypilot import PRICE
 
-__all__ = ["NAMESPACE", "Accidents", "kinds"]
+__all__ = ["NAMESPACE", "OWN_SECRET", "Accidents", "kinds"]
 
 NAMESPACE: Final = "serving"
+OWN_SECRET: Final = "own"
+"""Name of a Secret that a user made."""
 
 
 def kinds(base: int) -> dict[str, Any]:
@@ -81,7 +83,8 @@ class Accidents:
         body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
         if body is not None:
             resources = {key: kept for key, kept in body["spec"]["resources"].items() if key != "maxHourlyCost"}
-            cap = {"maxHourlyCost": str(round(int(event.value) * PRICE + PRICE / 2, 2))} if event.value >= 1 else {}
+            price = PRICE * self._world.schedule.nodes
+            cap = {"maxHourlyCost": str(round(int(event.value) * price + price / 2, 2))} if event.value >= 1 else {}
             self._edit(event.target, resources={**resources, **cap})
 
     def _on_spot(self, event: Event) -> None:
@@ -149,6 +152,19 @@ class Accidents:
     def _on_delete_proxy(self, event: Event) -> None:
         self._world.kubernetes.remove("deployments", NAMESPACE, f"{event.target}-proxy")
 
+    def _on_delete_secret(self, event: Event) -> None:
+        """Delete the key that the operator made, its authority (1), or both (2)."""
+        # An operator that is killed meanwhile does not remember the old authority, which is a known limit.
+        which = 0 if self._world.may_be_killed else int(event.value)
+        for kind in (("api-key",), ("ca",), ("api-key", "ca"))[which]:
+            self._world.kubernetes.remove("secrets", NAMESPACE, f"{event.target}-{kind}")
+
+    def _on_delete_own_secret(self, event: Event) -> None:
+        """Delete a user's own Secret, and create it again after a while."""
+        if self._world.schedule.own_key:
+            self._world.kubernetes.remove("secrets", NAMESPACE, OWN_SECRET)
+            self._world.loop.call_later(event.value, self._world.put_own_secret)
+
     def _on_proxy_evicted(self, event: Event) -> None:
         self._world.proxies.kill(NAMESPACE, event.target)
 
@@ -189,6 +205,14 @@ class Accidents:
     def _on_nodes_go(self, event: Event) -> None:
         if (cluster := self._some_cluster(event)) is not None:
             self._world.skypilot.nodes_go(cluster)
+
+    def _on_node_goes(self, event: Event) -> None:
+        """Take one node of a replica that has several: the head (0), or a worker."""
+        clusters = [name for name in self._clusters(event.target) if len(self._world.ground.nodes[name].members) > 1]
+        if clusters:
+            cluster = clusters[int(event.value) // 2 % len(clusters)]
+            members = sorted(self._world.ground.nodes[cluster].members)
+            self._world.skypilot.node_goes(cluster, members[int(event.value) % 2])
 
     def _on_sky_down(self, event: Event) -> None:
         for cluster in self._clusters(event.target)[:1]:

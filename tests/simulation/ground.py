@@ -4,9 +4,13 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.base import Address, Encryption
+from tests.simulation.trust import Identity, believed
 
 __all__ = ["Engine", "Ground", "Nodes"]
+
+TOLD_S = 3.0
+"""Seconds within which an operator has drawn its conclusions from what SkyPilot says."""
 
 
 @dataclass
@@ -15,6 +19,8 @@ class Engine:
 
     Attributes
     ----------
+    identity
+        What it shows over TLS; None: it speaks plain HTTP, and asks for no key that matters.
     loaded
         It has loaded its model.
     since
@@ -24,6 +30,7 @@ class Engine:
     """
 
     address: Address
+    identity: Identity | None = None
     loaded: bool = False
     since: float = 0.0
     hung: bool = False
@@ -36,7 +43,17 @@ class Engine:
 
 @dataclass
 class Nodes:
-    """The nodes of one SkyPilot cluster."""
+    """The nodes of one SkyPilot cluster.
+
+    Attributes
+    ----------
+    count
+        How many there were.
+    members
+        Names of those that are left: ``head``, ``worker1`` ...
+    told_at
+        When an operator was first told that some are missing.
+    """
 
     cluster: str
     uid: str
@@ -45,6 +62,14 @@ class Nodes:
     on_kubernetes: bool
     engine: Engine | None = None
     record_lost: bool = False
+    count: int = 1
+    members: set[str] = field(default_factory=lambda: {"head"})
+    told_at: float | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of them are there; what the head says does not depend on it."""
+        return len(self.members) == self.count
 
 
 @dataclass
@@ -106,6 +131,34 @@ class Ground:
         """Return whether a request to an address is answered."""
         nodes = self.at(address)
         return nodes is not None and nodes.engine is not None and nodes.engine.answers
+
+    def answers_as(self, address: Address, encryption: Encryption | None) -> bool:
+        """Return whether a probe of an address finds the engine for which it is meant."""
+        nodes = self.at(address)
+        if nodes is None or nodes.engine is None or not nodes.engine.answers:
+            return False
+        identity = nodes.engine.identity
+        if identity is None or encryption is None:
+            return identity is None and encryption is None
+        return identity.signer in believed(encryption.authority) and encryption.server_name in identity.names
+
+    def serves(self, address: Address) -> bool:
+        """Return whether a request to an address is answered, as far as anybody can know: that needs every node."""
+        nodes = self.at(address)
+        if nodes is None or nodes.engine is None or not nodes.engine.answers:
+            return False
+        now = asyncio.get_running_loop().time()
+        return nodes.whole or nodes.told_at is None or now - nodes.told_at < TOLD_S
+
+    def whole(self, address: Address) -> bool:
+        """Return whether all nodes behind an address are there."""
+        nodes = self.at(address)
+        return nodes is not None and nodes.whole
+
+    def identity_at(self, address: Address) -> Identity | None:
+        """Return what the engine at an address shows over TLS."""
+        nodes = self.at(address)
+        return nodes.engine.identity if nodes is not None and nodes.engine is not None else None
 
     def of(self, uid: str) -> list[Nodes]:
         """Return the nodes of one deployment."""

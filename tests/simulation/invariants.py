@@ -168,8 +168,9 @@ class Promises:
         caps = [wish.cap for wish in self._recent(metadata["uid"])]
         if _rents(body) and None not in caps and not self.late:
             cap = max(cap for cap in caps if cap is not None)
-            if len(present) * PRICE > cap:
-                self.broken("P7-cap", f"{sorted(present)} cost {len(present) * PRICE} of at most {cap} dollars an hour")
+            cost = len(present) * _price(body)
+            if cost > cap:
+                self.broken("P7-cap", f"{sorted(present)} cost {cost} of at most {cap} dollars an hour")
 
     def _present(self, uid: str) -> set[str]:
         names = {nodes.cluster for nodes in self.ground.of(uid)}
@@ -180,7 +181,7 @@ class Promises:
     def _on_teardown(self, cluster: str) -> None:
         nodes = self.ground.nodes.get(cluster)
         body = self._deployment_of(cluster)
-        if nodes is None or nodes.engine is None or not nodes.engine.answers or body is None:
+        if nodes is None or nodes.engine is None or not nodes.engine.answers or body is None or not nodes.whole:
             return
         if body["metadata"].get("deletionTimestamp"):
             return
@@ -257,14 +258,15 @@ class Promises:
 
     def _seems_alive(self, address: Address) -> bool:
         """Return whether an engine answers, or died so recently that nobody can know."""
-        return self.ground.answers(address) or self.now() - self.ground.died.get(address, -1e9) < DETECTION_S
+        return self.ground.serves(address) or self.now() - self.ground.died.get(address, -1e9) < DETECTION_S
 
     def on_write(self, before: dict[str, set[Address]]) -> None:
         """Check a write of the operator that may have changed where Services lead."""
         after = self.reachable()
         for uid, had in before.items():
             removed = had - after.get(uid, set())
-            lost = {address for address in removed if self.ground.answers(address) and not self._is_new(address)}
+            useful = filter(self.ground.whole, filter(self.ground.answers, removed))
+            lost = {address for address in useful if not self._is_new(address)}
             for address in lost:
                 self._left[address] = self.now()
             if not lost or uid not in after:
@@ -314,6 +316,7 @@ class Promises:
             uid, name = metadata["uid"], metadata["name"]
             dead = [address for address in self.published(uid) if not self._serves(address, uid)]
             lying |= {f"P3-slice-dead {name} {address}" for address in dead}
+            lying |= {f"P3-refused {name} {engine} by {front}" for front, engine in self.proxies.refused(uid)}
             ready = _ready(body)
             live = [address for address in self.published(uid) if self._serves(address, uid)]
             if ready is not None and ready["status"] == "True" and not live:
@@ -334,7 +337,7 @@ class Promises:
 
     def _serves(self, address: Address, uid: str) -> bool:
         nodes = self.ground.at(address)
-        return nodes is not None and nodes.uid == uid and nodes.engine is not None and nodes.engine.answers
+        return nodes is not None and nodes.uid == uid and self.ground.serves(address)
 
     # --- at the end --------------------------------------------------------------------------------------------------
 
@@ -349,7 +352,7 @@ class Promises:
             if body["metadata"].get("deletionTimestamp"):
                 return f"{body['metadata']['name']} is still being deleted: {_ready(body)}"
             wish = self._wishes[uid][-1]
-            present, live = self._present(uid), self.reachable()[uid]
+            present, live = self._present(uid), set(filter(self.ground.whole, self.reachable()[uid]))
             ready = (_ready(body) or {}).get("status") == "True"
             if body["metadata"]["name"] not in services:
                 return f"{body['metadata']['name']} has no Service"  # a watch lost its deletion; the next list shows it
@@ -363,7 +366,7 @@ class Promises:
                     f"{_ready(body)}, wanted {wish.replicas}"
                 )
             hourly = Decimal(((body.get("status") or {}).get("cost") or {}).get("hourly") or 0)
-            if _rents(body) and hourly != wish.replicas * PRICE:
+            if _rents(body) and hourly != wish.replicas * _price(body):
                 return f"{body['metadata']['name']}: {hourly} dollars an hour for {wish.replicas} machines"
         return ""
 
@@ -384,6 +387,11 @@ class Promises:
 
 def _uid(body: Body) -> str:
     return str((body["metadata"].get("labels") or {}).get(api.LABEL_UID, ""))
+
+
+def _price(body: Body) -> Decimal:
+    """Return what a replica costs, in US dollars an hour."""
+    return PRICE * int(body["spec"]["resources"].get("nodes", 1))
 
 
 def _rents(body: Body) -> bool:

@@ -4,14 +4,16 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 
-from deepseek_operator.facts.base import Address, Known, Probe, ProbeTarget
+from deepseek_operator.facts.base import Address, Encryption, Known, Probe, ProbeTarget
 from deepseek_operator.facts.store import Key
 from deepseek_operator.launch.proxy import PROXY_PATH
 from tests.simulation.clock import VirtualLoop
 
-__all__ = ["SimulatedProber"]
+__all__ = ["Answers", "SimulatedProber"]
 
 Report = Callable[[Address, Known[Probe] | None], None]
+Answers = Callable[[Address, Encryption | None], bool]
+"""Whether a probe of an address, over TLS or not, is answered by whom it is meant for."""
 
 
 class SimulatedProber:
@@ -24,7 +26,11 @@ class SimulatedProber:
     """
 
     def __init__(
-        self, report: Report, answers: Callable[[Address], bool], loop: VirtualLoop, dice: random.Random
+        self,
+        report: Report,
+        answers: Answers,
+        loop: VirtualLoop,
+        dice: random.Random,
     ) -> None:
         self._report, self._answers, self._loop, self._dice = report, answers, loop, dice
         self._of: dict[Key, dict[Address, ProbeTarget]] = {}
@@ -34,6 +40,7 @@ class SimulatedProber:
 
     def watch(self, key: Key, targets: Mapping[Address, ProbeTarget]) -> None:
         """Probe exactly these addresses for ``key``."""
+        before = self._of.get(key, {})
         self._of[key] = dict(targets)
         wanted = self._targets()
         for address in [known for known in self._known if known not in wanted]:
@@ -46,12 +53,14 @@ class SimulatedProber:
                 self._look_in(address, self._dice.uniform(0.02, 1.0))
             elif wanted[address].running:
                 self._look_in(address, 0.05)
+            elif address in before and before[address].encryption != wanted[address].encryption:
+                self._look_in(address, self._dice.uniform(0.02, 1.0))
 
     def changed(self, host: str) -> None:
         """Something about an engine on ``host`` has changed: the real prober sees that within its period."""
         for address in self._known:
             if address.host == host:
-                alive = self._answers(address)
+                alive = self._answers(address, self._targets()[address].encryption)
                 self._look_in(address, self._dice.uniform(0.02, 1.1) if alive else self._dice.uniform(0.5, 1.7))
         self.traffic_changed()
 
@@ -83,8 +92,8 @@ class SimulatedProber:
     def _look(self, address: Address) -> None:
         if self.closed:
             return
-        healthy, before = self._answers(address), self._known[address]
-        target = self._targets()[address]
+        target, before = self._targets()[address], self._known[address]
+        healthy = self._answers(address, target.encryption)
         now = self._loop.now()
         running = 0 if healthy and target.running else None
         detail = "" if healthy else "connection refused"

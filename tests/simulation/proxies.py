@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from deepseek_operator.api import v1alpha1 as api
@@ -10,12 +11,24 @@ from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.kubernetes import PROXY_REVISION
 from deepseek_operator.facts.names import members_service, proxy_name
 from deepseek_operator.kube.read import read_endpoints
+from tests.simulation.ground import Ground
 from tests.simulation.kubernetes import SimulatedKubernetes
+from tests.simulation.trust import Trust
 
 __all__ = ["SimulatedProxies"]
 
 Body = dict[str, Any]
 _PREFIX: Final = "10.0.1."
+KUBELET_S: Final = 5.0
+"""Seconds after which a pod whose Secret is missing is tried again."""
+
+
+@dataclass(frozen=True)
+class _Proxy:
+    """A pod that runs: for which deployment, and what it read when it started."""
+
+    uid: str
+    trust: Trust
 
 
 class SimulatedProxies:
@@ -23,8 +36,8 @@ class SimulatedProxies:
 
     Parameters
     ----------
-    alive
-        Whether an engine answers.
+    ground
+        What is really there.
     changed
         Called with the IP of a proxy that has come or gone.
     """
@@ -33,11 +46,11 @@ class SimulatedProxies:
         self,
         kubernetes: SimulatedKubernetes,
         dice: random.Random,
-        alive: Callable[[Address], bool],
+        ground: Ground,
         changed: Callable[[str], None],
     ) -> None:
-        self._kubernetes, self._dice, self._alive, self._changed = kubernetes, dice, alive, changed
-        self._running: dict[str, tuple[str, str]] = {}
+        self._kubernetes, self._dice, self._ground, self._changed = kubernetes, dice, ground, changed
+        self._running: dict[str, _Proxy] = {}
         self._made = 0
         kubernetes.deployment_changed = self._settle
 
@@ -53,8 +66,23 @@ class SimulatedProxies:
         """Return whether a proxy says that it has an engine."""
         if address.host not in self._running:
             return False
-        _, uid = self._running[address.host]
-        return any(self._alive(member) for member in self.members(uid))
+        proxy = self._running[address.host]
+        return any(self._ground.answers(one) for one in self.members(proxy.uid) if self._believes(proxy, one))
+
+    def refused(self, uid: str) -> set[tuple[Address, Address]]:
+        """Return proxies and engines that answer and ask for another key than the proxy adds."""
+        found: set[tuple[Address, Address]] = set()
+        for front in filter(self.runs, self.fronts(uid)):
+            proxy = self._running[front.host]
+            for member in self.members(uid) if proxy.trust.key else ():
+                identity = self._ground.identity_at(member)
+                if identity is not None and proxy.trust.believes(identity) and identity.key != proxy.trust.key:
+                    found.add((front, member))
+        return found
+
+    def _believes(self, proxy: "_Proxy", member: Address) -> bool:
+        nodes = self._ground.at(member)
+        return proxy.trust.believes(self._ground.identity_at(member)) and nodes is not None and nodes.uid == proxy.uid
 
     def fronts(self, uid: str) -> set[Address]:
         """Return the proxies to which the Service of a deployment leads."""
@@ -118,12 +146,17 @@ class SimulatedProxies:
 
     def _run(self, namespace: str, name: str, pod: str, host: str) -> None:
         body = self._kubernetes.get("pods", namespace, pod)
-        if body is None:
+        deployment = self._kubernetes.get("deployments", namespace, name)
+        if body is None or deployment is None:
             return
-        self._running[host] = (pod, body["metadata"]["labels"][api.LABEL_UID])
+        trust = Trust.of(self._kubernetes, namespace, deployment)
+        if trust is None:  # the kubelet tries again and again
+            asyncio.get_running_loop().call_later(KUBELET_S, self._run, namespace, name, pod, host)
+            return
+        self._running[host] = _Proxy(body["metadata"]["labels"][api.LABEL_UID], trust)
         self._kubernetes.put("pods", namespace, pod, {**body, "status": {"phase": "Running", "podIP": host}})
         self._changed(host)
-        revision = body["metadata"]["labels"][PROXY_REVISION]
+        revision = deployment["spec"]["template"]["metadata"]["labels"][PROXY_REVISION]
         others = [one for one in self._kubernetes.list("pods", namespace) if _of(one) == name]
         for old in [one for one in others if one["metadata"]["labels"][PROXY_REVISION] != revision][:1]:
             self._remove(old)

@@ -7,10 +7,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from deepseek_operator.facts.base import Address, Fact, Known, Unknown
+from deepseek_operator.facts.base import Address, Encryption, Fact, Known, Unknown
 from deepseek_operator.facts.engine import EngineReading, EngineTarget, Load, differs
 from deepseek_operator.facts.store import Key
 from tests.simulation.clock import VirtualLoop
+from tests.simulation.prober import Answers
 
 __all__ = ["SimulatedReader"]
 
@@ -32,16 +33,16 @@ class SimulatedReader:
         Whether a request to an address is answered now.
     """
 
-    def __init__(self, report: Report, answers: Callable[[Address], bool], loop: VirtualLoop) -> None:
+    def __init__(self, report: Report, answers: Answers, loop: VirtualLoop) -> None:
         self._report, self._answers, self._loop = report, answers, loop
-        self._of: dict[Key, set[Address]] = {}
+        self._of: dict[Key, dict[Address, Encryption | None]] = {}
         self._told: dict[Address, EngineReading | None] = {}
         self._timers: dict[Address, asyncio.TimerHandle] = {}
         self.closed = False
 
     def watch(self, key: Key, engines: Mapping[Address, EngineTarget]) -> None:
         """Read exactly these engines for ``key``."""
-        self._of[key] = set(engines)
+        self._of[key] = {address: target.encryption for address, target in engines.items()}
         wanted = set().union(*self._of.values())
         for address in self._told.keys() - wanted:
             del self._told[address]
@@ -68,7 +69,8 @@ class SimulatedReader:
         if self.closed:
             return
         self._timers[address] = self._loop.call_later(WINDOW_S, self._read, address, window + 1)
-        if not self._answers(address):
+        encryption = next((of[address] for of in self._of.values() if address in of), None)
+        if not self._answers(address, encryption):
             self._told[address] = None
             self._report(address, Unknown("connection refused", self._loop.now()))
             return

@@ -15,11 +15,11 @@ from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.catalog import load_catalog
-from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.base import Address, Encryption
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.planning import Planned, Planner, Refused
 from deepseek_operator.runtime.queue import LONGEST_BACKOFF_S
-from tests.simulation.accidents import NAMESPACE, Accidents, kinds
+from tests.simulation.accidents import NAMESPACE, OWN_SECRET, Accidents, kinds
 from tests.simulation.clock import VirtualLoop, run_virtually
 from tests.simulation.ground import Ground
 from tests.simulation.invariants import Promises, Violation
@@ -126,7 +126,7 @@ class Simulation:
         self.ground = Ground(changed=self.ground_changed)
         self.kubernetes = SimulatedKubernetes(lambda: format_time(self.loop.now()))
         self.skypilot = SimulatedSkyPilot(self.dice, self.ground, self.kubernetes, self.loop.now)
-        self.proxies = SimulatedProxies(self.kubernetes, self.dice, self.ground.answers, self.ground_changed)
+        self.proxies = SimulatedProxies(self.kubernetes, self.dice, self.ground, self.ground_changed)
         self.promises = Promises(self.kubernetes, self.skypilot, self.ground, self.proxies, self.loop.time)
         self.skypilot.on_launch = self.promises.on_request
         self.planner = _planner()
@@ -150,6 +150,7 @@ class Simulation:
 
     async def _run(self) -> None:
         self.kubernetes.put("namespaces", "", NAMESPACE, {"metadata": {"name": NAMESPACE, "uid": "n"}})
+        self.put_own_secret()
         for name, replicas in zip("ab", self.schedule.replicas, strict=True):
             if replicas:
                 self.create(name, replicas)
@@ -276,12 +277,12 @@ class Simulation:
 
     # --- what the process touches ------------------------------------------------------------------------------------
 
-    def answers(self, address: Address) -> bool:
-        """Return whether a request to an engine, or to a Service, is answered."""
+    def answers(self, address: Address, encryption: Encryption | None = None) -> bool:
+        """Return whether a probe of an engine, of a proxy or of a Service is answered."""
         if self.proxies.owns(address):
             return self.proxies.answers(address)
         if not address.host.startswith("10.96."):
-            return self.ground.answers(address)
+            return self.ground.answers_as(address, encryption)
         for body in self.kubernetes.list("services", NAMESPACE, api.LABEL_UID):
             if body["spec"].get("clusterIP") == address.host:
                 uid = body["metadata"]["labels"][api.LABEL_UID]
@@ -374,9 +375,23 @@ class Simulation:
         spec = {**self.spec_of(name), "replicas": replicas}
         if name == "b" and self.schedule.base is not None:
             spec["resources"] = {**spec["resources"], **kinds(self.schedule.base)}
+        if self.schedule.nodes > 1:
+            spec["resources"] = {**spec["resources"], "nodes": self.schedule.nodes}
+        if self.schedule.own_key:
+            spec["endpoint"] = {"apiKeySecretRef": {"name": OWN_SECRET, "key": "token"}}
         head = {"name": name, "namespace": NAMESPACE, "uid": uid, "generation": 1}
         body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": head, "spec": spec}
         self.promises.wish(self.kubernetes.put(api.PLURAL, NAMESPACE, name, body))
+
+    def put_own_secret(self) -> None:
+        """Create the Secret in which users keep a key."""
+        body = {"metadata": {"name": OWN_SECRET, "namespace": NAMESPACE}, "data": {"token": "c2VzYW1l"}}
+        self.kubernetes.put("secrets", NAMESPACE, OWN_SECRET, body)
+
+    @property
+    def may_be_killed(self) -> bool:
+        """Whether an operator is killed in this schedule."""
+        return any(event.kind.startswith("kill") for event in self.schedule.events)
 
     def spec_of(self, name: str) -> Body:
         """Return the spec of a deployment, without its replicas."""

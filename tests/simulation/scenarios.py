@@ -10,11 +10,15 @@ _SETTLED: Final = 60.0
 """Seconds after which everything of the start serves, whatever the dice say."""
 
 
+_TWO_NODES: Final = frozenset({"one of two nodes goes", "one of two nodes goes during a rolling update"})
+"""Scenarios whose replicas have two nodes."""
+
+
 def schedule(name: str, seed: int = 0) -> Schedule:
     """Return a scenario by name, with the dice of a seed."""
     replicas, rented, events = SCENARIOS[name]
     moved = tuple(Event(_SETTLED + event.at, event.kind, event.target, event.value) for event in events)
-    return Schedule(seed, moved, replicas, rented)
+    return Schedule(seed, moved, replicas, rented, nodes=2 if name in _TWO_NODES else 1)
 
 
 SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
@@ -177,6 +181,41 @@ SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
     "its namespace is deleted while machines are rented": ((1, 2), True, (Event(0, "namespace-deleted", value=12),)),
     "somebody deletes the Service": ((1, 1), True, (Event(0, "delete-service", "a"), Event(0, "delete-service", "b"))),
     "somebody deletes the slices": ((1, 1), True, (Event(0, "delete-slice", "a"), Event(0, "delete-slice", "b"))),
+    "somebody deletes the Secrets, then a machine and a proxy go": (
+        (1, 2),
+        True,
+        (
+            Event(0, "delete-secret", "b", 2),
+            Event(1, "proxy-evicted", "b"),
+            Event(2, "nodes-go", "b"),
+        ),
+    ),
+    "somebody deletes the key of the engines, and the operator restarts before the next launch": (
+        (1, 2),
+        True,
+        (Event(0, "delete-secret", "b"), Event(10, "kill", value=2), Event(30, "edit", "b", 2)),
+    ),
+    "one of two nodes goes": (
+        (2, 2),
+        True,
+        (
+            Event(0, "node-goes", "a", 1),
+            Event(0, "node-goes", "b", 1),
+            Event(100, "node-goes", "a"),
+            Event(100, "node-goes", "b"),
+        ),
+    ),
+    "one of two nodes goes during a rolling update": (
+        (2, 2),
+        True,
+        (
+            Event(0, "edit", "a", 2),
+            Event(0, "edit", "b", 2),
+            Event(8, "node-goes", "a", 1),
+            Event(8, "node-goes", "b", 3),
+            Event(40, "kill", value=2),
+        ),
+    ),
     "somebody edits the Service": ((1, 1), True, (Event(0, "edit-service", "a"), Event(0, "edit-service", "b"))),
     "somebody runs sky down": ((2, 2), True, (Event(0, "sky-down", "a"), Event(0, "sky-down", "b"))),
     "edited fifty times in a second": (

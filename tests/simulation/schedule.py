@@ -43,6 +43,10 @@ class Schedule:
     replicas: tuple[int, int] = (1, 1)
     rented: bool = False
     """The second deployment runs on a cloud."""
+    own_key: bool = False
+    """Users keep a key in a Secret of their own."""
+    nodes: int = 1
+    """Nodes of each replica."""
     base: int | None = None
     """There it rents spot machines, but for so many replicas on demand. None: all of them are on demand."""
 
@@ -65,6 +69,8 @@ _EDITS: Final = {
     "delete-slice": 1,
     "edit-service": 1,
     "delete-proxy": 1,
+    "delete-secret": 2,
+    "delete-own-secret": 2,
     "proxy-evicted": 1,
     "proxy": 2,
 }
@@ -73,6 +79,7 @@ _NODES: Final = {
     "engine-hangs": 2,
     "engine-recovers": 2,
     "nodes-go": 4,
+    "node-goes": 3,
     "reclaim": 1,
     "no-spot": 1,
     "sky-down": 1,
@@ -110,7 +117,10 @@ KINDS: Final = {**_EDITS, **_NODES, **_SKYPILOT, **_KUBERNETES, **_OPERATOR}
 _VALUES: Final[dict[str, tuple[float, float]]] = {
     "edit": (1, 3),
     "cap": (0, 3),
+    "delete-secret": (0, 2),
+    "delete-own-secret": (5, 120),
     "spot": (0, 2),
+    "node-goes": (0, 3),
     "no-spot": (5, 120),
     "skypilot-refuses": (1, 60),
     "skypilot-hangs": (5, 60),
@@ -127,7 +137,7 @@ _VALUES: Final[dict[str, tuple[float, float]]] = {
     "kill-in-calls": (1, 12),
     "clock": (-3600, 3600),
 }
-_WHOLE: Final = frozenset({"edit", "spot", "kill-in-calls"})
+_WHOLE: Final = frozenset({"edit", "spot", "delete-secret", "node-goes", "kill-in-calls"})
 
 
 def draw(seed: int, *, kinds: Sequence[str] = tuple(KINDS)) -> Schedule:
@@ -147,4 +157,5 @@ def draw(seed: int, *, kinds: Sequence[str] = tuple(KINDS)) -> Schedule:
         moment += dice.choice((0.2, 1, 3, 10, 30)) * dice.uniform(0.5, 1.5)
     replicas, rented = (dice.randint(1, 2), dice.randint(1, 2)), dice.random() < 0.4
     base = dice.randint(0, 2) if rented and dice.random() < 0.4 else None
-    return Schedule(seed, tuple(events), replicas, rented, base)
+    own_key, nodes = dice.random() < 0.2, dice.choice((1, 1, 1, 2))
+    return Schedule(seed, tuple(events), replicas, rented, own_key, nodes, base)

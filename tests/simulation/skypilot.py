@@ -30,11 +30,13 @@ from deepseek_operator.facts.skypilot import (
 from deepseek_operator.skypilot.client import Snapshot
 from tests.simulation.ground import Engine, Ground, Nodes
 from tests.simulation.kubernetes import SimulatedKubernetes
+from tests.simulation.trust import Identity, identity_of
 
 __all__ = ["PRICE", "SimulatedSkyPilot", "entries_of"]
 
 _LABEL = "skypilot-cluster-name"
 _PORT = re.compile(r"--port[= ](\d+)")
+_SECRET = re.compile(r"'secretKeyRef': \{'name': '([^']+)'")
 MUTE_S = 3500.0
 """Seconds for which SkyPilot waits for machines that do not come up."""
 PRICE = Decimal("0.8048")
@@ -53,6 +55,8 @@ class _Row:
     jobs: list[JobState] = field(default_factory=list)
     spot: bool = False
     accelerators: str = ""
+    nodes: int = 1
+    incomplete: bool = False
 
 
 @dataclass
@@ -110,6 +114,10 @@ class SimulatedSkyPilot:
 
     def snapshot(self) -> Snapshot:
         """Return rows and requests in flight."""
+        for row in self.rows.values():
+            nodes = self.ground.nodes.get(row.name)
+            if row.incomplete and nodes is not None and nodes.told_at is None:
+                nodes.told_at = asyncio.get_running_loop().time()
         clusters = {
             row.name: SkyPilotCluster(
                 row.name,
@@ -118,8 +126,9 @@ class SimulatedSkyPilot:
                 row.cloud,
                 "us-east-1" if row.cloud == "AWS" else "",
                 row.accelerators,
-                1,
+                row.nodes,
                 row.hash,
+                incomplete=row.incomplete,
                 spot=row.spot and row.state is SkyPilotClusterState.UP,
             )
             for row in self.rows.values()
@@ -159,7 +168,8 @@ class SimulatedSkyPilot:
     def job(self, name: str) -> Job:
         """Return the newest job."""
         row = self.rows.get(name)
-        if row is None or row.state is not SkyPilotClusterState.UP or name not in self.ground.nodes:
+        nodes = self.ground.nodes.get(name)
+        if row is None or row.state is not SkyPilotClusterState.UP or nodes is None or "head" not in nodes.members:
             return Job(0, JobState.UNREACHABLE, "ClusterNotUpError")
         if not row.jobs:
             return Job(0, JobState.NONE)
@@ -177,7 +187,7 @@ class SimulatedSkyPilot:
     def hourly_price(self, name: str) -> Decimal | None:
         """Return what a cluster costs."""
         row = self.rows.get(name)
-        return PRICE if row is not None and row.cloud != "Kubernetes" else None
+        return PRICE * row.nodes if row is not None and row.cloud != "Kubernetes" else None
 
     def cloud_access(self, cloud: str) -> Failure | None:
         """Return why a cloud cannot be used."""
@@ -197,6 +207,8 @@ class SimulatedSkyPilot:
         self.restart()
         for nodes in self.ground.nodes.values():
             nodes.record_lost = True
+            if not nodes.whole:  # it cannot serve, ends after a while, and nothing but its row says so before
+                self.ground.set_engine(nodes.cluster, None)
         self.rows.clear()
         self.outcomes.clear()
         self.history.clear()
@@ -214,6 +226,34 @@ class SimulatedSkyPilot:
         row = self.rows.get(name)
         if row is not None:
             asyncio.get_running_loop().call_later(self.dice.uniform(15, 60), self._notice, row)
+
+    def node_goes(self, name: str, member: str) -> None:
+        """Take one of several nodes away; the engine on the head ends, or goes on saying that it is well."""
+        nodes = self.ground.nodes[name]
+        if nodes.on_kubernetes:
+            self.kubernetes.remove("pods", nodes.namespace, f"{name}-d5ee9000-{member}")
+        else:
+            self._member_gone(name, member)
+        if member != "head" and self.dice.random() < 0.5:
+            self.engine_ends(name)
+        row = self.rows.get(name)
+        if row is not None:
+            asyncio.get_running_loop().call_later(self.dice.uniform(15, 60), self._count, row)
+
+    def _count(self, row: _Row) -> None:
+        nodes = self.ground.nodes.get(row.name)
+        if self.rows.get(row.name) is row and nodes is not None and not nodes.whole:
+            row.state, row.incomplete = SkyPilotClusterState.INIT, True
+
+    def _member_gone(self, name: str, member: str) -> None:
+        nodes = self.ground.nodes.get(name)
+        if nodes is None or member not in nodes.members:
+            return
+        nodes.members.discard(member)
+        if not nodes.members:
+            self.ground.remove(name)
+        elif member == "head":
+            self.ground.set_engine(name, None)
 
     def _notice(self, row: _Row) -> None:
         if self.rows.get(row.name) is row and row.name not in self.ground.nodes:
@@ -275,15 +315,17 @@ class SimulatedSkyPilot:
                 row = self.rows[one.name] = _Row(one.name, f"{one.id:x>16}", cloud, port)
             labels = ((task.get("config") or {}).get("kubernetes") or {}).get("custom_metadata", {}).get("labels", {})
             uid = labels.get(api.LABEL_UID) or entries[0].get("labels", {}).get("deepseek-operator-uid", "")
+            row.nodes = int(task.get("num_nodes") or 1)
             await asyncio.sleep(self.dice.uniform(0.2, 1))
-            if one.name not in self.ground.nodes and not self._add_nodes(one.name, uid, on_kubernetes, labels):
+            known = self.ground.nodes
+            if one.name not in known and not self._add_nodes(one.name, uid, on_kubernetes, labels, row.nodes):
                 self.rows.pop(one.name, None)
                 return Failure(Reason.LAUNCH_FAILED, "the namespace is being terminated")
             await asyncio.sleep(self.pace * self.dice.uniform(0.5, 12))
             if self.mute and not on_kubernetes:
                 self.mute -= 1
                 await asyncio.sleep(MUTE_S)
-            while uid in self.stuck:
+            while uid in self.stuck or (on_kubernetes and self._misses_secret(uid, task)):
                 await asyncio.sleep(1)
             denied = not on_kubernetes and self.cloud_access(row.cloud.lower())
             limit = entries[0].get("max_hourly_cost")
@@ -295,25 +337,27 @@ class SimulatedSkyPilot:
                 self._remove_nodes(one.name)
                 self.rows.pop(one.name, None)
                 return denied or Failure(Reason.NO_CAPACITY, "no capacity anywhere")
-            if fault == "stuck" or one.name not in self.ground.nodes:
+            if fault == "stuck" or one.name not in self.ground.nodes or not self.ground.nodes[one.name].whole:
                 return Failure(Reason.LAUNCH_FAILED, "the nodes could not be reached")
             self._run_pod(one.name)
-            row.state, row.port = SkyPilotClusterState.UP, port
+            row.state, row.port, row.incomplete = SkyPilotClusterState.UP, port, False
             row.spot = there is not None and bool(there.get("use_spot"))
             row.accelerators = str((there or {}).get("accelerators", ""))
-        self._job(row, port)
+        self._job(row, port, identity_of(task))
         return None
 
     async def _exec(self, one: _Request, task: dict[str, Any]) -> Failure | None:
         await self._worker(one)
         await asyncio.sleep(self.dice.uniform(0.2, 2))
         row = self.rows.get(one.name)
-        if row is None or row.state is not SkyPilotClusterState.UP or one.name not in self.ground.nodes:
+        nodes = self.ground.nodes.get(one.name)
+        if row is None or row.state is not SkyPilotClusterState.UP or nodes is None or not nodes.whole:
             return Failure(Reason.LAUNCH_FAILED, "the cluster is not up")
-        self._job(row, int(found[1]) if (found := _PORT.search(task["run"])) else 8000)
+        port = int(found[1]) if (found := _PORT.search(task["run"])) else 8000
+        self._job(row, port, identity_of(task))
         return None
 
-    def _job(self, row: _Row, port: int) -> None:
+    def _job(self, row: _Row, port: int, identity: Identity | None) -> None:
         nodes = self.ground.nodes[row.name]
         if row.jobs and row.jobs[-1] is JobState.ACTIVE and not nodes.record_lost:
             self.on_launch("P2-second-job", row.name)
@@ -321,7 +365,7 @@ class SimulatedSkyPilot:
         if nodes.uid in self.crashing:
             row.jobs[-1] = JobState.ENDED
             return
-        engine = Engine(Address(nodes.host, port))
+        engine = Engine(Address(nodes.host, port), None if nodes.on_kubernetes else identity)
         self.ground.set_engine(row.name, engine)
         asyncio.get_running_loop().call_later(self.pace * self.dice.uniform(0.5, 10), self._loaded, row.name, engine)
 
@@ -351,30 +395,40 @@ class SimulatedSkyPilot:
 
     # --- nodes -------------------------------------------------------------------------------------------------------
 
-    def _add_nodes(self, name: str, uid: str, on_kubernetes: bool, labels: dict[str, str]) -> bool:
+    def _add_nodes(self, name: str, uid: str, on_kubernetes: bool, labels: dict[str, str], count: int) -> bool:
+        members = ["head", *(f"worker{number}" for number in range(1, count))]
         namespace = self.namespace_of(uid)
         if on_kubernetes:
             home = self.kubernetes.get("namespaces", "", namespace)
             if home is not None and home["metadata"].get("deletionTimestamp"):
                 return False
-            self.kubernetes.put("pods", namespace, f"{name}-d5ee9000-head", _pod(name, namespace, labels))
+            for member in members:
+                pod = _pod(name, namespace, labels, member)
+                self.kubernetes.put("pods", namespace, pod["metadata"]["name"], pod)
             self.kubernetes.put("services", namespace, f"{name}-d5ee9000-head", _service(name, namespace, labels))
         host = self.ground.take_host(on_kubernetes=on_kubernetes)
-        self.ground.add(Nodes(name, uid, namespace, host, on_kubernetes))
+        self.ground.add(Nodes(name, uid, namespace, host, on_kubernetes, count=count, members=set(members)))
         return True
+
+    def _misses_secret(self, uid: str, task: dict[str, Any]) -> bool:
+        """Return whether the pods of a task wait for a Secret that is not there."""
+        names = _SECRET.findall(str(task.get("config")))
+        return any(self.kubernetes.get("secrets", self.namespace_of(uid), name) is None for name in names)
 
     def _run_pod(self, name: str) -> None:
         nodes = self.ground.nodes[name]
-        if nodes.on_kubernetes:
-            place = ("pods", nodes.namespace, f"{name}-d5ee9000-head")
+        for member in sorted(nodes.members) if nodes.on_kubernetes else ():
+            place = ("pods", nodes.namespace, f"{name}-d5ee9000-{member}")
             body = self.kubernetes.get(*place)
             if body is not None:
-                self.kubernetes.put(*place, {**body, "status": {"phase": "Running", "podIP": nodes.host}})
+                ip = nodes.host if member == "head" else f"10.0.2.{nodes.host.rpartition('.')[2]}"
+                self.kubernetes.put(*place, {**body, "status": {"phase": "Running", "podIP": ip}})
 
     def _remove_nodes(self, name: str) -> None:
         nodes = self.ground.nodes.get(name)
         if nodes is not None and nodes.on_kubernetes:
-            self.kubernetes.remove("pods", nodes.namespace, f"{name}-d5ee9000-head")
+            for member in sorted(nodes.members):
+                self.kubernetes.remove("pods", nodes.namespace, f"{name}-d5ee9000-{member}")
             self.kubernetes.remove("services", nodes.namespace, f"{name}-d5ee9000-head")
         self.ground.remove(name)
 
@@ -387,7 +441,11 @@ class SimulatedSkyPilot:
 
     def __post_init__(self) -> None:
         self._namespaces: dict[str, str] = {}
-        self.kubernetes.pod_removed = lambda body: self.ground.remove(body["metadata"]["annotations"][_LABEL])
+        self.kubernetes.pod_removed = self._pod_removed
+
+    def _pod_removed(self, body: dict[str, Any]) -> None:
+        metadata = body["metadata"]
+        self._member_gone(metadata["annotations"][_LABEL], metadata["name"].rpartition("-")[2])
 
     def belongs(self, name: str, uid: str) -> bool:
         """Return whether a name was made for a deployment."""
@@ -401,18 +459,18 @@ def entries_of(task: dict[str, Any]) -> list[dict[str, Any]]:
     return list(resources.get("ordered") or resources.get("any_of") or [resources])
 
 
-def _metadata(name: str, namespace: str, labels: dict[str, str]) -> dict[str, Any]:
-    own = {_LABEL: f"{name}-d5ee9000", "skypilot-head-node": "1"}
+def _metadata(name: str, namespace: str, labels: dict[str, str], member: str = "head") -> dict[str, Any]:
+    own = {_LABEL: f"{name}-d5ee9000", "skypilot-head-node": str(int(member == "head"))}
     return {
-        "name": f"{name}-d5ee9000-head",
+        "name": f"{name}-d5ee9000-{member}",
         "namespace": namespace,
         "labels": {**own, **labels},
         "annotations": {_LABEL: name},
     }
 
 
-def _pod(name: str, namespace: str, labels: dict[str, str]) -> dict[str, Any]:
-    return {"metadata": _metadata(name, namespace, labels), "status": {"phase": "Pending"}}
+def _pod(name: str, namespace: str, labels: dict[str, str], member: str) -> dict[str, Any]:
+    return {"metadata": _metadata(name, namespace, labels, member), "status": {"phase": "Pending"}}
 
 
 def _service(name: str, namespace: str, labels: dict[str, str]) -> dict[str, Any]:

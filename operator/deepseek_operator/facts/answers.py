@@ -38,7 +38,7 @@ class Answers:
         if isinstance(answer, Unknown) and isinstance(before, Unknown) and before.since is not None:
             answer = Unknown(answer.why, before.since)
         self._answers[question] = answer
-        if question.kind is not QuestionKind.AUTHORITY:
+        if question.kind not in (QuestionKind.AUTHORITY, QuestionKind.API_KEY):
             self._of_name.setdefault(question.subject, set()).add(question)
 
     def put_cloud(self, cloud: str, answer: Fact[Failure | None]) -> bool:
@@ -51,12 +51,12 @@ class Answers:
         """Return what was answered about a cluster, by kind of question."""
         return {question.kind: self._answers[question] for question in self._of_name.get(name, ())}
 
-    def authority(self, question: Question) -> Fact[str]:
-        """Return the authority of a deployment."""
+    def of_deployment(self, question: Question) -> Fact[Any]:
+        """Return the authority of a deployment, or the key of its engines."""
         return self._answers.get(question, NOT_ASKED)
 
-    def drop_authority(self, question: Question) -> None:
-        """Forget the authority of a deployment that is gone."""
+    def drop_of_deployment(self, question: Question) -> None:
+        """Forget one of them: the deployment is gone."""
         self._answers.pop(question, None)
 
     def secrets(self, namespace: str, now: datetime) -> Mapping[SecretKeyRef, Fact[str]]:

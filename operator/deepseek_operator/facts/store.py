@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import datetime
 from typing import Any
 
+from pydantic import SecretStr
+
 from deepseek_operator.api.status import DeepSeekDeploymentStatus
 from deepseek_operator.api.v1alpha1 import LABEL_UID, DeepSeekDeployment
 from deepseek_operator.facts.answers import Answers
@@ -37,6 +39,7 @@ from deepseek_operator.facts.world import (
     QuestionKind,
     ReplicaFacts,
     World,
+    api_key_question,
     authority_question,
 )
 
@@ -260,7 +263,13 @@ class Store:
 
     def authority(self, deployment: DeepSeekDeployment) -> Fact[str]:
         """Return the certificates of the authorities whose engines are believed, newest first, as PEM."""
-        return self._answers.authority(authority_question(deployment))
+        fact: Fact[str] = self._answers.of_deployment(authority_question(deployment))
+        return fact
+
+    def api_key(self, deployment: DeepSeekDeployment) -> Fact[SecretStr]:
+        """Return the key that the operator made for the engines of a deployment."""
+        fact: Fact[SecretStr] = self._answers.of_deployment(api_key_question(deployment))
+        return fact
 
     def watch(self, key: Key, addresses: Iterable[Address]) -> None:
         """Wake ``key`` when the probe of one of these addresses changes, from now on."""
@@ -301,6 +310,7 @@ class Store:
             secrets=self._answers.secrets(key[0], now),
             clouds=self._answers.clouds,
             authority=self.authority(deployment),
+            api_key=self.api_key(deployment),
             probes=self._probed.of(key),
             readings=self._probed.readings_of(key),
         )
@@ -335,7 +345,7 @@ class Store:
         if question.kind is QuestionKind.SECRET:
             namespace = question.subject.split("/", 1)[0]
             return self._deployments.in_namespace(namespace)
-        if question.kind is QuestionKind.AUTHORITY:
+        if question.kind in (QuestionKind.AUTHORITY, QuestionKind.API_KEY):
             namespace, name, uid = question.subject.split("/", 2)
             return ((namespace, name),) if self._deployments.of_uid(uid) == (namespace, name) else ()
         return self._deployments.of_cluster(question.subject)
@@ -357,7 +367,8 @@ class Store:
         for name in filter(None, map(parse_cluster_name, self._answers.names())):
             if name.uid == digits and belongs_to(name, deployment):
                 self._answers.forget(str(name))
-        self._answers.drop_authority(authority_question(deployment))
+        for question in (authority_question(deployment), api_key_question(deployment)):
+            self._answers.drop_of_deployment(question)
         self._skypilot.drop(key)
         self._owned.drop_all((key[0], uid))
         self._conflicts.discard(key)

@@ -7,6 +7,8 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 
+from pydantic import SecretStr
+
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Fact, Failure, Known, Probe, Unknown
@@ -15,7 +17,16 @@ from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod, 
 from deepseek_operator.facts.names import ClusterName, members_service, proxy_name
 from deepseek_operator.facts.skypilot import Job, Outcome, SkyPilotCluster, SkyPilotRequest
 
-__all__ = ["NOT_ASKED", "Question", "QuestionKind", "ReplicaFacts", "Seen", "World", "authority_question"]
+__all__ = [
+    "NOT_ASKED",
+    "Question",
+    "QuestionKind",
+    "ReplicaFacts",
+    "Seen",
+    "World",
+    "api_key_question",
+    "authority_question",
+]
 
 NOT_ASKED = Unknown("not asked yet")
 
@@ -39,6 +50,8 @@ class QuestionKind(StrEnum):
     """Whether the SkyPilot server has working credentials for a cloud."""
     AUTHORITY = "authority"
     """The certificate of the authority that signs for the engines of a deployment."""
+    API_KEY = "api-key"
+    """The key that the operator made for the engines of a deployment."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,11 @@ def authority_question(deployment: DeepSeekDeployment) -> Question:
     """Return the question of the authority of a deployment; another one of its name has another authority."""
     metadata = deployment.metadata
     return Question(QuestionKind.AUTHORITY, f"{metadata.namespace}/{metadata.name}/{metadata.uid}")
+
+
+def api_key_question(deployment: DeepSeekDeployment) -> Question:
+    """Return the question of the key of a deployment's engines."""
+    return Question(QuestionKind.API_KEY, authority_question(deployment).subject)
 
 
 @dataclass(frozen=True)
@@ -126,6 +144,9 @@ class World:
     authority
         The certificate of the deployment's own authority, as PEM, followed by those of earlier ones; empty where its
         Secret was gone when it was read.
+    api_key
+        The key that the operator made for its engines; empty where its Secret was gone when it was read. No decision
+        depends on what it is.
     probes
         Per address; an address that has not been asked yet is absent.
     readings
@@ -147,6 +168,7 @@ class World:
     secrets: Mapping[SecretKeyRef, Fact[str]] = field(default_factory=dict)
     clouds: Mapping[str, Fact[Failure | None]] = field(default_factory=dict)
     authority: Fact[str] = NOT_ASKED
+    api_key: Fact[SecretStr] = NOT_ASKED
     probes: Mapping[Address, Probe] = field(default_factory=dict)
     readings: Mapping[Address, Fact[EngineReading]] = field(default_factory=dict)
 

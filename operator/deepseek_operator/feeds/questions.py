@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final, Protocol
 
 import structlog
+from pydantic import SecretStr
 
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.facts.base import Address, Failure, Known, Unknown
@@ -40,6 +41,7 @@ class _SkyPilot(Protocol):
 class _Kubernetes(Protocol):
     async def missing_secret(self, namespace: str, reference: SecretKeyRef) -> str | None: ...
     async def authority(self, namespace: str, name: str, uid: str) -> str: ...
+    async def api_key(self, namespace: str, name: str, uid: str) -> SecretStr: ...
 
 
 class Questions:
@@ -109,6 +111,9 @@ class Questions:
             case QuestionKind.AUTHORITY:
                 namespace, name, uid = subject.split("/", 2)
                 return await self._kubernetes.authority(namespace, name, uid)
+            case QuestionKind.API_KEY:
+                namespace, name, uid = subject.split("/", 2)
+                return await self._kubernetes.api_key(namespace, name, uid)
             case QuestionKind.SECRET:
                 namespace, name, key = subject.split("/", 2)
                 return await self._kubernetes.missing_secret(namespace, SecretKeyRef(name=name, key=key)) or ""

@@ -6,9 +6,11 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+from pydantic import SecretStr
+
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import LABEL_UID
-from deepseek_operator.facts.names import authority_secret_name
+from deepseek_operator.facts.names import api_key_secret, authority_secret_name
 from deepseek_operator.kube.client import KubeClient
 from deepseek_operator.kube.errors import KubeDeniedError, KubeNotFoundError, error_of
 from deepseek_operator.kube.resources import (
@@ -104,13 +106,21 @@ class KubeReader:
 
     async def authority(self, namespace: str, name: str, uid: str) -> str:
         """Return the certificate of a deployment's own authority, which is no secret; empty if there is none."""
+        return await self._own_value(namespace, SecretKeyRef(name=authority_secret_name(name), key="tls.crt"), uid)
+
+    async def api_key(self, namespace: str, name: str, uid: str) -> SecretStr:
+        """Return the key that the operator made for the engines of a deployment; empty if there is none."""
+        return SecretStr(await self._own_value(namespace, api_key_secret(name), uid))
+
+    async def _own_value(self, namespace: str, reference: SecretKeyRef, uid: str) -> str:
+        """Return the value of a key of a Secret that was made for a deployment; empty if there is none."""
         try:
-            secret = await self._client.request("GET", SECRETS.path(namespace, authority_secret_name(name)))
+            secret = await self._client.request("GET", SECRETS.path(namespace, reference.name))
         except KubeNotFoundError:
             return ""
-        certificate = (secret.get("data") or {}).get("tls.crt", "")
+        value = (secret.get("data") or {}).get(reference.key, "")
         ours = (secret["metadata"].get("labels") or {}).get(LABEL_UID) == uid
-        return base64.b64decode(certificate).decode() if ours else ""
+        return base64.b64decode(value).decode() if ours else ""
 
     async def secret_value(self, namespace: str, reference: SecretKeyRef) -> str:
         """Return the value of a key of a Secret, for a machine that no kubelet serves.

@@ -15,11 +15,12 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from deepseek_operator.launch.script import CERTIFICATE_LIFETIME
 
-__all__ = ["AUTHORITY_LIFETIME", "Authority", "engine_identity", "make_authority"]
+__all__ = ["AUTHORITY_LIFETIME", "Authority", "derive_api_key", "engine_identity", "make_authority"]
 
 AUTHORITY_LIFETIME: Final = timedelta(days=3650)
 EARLIER: Final = timedelta(days=1)
@@ -51,6 +52,12 @@ def make_authority(name: str, now: datetime) -> Authority:
         .sign(key, hashes.SHA256())
     )
     return Authority(_pem(certificate), _key_pem(key))
+
+
+def derive_api_key(authority: Authority) -> str:
+    """Return the key that engines ask for: always the same one of an authority, and nobody else can find it."""
+    derivation = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"deepseek-operator API key")
+    return base64.urlsafe_b64encode(derivation.derive(authority.private_key.encode())).decode().rstrip("=")
 
 
 def engine_identity(authority: Authority, names: tuple[str, ...], now: datetime) -> str:

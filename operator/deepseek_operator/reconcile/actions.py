@@ -123,9 +123,16 @@ class UnpublishEndpoints:
 
 @dataclass(frozen=True)
 class ApplyProxy:
-    """Create the proxy, or bring it back to what it should be."""
+    """Create the proxy, or bring it back to what it should be, with the Secrets that its pods need.
+
+    Attributes
+    ----------
+    pending
+        Its pods are there and do not start.
+    """
 
     spec: ProxySpec
+    pending: bool = False
 
 
 @dataclass(frozen=True)

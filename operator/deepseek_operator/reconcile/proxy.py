@@ -8,9 +8,9 @@ requests to; :mod:`.endpoint` goes from one way to the other.
 import hashlib
 from dataclasses import dataclass
 
-from deepseek_operator.facts.base import Address, ProbeTarget
+from deepseek_operator.facts.base import Address, Known, ProbeTarget
 from deepseek_operator.facts.names import api_key_secret
-from deepseek_operator.facts.world import Question, World
+from deepseek_operator.facts.world import Question, World, api_key_question
 from deepseek_operator.launch.proxy import PROXY_PATH, PROXY_PORT, ProxySettings, ProxySpec, proxy_revision
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action, ApplyProxy, RemoveProxy
@@ -63,8 +63,16 @@ def front(
     actions = _kept(world, plan, settings, tls=tls) if wanted else _removed(world)
     kept = tuple(sorted(world.fronts.intersection(_addresses(world))))
     may_encrypt = tls or (plan is not None and plan.rents)
-    asks = (world.authority_question,) if wanted and may_encrypt and not world.certificate_authority else ()
+    asks = _questions(world) if wanted and may_encrypt else ()
     return Front(wanted, _ready(world), kept, encrypted, actions, asks)
+
+
+def _questions(world: World) -> tuple[Question, ...]:
+    """Return what has to be known of the Secrets of the deployment while they are there."""
+    authority = () if world.certificate_authority else (world.authority_question,)
+    if world.deployment.spec.endpoint.api_key_secret_ref is not None or isinstance(world.api_key, Known):
+        return authority
+    return (*authority, api_key_question(world.deployment))
 
 
 def _ready(world: World) -> tuple[Address, ...]:
@@ -95,8 +103,11 @@ def _kept(world: World, plan: Planned | None, settings: ProxySettings, *, tls: b
         return ()  # new pods could not start without it; whether those there are of it is not known, so they go on
     revision = proxy_revision(spec)
     pods = [pod for pod in world.proxies if pod.revision == revision and not pod.deleting]
-    complete = len(pods) >= settings.replicas and world.services.issuperset(world.members_services)
-    return () if complete else (ApplyProxy(spec),)
+    if len(pods) < settings.replicas or not world.services.issuperset(world.members_services):
+        return (ApplyProxy(spec),)
+    # Pods that do not start may wait for a Secret that somebody has deleted, and nothing else tells of it.
+    running = sum(pod.ip is not None for pod in pods)
+    return () if running >= settings.replicas else (ApplyProxy(spec, pending=True),)
 
 
 def _spec(world: World, plan: Planned, settings: ProxySettings, *, tls: bool) -> ProxySpec:

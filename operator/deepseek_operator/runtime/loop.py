@@ -24,6 +24,7 @@ from deepseek_operator.runtime.publish import Publisher
 from deepseek_operator.runtime.queue import WorkQueue
 from deepseek_operator.runtime.reconciler import Reconciler
 from deepseek_operator.runtime.recorder import Recorder
+from deepseek_operator.runtime.secrets import OwnSecrets
 from deepseek_operator.runtime.slots import LaunchSlots
 from deepseek_operator.runtime.tasks import TaskMaker
 from deepseek_operator.runtime.tracing import Tracer
@@ -98,10 +99,11 @@ class ControlLoop:
         self.skypilot = SkyPilotFeed(
             outside.skypilot, self.store, busy=self._busy, taken=self.slots.release, clock=outside.clock
         )
+        own = OwnSecrets(outside.writer, self.store, outside.clock)
         tasks = TaskMaker(
             writer=outside.writer,
             secrets=outside.reader,
-            store=self.store,
+            own=own,
             clock=outside.clock,
             kubernetes_context=kubernetes_context,
         )
@@ -122,7 +124,7 @@ class ControlLoop:
             kubernetes=self.kubernetes,
             questions=self.questions,
             actor=self.actor,
-            publisher=Publisher(outside.writer, self.store, self.kubernetes, outside.clock),
+            publisher=Publisher(outside.writer, own, self.store, self.kubernetes, outside.clock),
             slots=self.slots,
             watch=self.prober.watch,
             read=self.engines.watch,

@@ -19,6 +19,7 @@ from deepseek_operator.reconcile.actions import (
     RemoveProxy,
     UnpublishEndpoints,
 )
+from deepseek_operator.runtime.secrets import OwnSecrets
 from deepseek_operator.runtime.writes import KubeWrites, log_action
 
 __all__ = ["PROXY_AGAIN_S", "PROXY_REFUSED_AGAIN_S", "Publisher", "refusal_of"]
@@ -29,6 +30,9 @@ PROXY_AGAIN_S: Final = 4.0
 """Seconds after which a proxy whose pods have not shown up is applied again."""
 PROXY_REFUSED_AGAIN_S: Final = 15.0
 """The same where Kubernetes refused it or its pods. Once it may make them, it does so without being asked again."""
+
+PROXY_PENDING_AGAIN_S: Final = 30.0
+"""The same where its pods have shown up and do not start."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Publisher:
     """Carries out what a decision wants published."""
 
     writer: KubeWrites
+    own: OwnSecrets
     store: Store
     kubernetes: KubernetesFeed
     clock: Callable[[], datetime]
@@ -123,8 +128,10 @@ class Publisher:
         """
         key, uid, now = world.deployment.key, world.deployment.metadata.uid, self.clock()
         last = self._attempts.get(key)
-        if last is not None and (last.uid, last.action) == (uid, action):
+        if last is not None and last.uid == uid and _same(last.action, action):
             again_s = PROXY_AGAIN_S if last.refused is None else PROXY_REFUSED_AGAIN_S
+            if isinstance(action, ApplyProxy) and action.pending:
+                again_s = PROXY_PENDING_AGAIN_S
             if abs((now - last.at).total_seconds()) < again_s:
                 if last.refused is not None:
                     raise last.refused.with_traceback(None)
@@ -141,6 +148,8 @@ class Publisher:
     async def _change(self, world: World, action: ApplyProxy | RemoveProxy) -> None:
         deployment = world.deployment
         if isinstance(action, ApplyProxy):
+            if action.spec.encrypted:
+                await self.own.ensure(deployment, action.spec.api_key)  # its pods do not start without them
             for body in await self.writer.apply_proxy(deployment, action.spec):
                 self.kubernetes.put("services", body, wake=False)
             return
@@ -155,6 +164,12 @@ def refusal_of(error: KubeError) -> Failure | None:
     if reason is Reason.KUBERNETES_UNAVAILABLE:
         return None
     return Failure(Reason.PROXY_REFUSED if reason is Reason.KUBERNETES_REFUSED else reason, str(error))
+
+
+def _same(last: Action, action: Action) -> bool:
+    if isinstance(last, ApplyProxy) and isinstance(action, ApplyProxy):
+        return last.spec == action.spec
+    return last == action
 
 
 def _subject(action: Action) -> str:

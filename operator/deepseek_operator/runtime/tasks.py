@@ -1,31 +1,30 @@
 """The task of a launch: what the plan says, with the secrets that a rented machine needs."""
 
-import base64
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
+from typing import TYPE_CHECKING
 
 from deepseek_operator.api.places import Place
-from deepseek_operator.api.spec import CapacityType, SecretKeyRef
+from deepseek_operator.api.spec import CapacityType
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.facts.base import Known
 from deepseek_operator.facts.names import (
     ClusterName,
-    authority_secret_name,
     server_name,
     service_account_name,
     shared_server_name,
 )
-from deepseek_operator.facts.store import Store
-from deepseek_operator.facts.world import authority_question
 from deepseek_operator.kube.errors import KubeRejectedError
 from deepseek_operator.launch import Identity, LaunchTask, build_task
 from deepseek_operator.launch.script import TLS_VARIABLE
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action, Launch
+from deepseek_operator.runtime.secrets import OwnSecrets, no_authority
 from deepseek_operator.runtime.writes import KubeSecrets, KubeWrites
+
+if TYPE_CHECKING:
+    from deepseek_operator.launch.certificates import Authority
 
 __all__ = ["TaskMaker", "limited"]
 
@@ -36,7 +35,7 @@ class TaskMaker:
 
     writer: KubeWrites
     secrets: KubeSecrets
-    store: Store
+    own: OwnSecrets
     clock: Callable[[], datetime]
     kubernetes_context: str | None = None
 
@@ -63,24 +62,14 @@ class TaskMaker:
         namespace = deployment.metadata.namespace
         if not task.encrypted:
             return task
-        if (api_key := plan.own_api_key(deployment.metadata.name)) is not None:
-            await self._ensure_api_key(deployment, api_key)
+        authority = await self.own.ensure(deployment, plan.own_api_key(deployment.metadata.name))
         # For rented machines, where no kubelet can fill them in; the values are kept nowhere else.
         values = {s.variable: await self.secrets.secret_value(namespace, s.secret) for s in task.secrets}
-        values[TLS_VARIABLE] = await self._engine_identity(deployment, name)
+        values[TLS_VARIABLE] = self._engine_identity(deployment, name, authority)
         return replace(task, task={**task.task, "secrets": values})
 
-    async def _ensure_api_key(self, deployment: DeepSeekDeployment, reference: SecretKeyRef) -> None:
-        """Make the key that engines ask for where the user gave none."""
-        key = base64.b64encode(secrets.token_urlsafe(32).encode()).decode()
-        await self.writer.ensure_secret(deployment, reference.name, "Opaque", {reference.key: key})
-
-    async def _engine_identity(self, deployment: DeepSeekDeployment, name: ClusterName) -> str:
+    def _engine_identity(self, deployment: DeepSeekDeployment, name: ClusterName, authority: "Authority") -> str:
         """Return key and certificate for the engine of one replica, signed by the authority of its deployment.
-
-        Where somebody has deleted the Secret of the authority, the Secret of the next one holds the certificates of
-        both, the new one first, so that engines that serve are believed as before. The key of the old one is gone with
-        its Secret, so it signs nothing any more.
 
         Raises
         ------
@@ -88,26 +77,14 @@ class TaskMaker:
             The Secret of the authority holds something else.
         """
         # Here, because only rented machines need it, and the library behind it takes 11 MiB.
-        from deepseek_operator.launch.certificates import Authority, engine_identity, make_authority
+        from deepseek_operator.launch.certificates import engine_identity
 
-        metadata, now = deployment.metadata, self.clock()
-        made = make_authority(f"deepseek-operator {metadata.namespace}/{metadata.name}", now)
-        known = self.store.authority(deployment)
-        believed = known.value if isinstance(known, Known) else ""
-        parts = {"tls.crt": made.certificate + believed, "tls.key": made.private_key}
-        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in parts.items()}
-        secret = authority_secret_name(metadata.name)
-        body = await self.writer.ensure_secret(deployment, secret, "kubernetes.io/tls", encoded)
+        metadata = deployment.metadata
         names = (server_name(str(name), metadata.uid), shared_server_name(metadata.uid))
         try:
-            kept = {key: base64.b64decode(body["data"][key]).decode() for key in parts}
-            authority = Authority(kept["tls.crt"], kept["tls.key"])
-            identity = engine_identity(authority, names, now)
-        except (KeyError, ValueError) as error:
-            words = f"Secret {secret} holds no certificate authority of this operator; delete it, and a new one is made"
-            raise KubeRejectedError(words) from error
-        self.store.put_answer(authority_question(deployment), Known(authority.certificate, now))
-        return identity
+            return engine_identity(authority, names, self.clock())
+        except ValueError as error:
+            raise KubeRejectedError(no_authority(metadata.name)) from error
 
 
 def limited(plan: Planned, action: Action) -> Planned:

@@ -80,10 +80,10 @@ class TestAnswers:
     def test_about_an_authority_belong_to_its_deployment_and_go_with_it(self) -> None:
         answers, question = Answers(), authority_question(b.deployment())
         answers.put(question, b.AUTHORITY)
-        assert answers.authority(question) == b.AUTHORITY
+        assert answers.of_deployment(question) == b.AUTHORITY
         assert answers.of(question.subject) == {}, "no cluster"
-        answers.drop_authority(question)
-        assert answers.authority(question) == NOT_ASKED
+        answers.drop_of_deployment(question)
+        assert answers.of_deployment(question) == NOT_ASKED
 
 
 class TestProbed:

@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from pydantic import SecretStr
+
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.facts.base import Address, Failure, Known, Unknown
 from deepseek_operator.facts.skypilot import Job, JobState, Outcome
@@ -61,6 +63,9 @@ class Answers:
 
     async def authority(self, namespace: str, name: str, uid: str) -> str:
         return await self._answer("authority", "")  # type: ignore[no-any-return]
+
+    async def api_key(self, namespace: str, name: str, uid: str) -> SecretStr:
+        return await self._answer("api-key", SecretStr(""))  # type: ignore[no-any-return]
 
 
 def play(story: Callable[[Answers, Questions, list[tuple[Question, Any]]], Coroutine[Any, Any, None]]) -> None:

@@ -11,7 +11,7 @@ from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Failure, Known, Probe
 from deepseek_operator.facts.kubernetes import Endpoints
 from deepseek_operator.facts.names import revision_of, server_name
-from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, Seen, World
+from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, Seen, World, api_key_question
 from deepseek_operator.launch.proxy import PROXY_PATH, PROXY_PORT, ProxySettings, proxy_revision
 from deepseek_operator.planning import Refused
 from deepseek_operator.reconcile.actions import (
@@ -147,7 +147,8 @@ class TestWhenThereIsOne:
     ) -> None:
         world = with_proxy(b.world(of))
         found = front(world, b.planned(of) if planned else None, ProxySettings(), frozenset(), tls=tls)
-        assert found.asks == ((world.authority_question,) if asked else ()), says
+        key = () if of.spec.endpoint.api_key_secret_ref else (api_key_question(of),)
+        assert found.asks == ((world.authority_question, *key) if asked else ()), says
 
     def test_one_that_is_complete_is_left_alone(self) -> None:
         assert published(led(rented())) == ()

@@ -9,12 +9,20 @@ import pytest
 
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.names import api_key_secret
 from deepseek_operator.facts.store import Store
 from deepseek_operator.facts.world import World
 from deepseek_operator.kube.errors import KubeConflictError, KubeError, KubeRejectedError, KubeUnavailableError
 from deepseek_operator.launch.proxy import ProxySettings, ProxySpec
 from deepseek_operator.reconcile.actions import ApplyProxy, PublishEndpoints
-from deepseek_operator.runtime.publish import CONTESTED_S, PROXY_AGAIN_S, PROXY_REFUSED_AGAIN_S, Publisher
+from deepseek_operator.runtime.publish import (
+    CONTESTED_S,
+    PROXY_AGAIN_S,
+    PROXY_PENDING_AGAIN_S,
+    PROXY_REFUSED_AGAIN_S,
+    Publisher,
+)
+from deepseek_operator.runtime.secrets import OwnSecrets
 from tests.unit.reconcile import builders as b
 
 APPLY = ApplyProxy(ProxySpec("r1", b.UID, "serving", "/health", ProxySettings()))
@@ -27,9 +35,12 @@ class Stage:
     def __init__(self) -> None:
         self.error: KubeError | None = None
         self.asked = 0
+        self.made: list[str] = []
         self.now: datetime = b.NOW
         nothing = cast(Any, SimpleNamespace(put=lambda *_, **__: None))
-        self.publisher = Publisher(cast(Any, self), Store(lambda key: None), nothing, lambda: self.now)
+        store = Store(lambda key: None)
+        own = OwnSecrets(cast(Any, self), store, lambda: self.now)
+        self.publisher = Publisher(cast(Any, self), own, store, nothing, lambda: self.now)
         self.world: World = b.world(b.rented_deployment())
 
     async def apply_proxy(self, deployment: DeepSeekDeployment, spec: ProxySpec) -> list[Any]:
@@ -37,6 +48,10 @@ class Stage:
         if self.error is not None:
             raise self.error
         return []
+
+    async def ensure_secret(self, deployment: DeepSeekDeployment, name: str, type_: str, data: Any) -> Any:
+        self.made.append(name)
+        return {"data": data}
 
     async def apply_endpoints(self, *_: Any, **__: Any) -> dict[str, Any]:
         self.asked += 1
@@ -60,6 +75,19 @@ async def test_a_proxy_is_applied_again_after_some_seconds_without_pods() -> Non
     stage.later(PROXY_AGAIN_S)
     await stage.publish()
     assert stage.asked == 2
+
+
+async def test_pods_that_do_not_start_get_their_secrets_again_after_a_while() -> None:
+    stage = Stage()
+    spec = replace(APPLY.spec, encrypted=True, api_key=api_key_secret("r1"))
+    await stage.publisher.publish(stage.world, ApplyProxy(spec))
+    assert stage.made == ["r1-ca", "r1-api-key"], "before its pods"
+    stage.later(PROXY_PENDING_AGAIN_S / 2)
+    await stage.publisher.publish(stage.world, ApplyProxy(spec, pending=True))
+    assert stage.asked == 1
+    stage.later(PROXY_PENDING_AGAIN_S)
+    await stage.publisher.publish(stage.world, ApplyProxy(spec, pending=True))
+    assert (stage.asked, len(stage.made)) == (2, 4)
 
 
 async def test_what_was_refused_stays_told_between_two_attempts() -> None:
