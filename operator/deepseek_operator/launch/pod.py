@@ -31,7 +31,8 @@ def pod_config(template: PodTemplate, secrets: dict[str, SecretKeyRef], *, cloud
         container["env"] = variables
     if template.volume_mounts:
         container["volumeMounts"] = [dict(mount) for mount in template.volume_mounts]
-    spec: dict[str, Any] = {"containers": [container]}
+    # Else a Service of the name vllm becomes VLLM_PORT=tcp://..., with which vLLM does not start.
+    spec: dict[str, Any] = {"enableServiceLinks": False, "containers": [container]}
     if template.volumes:
         spec["volumes"] = [dict(volume) for volume in template.volumes]
     if template.node_selector:

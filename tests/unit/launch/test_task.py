@@ -196,6 +196,7 @@ def test_pod_template_becomes_pod_config() -> None:
     assert task["config"]["kubernetes"]["pod_config"] == {
         "metadata": {"labels": {"team": "ml"}, "annotations": {"a": "b"}},
         "spec": {
+            "enableServiceLinks": False,
             "containers": [
                 {
                     "name": "ray-node",
@@ -211,6 +212,12 @@ def test_pod_template_becomes_pod_config() -> None:
             "imagePullSecrets": [{"name": "regcred"}],
         },
     }
+
+
+def test_pods_get_no_variables_of_services() -> None:
+    """A Service of the name vllm, that of a deployment called so among them, would be VLLM_PORT=tcp://10.0.0.1:8000."""
+    task = launch(resources={"infra": K8S, "accelerators": L4}).task
+    assert task["config"]["kubernetes"]["pod_config"]["spec"]["enableServiceLinks"] is False
 
 
 def test_account_and_patience_of_pods() -> None:
