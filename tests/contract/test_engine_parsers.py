@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deepseek_operator.api.spec import DeepSeekDeploymentSpec
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec, EngineName
 from deepseek_operator.catalog import load_catalog
 from deepseek_operator.engines import Rank, get_engine
 from deepseek_operator.planning import plan
@@ -89,13 +89,17 @@ DEPRECATED = {
     "vLLM, deprecated": ["vllm", "serve", "m", "--log-config-file", "x"],
 }
 
+CHOICES = {name: sorted(get_engine(name).choices) for name in (EngineName.VLLM, EngineName.SGLANG)}
+
 
 @pytest.fixture(scope="module")
 def verdicts(parse_commands: ParseCommands) -> Verdicts:
     """All verdicts in one run of the interpreter: importing the engines takes most of the time."""
     wrong = [{"id": name, "argv": argv} for name, (argv, _) in WRONG.items()]
     deprecated = [{"id": name, "argv": argv} for name, argv in DEPRECATED.items()]
-    return parse_commands([*COMMANDS, *wrong, *deprecated])
+    start = {EngineName.VLLM: "vllm", EngineName.SGLANG: "python3"}
+    asked = [{"id": name.value, "argv": [start[name]], "choices": flags} for name, flags in CHOICES.items()]
+    return parse_commands([*COMMANDS, *wrong, *deprecated, *asked])
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command["id"])
@@ -113,3 +117,14 @@ def test_a_wrong_line_is_refused(verdicts: Verdicts, name: str) -> None:
 @pytest.mark.parametrize("name", DEPRECATED)
 def test_a_deprecated_flag_is_noticed(verdicts: Verdicts, name: str) -> None:
     assert verdicts[name]["deprecated"]
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_no_value_that_the_engine_knows_is_refused(verdicts: Verdicts, name: EngineName) -> None:
+    """And none is let through that it does not know, where the interpreter has the pinned release and no other."""
+    engine, answer = get_engine(name), verdicts[name.value]
+    for flag, known in answer["choices"].items():
+        ours = {value for value in engine.choices[flag] if value != "None"}  # vLLM's word for leaving a flag out
+        assert set(known) <= ours, flag
+        if answer["version"].partition("+")[0] == engine.version:
+            assert set(known) == ours, flag

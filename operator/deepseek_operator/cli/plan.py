@@ -1,14 +1,14 @@
 """``deepseek-operator plan``: what a deployment would come to. Works offline and needs no cluster."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from deepseek_operator.api.places import Place
+from deepseek_operator.api.places import Place, unknown_region
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.api.v1alpha1 import KIND, NAME_MAX_LENGTH, NAME_PATTERN
@@ -103,6 +103,8 @@ def plan_command(
     plans = [(name, spec, plan_of(spec, _priced(known, live, spec), _where(name))) for name, spec in specs]
     typer.echo(render_plans(plans, output, known, live))
     _warn_of_old_prices([item for _, _, item in plans])
+    if live is None:
+        _warn_of_regions(spec for _, spec, _ in plans)
     if any(item.verdict is Verdict.DOES_NOT_FIT for _, _, item in plans):
         raise typer.Exit(EXIT_DOES_NOT_FIT)
 
@@ -172,3 +174,9 @@ def _warn_of_old_prices(plans: list[Plan]) -> None:
         if age is not None and age > MOST_DAYS:
             words = f"the price of {price.instance_type} on {price.cloud} is of {price.as_of}, {age} days ago"
             typer.echo(f"Warning: {words}; `deepseek-operator catalog check` lists old prices", err=True)
+
+
+def _warn_of_regions(specs: Iterable[DeepSeekDeploymentSpec]) -> None:
+    for place in dict.fromkeys(place for spec in specs for place in spec.resources.infra):
+        if words := unknown_region(place):
+            typer.echo(f"Warning: spec.{words} SkyPilot decides when it launches; --skypilot URL asks it now", err=True)

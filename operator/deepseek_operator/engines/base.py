@@ -142,6 +142,10 @@ class Engine(Protocol):
     def reserved(self) -> Mapping[str, str]:
         """Flags that a user must not pass in ``engine.args``, each with what to set instead."""
 
+    @property
+    def choices(self) -> Mapping[str, tuple[str, ...]]:
+        """Every value that the pinned release takes for a flag, of flags that planning or loading depends on."""
+
     def startup_seconds(self, weights_gib: float | None, nodes: int) -> int:
         """Return how long a start may take, from a fresh node to the first answer, the image being there."""
 

@@ -56,6 +56,21 @@ _FOREIGN = {
     "--kv-cache-memory-bytes": "--max-total-tokens",
     "--load-in-8bit": "--quantization",
 }
+_CHOICES = {
+    "--dtype": ("auto", "half", "float16", "bfloat16", "float", "float32"),
+    "--kv-cache-dtype": ("auto", "fp8_e5m2", "fp8_e4m3", "mxfp8", "bf16", "bfloat16", "nvfp4", "fp4_mx_block16"),
+    "--load-format": (
+        *("auto", "pt", "safetensors", "instanttensor", "npcache", "dummy", "sharded_state", "presharded", "gguf"),
+        *("expert_pack", "bitsandbytes", "mistral", "layered", "flash_rl", "remote", "remote_instance"),
+        *("fastsafetensors", "private", "runai_streamer"),
+    ),
+    "--quantization": (
+        *("awq", "fp8", "mxfp8", "gptq", "gptq_marlin", "awq_marlin", "bitsandbytes", "gguf", "modelopt"),
+        *("modelopt_fp8", "modelopt_fp4", "nvfp4_online", "modelopt_mixed", "petit_nvfp4", "w8a8_int8", "w8a8_fp8"),
+        *("moe_wna16", "w4afp8", "mxfp4", "auto-round", "auto-round-int8", "compressed-tensors", "modelslim"),
+        *("mxfp_w4a8", "quark", "quark_int4fp8_moe", "quark_mxfp4", "mlx_q4", "mlx_q8", "unquant", "humming"),
+    ),
+}
 
 _METRICS = Metrics(
     running="sglang:num_running_reqs",
@@ -87,6 +102,7 @@ class _SGLang:
     foreign: Mapping[str, str] = field(default_factory=lambda: _FOREIGN)
     aliases: Mapping[str, str] = field(default_factory=lambda: _ALIASES)
     reserved: Mapping[str, str] = field(default_factory=lambda: _RESERVED)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _CHOICES)
     metrics: Metrics = _METRICS
 
     def startup_seconds(self, weights_gib: float | None, nodes: int) -> int:

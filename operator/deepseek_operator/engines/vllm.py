@@ -54,6 +54,27 @@ _FOREIGN = {
     "--chunked-prefill-size": "--max-num-batched-tokens",
     "--attn-dp-size": "--data-parallel-size",
 }
+_CHOICES = {
+    "--dtype": ("auto", "half", "float16", "bfloat16", "float", "float32"),
+    "--kv-cache-dtype": (
+        *("auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc", "fp8_ds_mla", "nvfp4_ds_mla"),
+        *("turboquant_k8v4", "turboquant_4bit_nc", "turboquant_k3v4_nc", "turboquant_3bit_nc"),
+        *("octave_k3v4", "octave_k3v3", "octave_k3v3_compact", "ultraquant_4bit"),
+        *("int4_per_token_head", "int8_per_token_head", "fp8_per_token_head", "nvfp4", "nvfp4_4over6"),
+    ),
+    "--load-format": (
+        *("auto", "hf", "dummy", "fastsafetensors", "instanttensor", "ipc_cache", "mistral", "modelexpress", "npcache"),
+        *("pt", "runai_streamer", "runai_streamer_sharded", "safetensors", "sharded_state", "tensorizer"),
+    ),
+    "--quantization": (
+        *("awq", "auto_awq", "fp8", "fbgemm_fp8", "fp_quant", "modelopt", "modelopt_fp4", "modelopt_mxfp8"),
+        *("modelopt_mixed", "auto_gptq", "gptq", "gptq_marlin", "awq_marlin", "humming", "compressed-tensors"),
+        *("experts_int8", "quark", "moe_wna16", "torchao", "inc", "mxfp4", "gpt_oss_mxfp4", "deepseek_v4_fp8"),
+        *("online", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "int8_per_channel_weight_only"),
+        *("nvfp4_per_token", "mxfp8", "None"),
+    ),
+}
+"""Read in the source of 0.33.0. Its parser takes any word but for ``--dtype``; the engine looks them up and ends."""
 
 _METRICS = Metrics(
     running="vllm:num_requests_running",
@@ -83,6 +104,7 @@ class _Vllm:
     foreign: Mapping[str, str] = field(default_factory=lambda: _FOREIGN)
     aliases: Mapping[str, str] = field(default_factory=lambda: _ALIASES)
     reserved: Mapping[str, str] = field(default_factory=lambda: _RESERVED)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _CHOICES)
     metrics: Metrics = _METRICS
 
     def startup_seconds(self, weights_gib: float | None, nodes: int) -> int:

@@ -53,15 +53,17 @@ def kernels_of(model: ModelInfo) -> Kernels | None:
     return {Dtype.BF16: Kernels.MIXTURE_BF16, Dtype.FP8: Kernels.MIXTURE_FP8}.get(dtype)
 
 
-def error_percent(model: ModelInfo, gpu: GpuInfo, layout: Layout, *, fast: bool) -> int | None:
+def error_percent(model: ModelInfo, gpu: GpuInfo, layout: Layout, *, fast: bool, quantized: bool = False) -> int | None:
     """Return within how many per cent most measured cases lie that are like this one; None where there are none.
 
     Parameters
     ----------
     fast
         The network between nodes is InfiniBand or EFA: others, and pipeline stages between nodes, were not measured.
+    quantized
+        The engine quantises the weights while it loads them, which was not measured.
     """
     chip, kernels = chip_of(gpu), kernels_of(model)
-    if chip is None or kernels is None or (layout.nodes > 1 and not (fast and layout.spans_nodes)):
+    if chip is None or kernels is None or quantized or (layout.nodes > 1 and not (fast and layout.spans_nodes)):
         return None
     return _ERRORS.get((chip, kernels))

@@ -1,6 +1,7 @@
 """What ``engine.args`` and ``engine.maxModelLen`` fix, in one form for both engines."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from deepseek_operator.api.spec import Engine as EngineSpec
 from deepseek_operator.api.spec import EngineName
@@ -67,6 +68,8 @@ def read_overrides(spec: EngineSpec, engine: Engine) -> tuple[Arguments, Overrid
     try:
         user = parse_arguments(spec.args, engine.aliases)
         _check_known(user, engine)
+        if spec.image is None:  # what another release or its plugins know is not written down here
+            _check_choices(user, engine)
         return user, _overrides(spec, user, engine.name)
     except ArgumentError as error:
         raise PlanInputError(_FIELD, error.value, str(error)) from None
@@ -82,12 +85,29 @@ def _check_known(user: Arguments, engine: Engine) -> None:
             )
 
 
+def _check_choices(user: Arguments, engine: Engine) -> None:
+    for flag, choices in engine.choices.items():
+        values = user.flags.get(flag)
+        if values is None:
+            continue
+        written = " ".join(values)
+        # vLLM lowers the letters of these two, and of no others
+        lowered = engine.name is EngineName.VLLM and flag in ("--quantization", "--load-format")
+        if written in choices or (lowered and written.lower() in choices):
+            continue
+        similar = get_close_matches(written.lower(), choices, 1)
+        hint = f"did you mean {similar[0]}? " if similar else ""
+        why = f"is no value of {engine.name} {engine.version}; {hint}{flag} takes {', '.join(choices)}"
+        raise PlanInputError(_FIELD, f"{flag} {written}".rstrip(), why)
+
+
 def _overrides(spec: EngineSpec, user: Arguments, engine: EngineName) -> Overrides:
     flags = _FLAGS[engine]
     expert_parallel = None
     if flags["ep"] in user:
         value = user.get(flags["ep"])
         expert_parallel = value not in ("no", "1") if engine is EngineName.SGLANG or value else True
+    quantization = (user.get("--quantization") or "none").lower()
     return Overrides(
         tensor_parallel_size=_size(user, flags["tp"]),
         pipeline_parallel_size=_size(user, flags["pp"]),
@@ -99,7 +119,7 @@ def _overrides(spec: EngineSpec, user: Arguments, engine: EngineName) -> Overrid
         max_num_batched_tokens=_size(user, flags["tokens"]),
         eager=flags["eager"] in user and user.get(flags["eager"]) != "no",
         fp8_kv_cache=user.get("--kv-cache-dtype") in _FP8_CACHES,
-        quantization=user.get("--quantization"),
+        quantization=None if quantization == "none" else quantization,
         dtype=user.get("--dtype"),
     )
 

@@ -7,7 +7,7 @@ from math import floor
 
 from deepseek_operator.api.spec import EngineName, Objective
 from deepseek_operator.api.status import PerformanceStatus
-from deepseek_operator.catalog import GpuInfo
+from deepseek_operator.catalog import Dtype, GpuInfo
 from deepseek_operator.planning.confidence import error_percent
 from deepseek_operator.planning.fit import Fit
 from deepseek_operator.planning.interconnect import Network
@@ -112,8 +112,9 @@ class Performance:
     @property
     def error_percent(self) -> int | None:
         """Within how many per cent most measured cases like this one lie; None where none are known."""
-        layout, fast = self.fit.layout, self.network_gbs is not None
-        return error_percent(self.question.model, self.gpu, layout, fast=fast)
+        model, fast = self.question.model, self.network_gbs is not None
+        quantized = self.question.overrides.quantization is not None and model.weights.dtype is Dtype.BF16
+        return error_percent(model, self.gpu, self.fit.layout, fast=fast, quantized=quantized)
 
     @property
     def tokens_per_second_per_request(self) -> float:

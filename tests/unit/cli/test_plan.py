@@ -188,6 +188,30 @@ def test_a_cloud_that_does_not_exist_is_bad_input_and_the_nearest_is_named(place
     assert hint in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("aws/us-est-1", "no region of this name is known; did you mean us-"),
+        ("gcp/us-central-1/a", "did you mean us-central1"),
+        ("aws/us-east-1a", "did you mean us-east-1"),
+        ("aws/moon-base-9", "is it new?"),
+    ],
+)
+def test_a_region_that_is_not_known_is_asked_about_and_not_refused(place: str, words: str) -> None:
+    result = run("plan", "--model", "r1-8b", "--accelerators", "L4:1", "--infra", place)
+    assert result.exit_code == 0
+    assert f"Warning: spec.resources.infra: {place}: " in result.stderr
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize(
+    "place", ["aws/eu-west-3", "gcp/europe-west4/europe-west4-a", "nebius/eu-west1", "kubernetes/x"]
+)
+def test_regions_that_are_known_or_whose_names_nobody_wrote_down_are_not_asked_about(place: str) -> None:
+    result = run("plan", "--model", "r1-8b", "--accelerators", "H100:8", "--infra", place)
+    assert "no region" not in result.stderr
+
+
 def test_what_nothing_reaches_is_bad_input_with_the_figures() -> None:
     result = run("plan", "--model", "r1-8b", "--accelerators", "L4:1", "--min-tokens-per-second", "50")
     assert result.exit_code == 2

@@ -137,6 +137,29 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
         "--max_num_seqs",
         "is given twice, with 8 and with 16; keep one",
     ),
+    *(
+        ("r1-8b", {"engine": {"name": engine, "args": written.split()}}, "engine.args", written, words)
+        for engine, written, words in (
+            (
+                "VLLM",
+                "--kv-cache-dtype fp9",
+                "VLLM 0.33.0; did you mean fp8? --kv-cache-dtype takes auto,",
+            ),
+            ("VLLM", "--kv-cache-dtype FP8", "did you mean fp8?"),
+            ("VLLM", "--quantization fp88", "did you mean fp8? --quantization takes awq, "),
+            (
+                "VLLM",
+                "--quantization bitsandbytes",
+                "is no value of VLLM 0.33.0",
+            ),  # a plugin's, in no image of ours
+            ("VLLM", "--dtype floaty", "did you mean float?"),
+            ("VLLM", "--dtype", "--dtype takes auto, half, float16, bfloat16, float, float32"),
+            ("VLLM", "--load-format xyz", "is no value of VLLM 0.33.0; --load-format takes auto, "),
+            ("VLLM", "--max-model-len abc", "whole number"),
+            ("SGLang", "--kv-cache-dtype fp8", "is no value of SGLang 0.5.23; did you mean mxfp8?"),
+            ("SGLang", "--quantization FP8", "did you mean fp8?"),
+        )
+    ),
     ("r1-8b", {"engine": {"args": ["--port", "9000"]}}, "engine.args", "--port", "use endpoint.port instead"),
     ("r1-8b", {"engine": {"args": ["--api-key=abc"]}}, "engine.args", "--api-key", "use endpoint.apiKeySecretRef"),
     ("r1-8b", {"engine": {"args": ["serve"]}}, "engine.args", "serve", "follows no flag"),
@@ -267,3 +290,26 @@ def test_a_utilization_that_leaves_cuda_nothing_is_refused() -> None:
     plan = plan_for("r1-8b", engine={"name": "VLLM", "args": args}, resources={"accelerators": ["L4:1"], "nodes": 1})
     assert not plan.launchable
     assert "leaves 0.22 GiB of L4 for CUDA itself: 0.55 GiB are needed, so use at most 0.97" in plan.reason
+
+
+@pytest.mark.parametrize(
+    ("engine", "argument"),
+    [
+        ({"name": "VLLM"}, "--quantization=FP8"),  # vLLM lowers it
+        ({"name": "VLLM"}, "--quantization=None"),
+        ({"name": "VLLM"}, "-q=fp8"),
+        ({"name": "SGLang"}, "--kv-cache-dtype=fp8_e4m3"),
+        ({"name": "VLLM", "image": "me/vllm-with-plugins:1"}, "--quantization=bitsandbytes"),
+    ],
+)
+def test_values_that_the_engine_takes_or_that_only_the_users_image_can_know_are_passed_on(
+    engine: dict[str, Any], argument: str
+) -> None:
+    plan = plan_for("r1-8b", engine={**engine, "args": [argument]}, resources={"accelerators": ["H100:1"], "nodes": 1})
+    assert all(argument in options.user.words for options in plan.serve.values())
+
+
+def test_the_engine_that_knows_a_value_is_taken() -> None:
+    parts = {"args": ["--quantization", "bitsandbytes"]}
+    plan = plan_for("r1-8b", engine=parts, resources={"accelerators": ["H100:1"], "nodes": 1})
+    assert plan.engine == "SGLang"

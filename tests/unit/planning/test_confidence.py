@@ -67,3 +67,10 @@ def test_a_plan_says_how_sure_it_is_of_the_speed(
     found = plan_for(model, resources={"accelerators": [accelerators], "nodes": nodes, "infra": [infra]})
     assert found.performance
     assert found.performance.to_status().error_percent == percent
+
+
+def test_weights_that_the_engine_quantises_are_like_no_measured_case() -> None:
+    resources = {"accelerators": ["H100:1"], "nodes": 1}
+    found = plan_for("r1-8b", resources=resources, engine={"name": "VLLM", "args": ["--quantization", "fp8"]})
+    assert found.performance
+    assert found.performance.error_percent is None
