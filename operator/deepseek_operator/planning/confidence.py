@@ -59,11 +59,13 @@ def error_percent(model: ModelInfo, gpu: GpuInfo, layout: Layout, *, fast: bool,
     Parameters
     ----------
     fast
-        The network between nodes is InfiniBand or EFA: others, and pipeline stages between nodes, were not measured.
+        The network between nodes is InfiniBand or EFA: others, and pipeline stages, were not measured.
     quantized
         The engine quantises the weights while it loads them, which was not measured.
     """
     chip, kernels = chip_of(gpu), kernels_of(model)
-    if chip is None or kernels is None or quantized or (layout.nodes > 1 and not (fast and layout.spans_nodes)):
+    if chip is None or kernels is None or quantized:
+        return None
+    if layout.pipeline_parallel_size > 1 or (layout.nodes > 1 and not (fast and layout.spans_nodes)):
         return None
     return _ERRORS.get((chip, kernels))
