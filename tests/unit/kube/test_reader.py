@@ -1,16 +1,22 @@
-"""Watches over HTTP, from a server that speaks as the API server does."""
+"""Watches over HTTP, from a server that speaks as the API server does, and what is read of Secrets."""
 
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 from aiohttp import web
 
+from deepseek_operator.api.v1alpha1 import LABEL_UID
 from deepseek_operator.kube.client import KubeClient
-from deepseek_operator.kube.errors import KubeDeniedError, KubeExpiredError, KubeUnavailableError
+from deepseek_operator.kube.errors import (
+    KubeDeniedError,
+    KubeExpiredError,
+    KubeNotFoundError,
+    KubeUnavailableError,
+)
 from deepseek_operator.kube.reader import KubeReader
 
 Body = dict[str, Any]
@@ -119,3 +125,39 @@ async def test_a_connection_that_breaks_is_unavailable_and_nothing_worse(server:
     server.lines, server.breaks = [line("ADDED", name="a")], True
     with pytest.raises(KubeUnavailableError):
         await watched()
+
+
+class Secrets:
+    """A client that has one Secret."""
+
+    def __init__(self, secret: dict[str, Any] | None) -> None:
+        self.secret = secret
+
+    async def request(self, method: str, path: str) -> dict[str, Any]:
+        assert (method, path) == ("GET", "/api/v1/namespaces/serving/secrets/r1-api-key")
+        if self.secret is None:
+            raise KubeNotFoundError("secrets r1-api-key not found", 404)
+        return self.secret
+
+
+def secret_of(uid: str, data: dict[str, str]) -> dict[str, Any]:
+    return {"metadata": {"labels": {LABEL_UID: uid}}, "data": data}
+
+
+@pytest.mark.parametrize(
+    ("secret", "key"),
+    [
+        (secret_of("u1", {"token": "c2VzYW1l"}), "sesame"),
+        (secret_of("another", {"token": "c2VzYW1l"}), ""),
+        (secret_of("u1", {"other": "c2VzYW1l"}), ""),
+        (secret_of("u1", {}), ""),
+        (None, ""),
+    ],
+)
+async def test_the_key_of_engines_is_the_one_that_was_made_for_the_deployment(
+    secret: dict[str, Any] | None, key: str
+) -> None:
+    reader = KubeReader(cast(Any, Secrets(secret)))
+    found = await reader.api_key("serving", "r1", "u1")
+    assert found.get_secret_value() == key
+    assert "sesame" not in repr(found)
