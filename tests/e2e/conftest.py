@@ -88,19 +88,14 @@ class Tenant:
         conditions = (body.get("status") or {}).get("conditions") or []
         return next((condition for condition in conditions if condition["type"] == kind), {})
 
-    def reason(self, name: str = "tiny") -> str:
-        """Return the Reason of Ready."""
-        return str(self.condition(name).get("reason", ""))
-
     def wait_reason(self, reason: str, name: str = "tiny", *, within: float = 180) -> str:
         """Wait until Ready has this Reason; return its message."""
 
-        def look() -> dict[str, Any] | None:
+        def look() -> dict[str, Any]:
             condition = self.condition(name)
-            return condition if condition.get("reason") == reason else None
+            return condition if condition.get("reason") == reason else {}
 
-        eventually(lambda: self.reason(name) == reason or None, within=within, what=f"{name} has Reason {reason}")
-        return str((look() or self.condition(name)).get("message", ""))
+        return str(eventually(look, within=within, what=f"{name} has Reason {reason}")["message"])
 
     def wait_ready(self, name: str = "tiny", *, within: float = 300) -> dict[str, Any]:
         """Wait as a user would: ``kubectl wait --for=condition=Ready``."""
