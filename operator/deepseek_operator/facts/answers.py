@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.facts.base import Fact, Failure, Known, Unknown
+from deepseek_operator.facts.names import ClusterName, parse_cluster_name
 from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind
 
 __all__ = ["Answers"]
@@ -20,6 +21,8 @@ class Answers:
     def __init__(self) -> None:
         self._answers: dict[Question, Fact[Any]] = {}
         self._of_name: dict[str, set[Question]] = {}
+        self._names: dict[str, set[ClusterName]] = {}
+        """The same clusters, by the digits of the UID in their names."""
         self._secrets: dict[str, dict[SecretKeyRef, Known[str]]] = {}
         """By namespace; what is too old is dropped when another one comes."""
         self._clouds: dict[str, Fact[Failure | None]] = {}
@@ -40,6 +43,8 @@ class Answers:
         self._answers[question] = answer
         if question.kind not in (QuestionKind.AUTHORITY, QuestionKind.API_KEY):
             self._of_name.setdefault(question.subject, set()).add(question)
+            if (name := parse_cluster_name(question.subject)) is not None:
+                self._names.setdefault(name.uid, set()).add(name)
 
     def put_cloud(self, cloud: str, answer: Fact[Failure | None]) -> bool:
         """Store whether a cloud can be used; return whether that is news."""
@@ -64,9 +69,9 @@ class Answers:
         known = self._secrets.get(namespace, {})
         return {reference: answer if _fresh(answer, now) else NOT_ASKED for reference, answer in known.items()}
 
-    def names(self) -> tuple[str, ...]:
-        """Return the clusters about which something was answered."""
-        return tuple(self._of_name)
+    def names(self, digits: str) -> tuple[ClusterName, ...]:
+        """Return the clusters about which something was answered, of all UIDs that begin with these digits."""
+        return tuple(self._names.get(digits, ()))
 
     def drop_namespace(self, namespace: str) -> None:
         """Forget the Secrets of a namespace in which no deployment is left."""
@@ -86,6 +91,11 @@ class Answers:
         """Forget what was answered about a cluster: it is no longer what it was."""
         for question in self._of_name.pop(name, set()):
             del self._answers[question]
+        parsed = parse_cluster_name(name)
+        if parsed is not None and (alike := self._names.get(parsed.uid)) is not None:
+            alike.discard(parsed)
+            if not alike:
+                del self._names[parsed.uid]
 
 
 def _fresh(answer: Known[str], now: datetime) -> bool:

@@ -363,9 +363,8 @@ class Store:
     def _forget(self, deployment: DeepSeekDeployment) -> None:
         """Drop every fact about a deployment that is gone."""
         key, uid = deployment.key, deployment.metadata.uid
-        digits = uid_prefix(uid)
-        for name in filter(None, map(parse_cluster_name, self._answers.names())):
-            if name.uid == digits and belongs_to(name, deployment):
+        for name in self._answers.names(uid_prefix(uid)):
+            if belongs_to(name, deployment):
                 self._answers.forget(str(name))
         for question in (authority_question(deployment), api_key_question(deployment)):
             self._answers.drop_of_deployment(question)

@@ -61,14 +61,17 @@ class Memory:
     @property
     def tokens(self) -> int:
         """Tokens of one request that the KV cache holds."""
-        room = self.kv_cache * GIB - max(self.kv_bytes_per_sequence, self.kv_bytes_to_start)
-        return max(0, int(room / self.kv_bytes_per_token))
+        return max(0, int((self.kv_cache * GIB - self._longest_fixed) / self.kv_bytes_per_token))
 
     def reported_tokens(self, context: int) -> int:
         """Return the size of the KV cache as vLLM reports it: that of requests of ``context`` tokens, all together."""
-        fixed = max(self.kv_bytes_per_sequence, self.kv_bytes_to_start)
-        each = context * self.kv_bytes_per_token + fixed
+        each = context * self.kv_bytes_per_token + self._longest_fixed
         return max(0, int(self.kv_cache * GIB / each * context))
+
+    @property
+    def _longest_fixed(self) -> float:
+        """Bytes that the one longest request needs besides its tokens."""
+        return max(self.kv_bytes_per_sequence, self.kv_bytes_to_start)
 
 
 def default_batch(engine: EngineName, gpu: GpuInfo, layout: Layout, overrides: Overrides) -> Batch:

@@ -95,8 +95,7 @@ def step_seconds(
     read += _expert_bytes(model, layout, traffic, overrides) / (bandwidth * _expert_efficiency(model, layout, factors))
     cache = here * _cache_bytes(model, layout, traffic.context, overrides) * stages
     read += cache / (bandwidth * factors.bandwidth)
-    mla = model.shape.mla
-    attended = min(traffic.context, (mla.sparse_tokens if mla else None) or traffic.context)
+    attended = _attended(model, traffic.context)
     arithmetic = _matrix_flops(model, layout, head=True) + _attention_flops(model, layout, attended, absorbed=True)
     compute = here * arithmetic / (_rate(model, gpu) * TFLOP)
     sampling = here * factors.sampled * model.shape.vocab_size / (bandwidth * factors.bandwidth)
@@ -190,13 +189,19 @@ def _matrix_flops(model: ModelInfo, layout: Layout, *, head: bool) -> float:
     return 2.0 * (max(0, active - whole) / layout.tensor_parallel_size + whole)
 
 
+def _attended(model: ModelInfo, context: int) -> int:
+    """Return to how many of the tokens before it a token attends: with an indexer to few, else to all."""
+    mla = model.shape.mla
+    return min(context, (mla and mla.sparse_tokens) or context)
+
+
 def _cache_bytes(model: ModelInfo, layout: Layout, context: int, overrides: Overrides) -> float:
     """Return KV bytes of one request that a step reads: with an indexer all of its keys, and few of the others."""
     each, mla = kv_bytes_per_token(model, layout, overrides), model.shape.mla
     if mla is None or mla.sparse_tokens is None:
         return context * each
     keys = each * (mla.index_head_dim + _INDEX_SCALE) * model.shape.layers / model.kv_bytes_per_token
-    return context * keys + min(context, mla.sparse_tokens) * (each - keys)
+    return context * keys + _attended(model, context) * (each - keys)
 
 
 def _prompt_flops(model: ModelInfo, layout: Layout, prompt: int) -> float:
@@ -204,7 +209,7 @@ def _prompt_flops(model: ModelInfo, layout: Layout, prompt: int) -> float:
     mla = model.shape.mla
     if mla is None or mla.sparse_tokens is None:
         return _attention_flops(model, layout, prompt / 2, absorbed=False)
-    few = min(prompt, mla.sparse_tokens)
+    few = _attended(model, prompt)
     attended = few - few * few / (2 * prompt)
     index = 2.0 * model.shape.layers * mla.index_heads * mla.index_head_dim * prompt / 2
     return _attention_flops(model, layout, attended, absorbed=True) + index

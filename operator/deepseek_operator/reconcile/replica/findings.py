@@ -39,7 +39,7 @@ _OF_THE_PLACE: Final = frozenset({Reason.LAUNCH_TIMED_OUT, Reason.LAUNCH_FAILED}
 """Failures of machines for which another place may help; another region does not mend credentials."""
 
 
-_REQUESTS: Final = {
+_REQUESTS: Final[dict[str, str]] = {
     RequestKind.LAUNCH: "launch",
     RequestKind.EXEC: "restart of the engine",
     RequestKind.DOWN: "teardown",
@@ -48,7 +48,7 @@ _REQUESTS: Final = {
 
 def in_words(kind: str) -> str:
     """Return what a kind of request to SkyPilot asks for; one that only another version knows stays as it is."""
-    return next((words for known, words in _REQUESTS.items() if known == kind), kind)
+    return _REQUESTS.get(kind, kind)
 
 
 def stage(

@@ -13,7 +13,7 @@ from deepseek_operator.reconcile.replica.findings import in_words, passing
 from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count
 from deepseek_operator.reconcile.replica.remains import (
     about_its_machines,
-    cost_words,
+    going_on_costing,
     names_on_cloud,
     unaccounted_words,
     waiting_requests,
@@ -113,8 +113,9 @@ def _tear_down(view: View) -> Finding | None:
     identity, words = f"teardown/{view.ledger.teardown_at}", "SkyPilot still lists it after its teardown"
     if outcome is not None and outcome.kind is RequestKind.DOWN and outcome.failure is not None:
         identity, words = f"request/{outcome.request_id}", outcome.failure.message
-    cost = f", and they may go on costing {cost_words(view)}" if view.rented else ""
-    failure = Failure(Reason.TEARDOWN_FAILED, f"SkyPilot could not tear its nodes down{cost}: {words}")
+    failure = Failure(
+        Reason.TEARDOWN_FAILED, f"SkyPilot could not tear its nodes down{going_on_costing(view)}: {words}"
+    )
     return count(view, view.ledger, identity, failure, remove, phase=Phase.TERMINATING)
 
 

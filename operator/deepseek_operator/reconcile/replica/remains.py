@@ -8,7 +8,7 @@ from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.planning.result import dollars
 from deepseek_operator.reconcile.replica.view import View
 
-__all__ = ["about_its_machines", "cost_words", "names_on_cloud", "unaccounted_words", "waiting_requests"]
+__all__ = ["about_its_machines", "going_on_costing", "names_on_cloud", "unaccounted_words", "waiting_requests"]
 
 
 def names_on_cloud(view: View) -> tuple[str, ...]:
@@ -28,15 +28,20 @@ def unaccounted_words(view: View) -> str:
     """Return what somebody has to do about machines of a lost record."""
     return (
         f"SkyPilot has lost its record of {view.name} on {view.infra} without terminating it, so machines may "
-        f"still run and cost {cost_words(view)}. Terminate the instances tagged skypilot-cluster-name={view.name}-*, "
+        f"still run and cost {_cost_words(view)}. Terminate the instances tagged skypilot-cluster-name={view.name}-*, "
         f"then say so: kubectl annotate dsd {view.owner} --overwrite {ANNOTATION_ABANDON}={view.name}"
     )
 
 
-def cost_words(view: View) -> str:
+def _cost_words(view: View) -> str:
     """Return what machines of the replica cost for as long as they run: ``0.81 $/h``, or ``money``."""
     price = read_amount(view.ledger.price) or view.shown_cost
     return f"{dollars(price)} $/h" if price else "money"
+
+
+def going_on_costing(view: View) -> str:
+    """Return that rented nodes which are not torn down may go on costing money; empty where they are not rented."""
+    return f", and they may go on costing {_cost_words(view)}" if view.rented else ""
 
 
 def waiting_requests(view: View) -> tuple[str, ...]:

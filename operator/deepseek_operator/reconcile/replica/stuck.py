@@ -10,7 +10,7 @@ from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.skypilot import RequestKind, RequestState
 from deepseek_operator.reconcile.actions import TearDown
 from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count
-from deepseek_operator.reconcile.replica.remains import cost_words
+from deepseek_operator.reconcile.replica.remains import going_on_costing
 from deepseek_operator.reconcile.replica.view import Finding, View
 
 __all__ = ["TEARDOWN_S", "stuck_teardown"]
@@ -29,11 +29,10 @@ def stuck_teardown(view: View) -> Finding | None:
     if request is None or elapsed(view.now, request.created_at) <= TEARDOWN_S:
         return None
     minutes = TEARDOWN_S // 60
-    cost = f", and they may go on costing {cost_words(view)}" if view.rented else ""
     words = (
-        f"SkyPilot has not torn its nodes down within {minutes} minutes{cost}. Every {minutes} minutes the teardown is "
-        "cancelled and requested again. If that does not help, restart the SkyPilot server; its request is "
-        f"{request.id}"
+        f"SkyPilot has not torn its nodes down within {minutes} minutes{going_on_costing(view)}. Every {minutes} "
+        "minutes the teardown is cancelled and requested again. If that does not help, restart the SkyPilot server; "
+        f"its request is {request.id}"
     )
     cancel = TearDown(view.name, (request.id,))
     failure = Failure(Reason.TEARDOWN_FAILED, words)
