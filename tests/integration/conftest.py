@@ -1,10 +1,11 @@
 """The cluster, the operator's own identity, and stages. Everything made here is removed again, leftovers included."""
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import pytest
 from lightkube import ApiError, Client, KubeConfig
@@ -36,6 +37,12 @@ OURS: Final = "dsd-int"
 SIDE_BY_SIDE: Final = 8
 
 Kubectl = Callable[..., str]
+
+
+def create_dry(kubectl: Kubectl, body: dict[str, Any]) -> str:
+    """Return what creating an object in the shared namespace says; nothing is kept of it."""
+    flags = ("create", "--dry-run=server", "--validate=strict", f"--namespace={SHARED}", "-f", "-")
+    return kubectl(*flags, stdin=json.dumps(body), check=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:

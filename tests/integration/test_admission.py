@@ -1,6 +1,5 @@
 """What the API server refuses by itself, naming the field, and what it accepts."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from lightkube import ApiError, Client
 
 from deepseek_operator.api import v1alpha1 as api
-from tests.integration.conftest import ROOT, SHARED, Kubectl
+from tests.integration.conftest import ROOT, SHARED, Kubectl, create_dry
 from tests.integration.stage import SPEC
 from tests.system.resources import DeploymentResource
 from tests.unit.api.refused import REFUSED
@@ -32,8 +31,7 @@ def test_a_name_that_is_no_service_name_is_refused(namespaces: None, kubectl: Ku
 
 
 def _refusal(kubectl: Kubectl, body: dict[str, Any]) -> str:
-    flags = ("create", "--dry-run=server", "--validate=strict", f"--namespace={SHARED}", "-f", "-")
-    answer = kubectl(*flags, stdin=json.dumps(body), check=False)
+    answer = create_dry(kubectl, body)
     assert "error" in answer.lower() or "invalid" in answer.lower(), answer
     return answer
 

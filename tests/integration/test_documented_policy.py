@@ -1,6 +1,5 @@
 """The admission policy of the installation page, applied as it stands there, in the namespace of this suite."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 import yaml
 
 from deepseek_operator.api import v1alpha1 as api
-from tests.integration.conftest import SHARED, Kubectl
+from tests.integration.conftest import SHARED, Kubectl, create_dry
 from tests.integration.stage import SPEC
 from tests.system.wait import eventually
 from tests.unit.docs.blocks import blocks
@@ -48,5 +47,4 @@ def _create(kubectl: Kubectl, price: object) -> str:
     resources: dict[str, Any] = {} if price is None else {"maxHourlyCost": price}
     spec = {**SPEC, "resources": {**SPEC.get("resources", {}), **resources}}
     body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": {"name": "priced"}, "spec": spec}
-    flags = ("create", "--dry-run=server", "--validate=strict", f"--namespace={SHARED}", "-f", "-")
-    return kubectl(*flags, stdin=json.dumps(body), check=False)
+    return create_dry(kubectl, body)
