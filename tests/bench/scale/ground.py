@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from lightkube import Client, KubeConfig
-from lightkube.resources.core_v1 import Pod, Service
 from lightkube.types import PatchType
 
 from deepseek_operator.api import v1alpha1 as api
@@ -149,8 +148,6 @@ def _clear(client: Client, kubectl: Kubectl) -> None:
         nobody = {"metadata": {"finalizers": None}}
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda name: _patch(client, name, nobody), names))
-        for kind in (DeploymentResource, Pod, Service):
-            client.deletecollection(kind, namespace=NAMESPACE)
     kubectl("delete", "namespace", NAMESPACE, SYSTEM, "--ignore-not-found", "--wait=false")
     eventually(
         lambda: all(kubectl.get("namespace", name) is None for name in (NAMESPACE, SYSTEM)),
