@@ -3,20 +3,24 @@
 The pods have a scheduler that nobody runs, so no kubelet ever sees them; their status is patched as a kubelet would.
 """
 
+import asyncio
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final
 
-from aiohttp import web
-from lightkube import ApiError, AsyncClient, KubeConfig
-from lightkube.resources.core_v1 import Pod, Service
-from lightkube.types import PatchType
+from aiohttp import ClientTimeout, web
+from kubernetes.aio import client as official
+from kubernetes.aio import config
+
+from deepseek_operator.kube.client import settle_proxy
 
 NAME_LABEL = "skypilot-cluster-name"
 NOBODY = "dsd-fake-scheduler"
+_LIMIT: Final = ClientTimeout(total=30)
 
 
 class Engines:
@@ -90,31 +94,25 @@ class Pods:
     def __init__(self, kubeconfig: Path, addresses: IPv4Network) -> None:
         self._kubeconfig = kubeconfig
         self._free: Iterator[str] = itertools.cycle(str(address) for address in addresses.hosts())
-        self._client: AsyncClient | None = None
-
-    @property
-    def client(self) -> AsyncClient:
-        """Made on first use, inside the event loop that it belongs to."""
-        if self._client is None:
-            self._client = AsyncClient(KubeConfig.from_file(self._kubeconfig))
-        return self._client
+        self._client: official.ApiClient | None = None
+        self._opening = asyncio.Lock()
+        self._fresh: set[tuple[str, str]] = set()
+        """Namespaces and names of pods that were created here and have not run yet."""
 
     async def create(self, wanted: Wanted) -> None:
         """Create Services and pods as SkyPilot does; what exists is kept, as SkyPilot adopts pods that it finds."""
         for name in (f"{wanted.on_cloud}-head-ssh", f"{wanted.on_cloud}-head"):
-            await self._create(cast(Service, Service.from_dict(_service(wanted, name))))
+            await self._call("POST", _path("services", wanted.namespace), _service(wanted, name), but=409)
         for name in wanted.pod_names:
-            await self._create(cast(Pod, Pod.from_dict(_pod(wanted, name))))
+            if await self._call("POST", _path("pods", wanted.namespace), _pod(wanted, name), but=409):
+                self._fresh.add((wanted.namespace, name))
 
     async def find_no_node(self, wanted: Wanted) -> None:
         """Say of the pods what a scheduler says that has no room for them."""
         message = "0/1 nodes are available: 1 Insufficient memory."
         condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
         for name in wanted.pod_names:
-            status = {"status": {"phase": "Pending", "conditions": [condition]}}
-            await self.client.patch(
-                Pod.Status, name, status, namespace=wanted.namespace, patch_type=PatchType.STRATEGIC
-            )
+            await self._say(wanted.namespace, name, {"phase": "Pending", "conditions": [condition]})
 
     async def run(self, wanted: Wanted) -> str:
         """Let the pods run; return the address of the head."""
@@ -123,35 +121,58 @@ class Pods:
 
     async def delete(self, namespace: str, on_cloud: str) -> None:
         """Delete all that carries the cluster's label, which is more than what was created here: SkyPilot does, too."""
-        for kind in (Pod, Service):
-            async for found in self.client.list(kind, namespace=namespace, labels={NAME_LABEL: on_cloud}):
-                name = cast(Pod | Service, found).to_dict()["metadata"]["name"]
-                try:
-                    await self.client.delete(kind, name, namespace=namespace, grace_period=0)
-                except ApiError as error:
-                    if error.status.code != 404:
-                        raise
-
-    async def _create(self, resource: Pod | Service) -> None:
-        try:
-            await self.client.create(resource)
-        except ApiError as error:
-            if error.status.code != 409:
-                raise
+        for kind in ("pods", "services"):
+            found = await self._call("GET", f"{_path(kind, namespace)}?labelSelector={NAME_LABEL}={on_cloud}")
+            for body in found["items"]:
+                path = _path(kind, namespace, body["metadata"]["name"])
+                await self._call("DELETE", path, {"gracePeriodSeconds": 0}, but=404)
 
     async def _run(self, namespace: str, name: str) -> str:
-        pod = await self.client.get(Pod, name, namespace=namespace)
-        if pod.status is not None and pod.status.phase == "Running" and pod.status.podIP:
-            return str(pod.status.podIP)
+        if (namespace, name) in self._fresh:
+            self._fresh.discard((namespace, name))
+        else:
+            status = (await self._call("GET", _path("pods", namespace, name)))["status"]
+            if status.get("phase") == "Running" and status.get("podIP"):
+                return str(status["podIP"])
         address = next(self._free)
         ready = [
             {"type": kind, "status": "True"} for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
         ]
         status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": ready}
-        await self.client.patch(
-            Pod.Status, name, {"status": status}, namespace=namespace, patch_type=PatchType.STRATEGIC
-        )
+        await self._say(namespace, name, status)
         return address
+
+    async def _say(self, namespace: str, name: str, status: dict[str, Any]) -> None:
+        path = f"{_path('pods', namespace, name)}/status"
+        await self._call("PATCH", path, {"status": status}, kind="application/strategic-merge-patch+json")
+
+    async def _call(
+        self, method: str, path: str, body: Any = None, *, kind: str = "application/json", but: int = 0
+    ) -> dict[str, Any]:
+        """Return the decoded answer, or nothing if its status is ``but``."""
+        client = await self._open()
+        url, headers = f"{client.configuration.host}{path}", {"Content-Type": kind}
+        answer = await client.call_api(method, url, headers, body, _request_timeout=_LIMIT)
+        text = await answer.response.read()
+        if answer.response.status == but:
+            return {}
+        assert answer.response.status < 400, f"{method} {path}: {text.decode()}"
+        decoded: dict[str, Any] = json.loads(text)
+        return decoded
+
+    async def _open(self) -> official.ApiClient:
+        """Return the client, made on first use: it belongs to the event loop in which that is."""
+        async with self._opening:
+            if self._client is None:
+                configuration = official.Configuration()
+                await config.load_kube_config(str(self._kubeconfig), client_configuration=configuration)
+                settle_proxy(configuration)
+                self._client = official.ApiClient(configuration)
+        return self._client
+
+
+def _path(kind: str, namespace: str, name: str = "") -> str:
+    return f"/api/v1/namespaces/{namespace}/{kind}{name and '/' + name}"
 
 
 def _metadata(wanted: Wanted, name: str, labels: dict[str, str]) -> dict[str, Any]:
