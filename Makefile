@@ -84,6 +84,7 @@ on-the-cluster: install
 	$(RUN) pytest tests/unit/chart # helm is there now
 	$(RUN) pytest tests/integration
 	$(RUN) pytest tests/contract --timeout=900
+	$(RUN) pytest tests/cloud/test_provider_errors.py --timeout=900 --durations=0
 	$(RUN) pytest tests/e2e --ignore=tests/e2e/test_traffic.py --timeout=900 --durations=0
 	$(RUN) pytest tests/install/test_upgrade.py tests/install/test_values.py --timeout=900 --durations=0
 

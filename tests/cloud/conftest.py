@@ -32,9 +32,9 @@ CRD: Final = "deepseekdeployments.deepseek-operator.io"
 
 
 @pytest.fixture(scope="session")
-def shared_world() -> Iterator[World]:
-    """The world that all tests share."""
-    with world() as made:
+def shared_world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """The world that all tests share; its machines boot if any test has the cluster from which they are reached."""
+    with world(machines=any("cluster" in getattr(one, "fixturenames", ()) for one in request.session.items)) as made:
         yield made
 
 

@@ -57,6 +57,8 @@ class World:
 
     Attributes
     ----------
+    tree
+        Root tree of the machines; there need not be one where none boots.
     user_id
         SkyPilot's user id that tests launch under.
     kubernetes
@@ -65,6 +67,7 @@ class World:
 
     pid: int
     layout: Layout
+    tree: Path
     user_id: str = "d5ee9aa5"
     kubernetes: tuple[Path, Path] | None = None
     _servers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -176,7 +179,7 @@ class World:
 
     def start_ec2(self) -> None:
         """Start the provider and wait until it answers."""
-        command = [str(simulator_python()), "-m", "tests.cloud.simulator", f"--tree={machine_tree()}"]
+        command = [str(simulator_python()), "-m", "tests.cloud.simulator", f"--tree={self.tree}"]
         command.append(f"--images={image_store()}")
         command += [f"--work={STATE / 'ec2'}", f"--port={_EC2_PORT}", f"--public={self.public}"]
         command += ["--regions", *home.REGIONS, "--outside", _TEST_NETWORKS]
@@ -223,18 +226,26 @@ class World:
 
 
 @contextmanager
-def world() -> Iterator[World]:
-    """A world of its own, and nothing of it afterwards."""
+def world(*, machines: bool = True) -> Iterator[World]:
+    """A world of its own, and nothing of it afterwards.
+
+    Parameters
+    ----------
+    machines
+        Whether machines may boot. Without, EC2 says that they run and nothing is there, which is enough for all that
+        comes before SSH; the root tree, which takes minutes to make, is not needed then.
+    """
     if os.geteuid() != 0:
         raise PermissionError("the simulated cloud makes network namespaces: run it as root")
     ensure_programs()
-    simulator_python(), skypilot_python(), machine_tree()
+    simulator_python(), skypilot_python()
+    tree = machine_tree() if machines else STATE / "no-tree"
     with locked(cache_dir() / "locks" / f"{NAME}.lock"):
         _remove_leftovers()
         STATE.mkdir()
         pid = _first_process()
         try:
-            made = World(pid, Layout(NAME, choose_slot(NAME, is_routed)))
+            made = World(pid, Layout(NAME, choose_slot(NAME, is_routed)), tree)
             _connect(made)
             say("starting the simulated cloud")
             made.start_ec2()
