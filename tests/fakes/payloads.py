@@ -14,6 +14,16 @@ ENDED: Final = ("SUCCEEDED", "FAILED", "CANCELLED")
 _PICKLE: Final = "gAROLg=="
 
 
+@dataclass(frozen=True)
+class Call:
+    """One HTTP call as it came in."""
+
+    at: float
+    """``time.monotonic()``."""
+    path: str
+    body: dict[str, Any]
+
+
 class Failed(Exception):
     """A request that ends with an error.
 
