@@ -64,6 +64,7 @@ class Reason(StrEnum):
     ENGINE_CRASH_LOOP = "EngineCrashLoop"
     ENGINE_UNRESPONSIVE = "EngineUnresponsive"
     ENGINE_START_TIMED_OUT = "EngineStartTimedOut"
+    ENGINE_PORT_BLOCKED = "EnginePortBlocked"
     INSTANCE_LOST = "InstanceLost"
     PREEMPTED = "Preempted"
     # SkyPilot and teardown
@@ -202,6 +203,12 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
         "The engine did not answer within the time its model should need; its nodes are torn down.",
         "It is launched again. Follow the log of its pods then: kubectl deepseek logs NAME -f. A slow download of the "
         "weights is the usual cause; model.path on a volume that has them spares it.",
+    ),
+    Reason.ENGINE_PORT_BLOCKED: (
+        "Connections to the engine's port are dropped, neither accepted nor refused.",
+        "Let the operator's pods, and the proxies if there are any, reach the port: in the NetworkPolicies of the "
+        "namespace, or on the cloud. Remove aws.security_group_name from the chart's skypilot.config, or open the port "
+        "in that group yourself: SkyPilot opens none in a group that it did not make.",
     ),
     Reason.INSTANCE_LOST: ("The nodes of the replica vanished.", "Wait; it is launched again."),
     Reason.PREEMPTED: (

@@ -84,12 +84,16 @@ class Probe:
         Since when ``healthy`` has had its value.
     running
         Requests that the engine is working on or holds in its queue; None where its metrics do not say.
+    dropped
+        Connections are neither accepted nor refused. A machine refuses them while nothing listens on the port, so
+        something in between keeps them from it.
     """
 
     healthy: bool
     since: datetime
     detail: str = ""
     running: int | None = None
+    dropped: bool = False
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,10 @@ class Answer(NamedTuple):
 
 
 class NoAnswer(NamedTuple):
-    """The address did not answer, and how."""
+    """The address did not answer, and how. ``dropped``: it neither accepted the connection nor refused it."""
 
     words: str
+    dropped: bool = False
 
 
 Answered = Callable[[Answer | NoAnswer], None]
@@ -112,7 +113,7 @@ class Connection:
                     server_hostname=encryption.server_name if encryption is not None else None,
                 )
         except TimeoutError:
-            self._end(NoAnswer(f"no connection within {CONNECT_S:g} s"))
+            self._end(NoAnswer(f"no connection within {CONNECT_S:g} s", dropped=True))
         except OSError as error:
             self._end(NoAnswer(_words(error)))
         except Exception as error:

@@ -221,7 +221,7 @@ class Prober:
 
     def _answered(self, watched: _Watched, answer: Answer | NoAnswer) -> None:
         if isinstance(answer, NoAnswer):
-            self._conclude(watched, answer.words)
+            self._conclude(watched, answer.words, dropped=answer.dropped)
         elif answer.status != 200:
             self._conclude(watched, f"HTTP {answer.status}")
         elif watched.target.running:
@@ -235,7 +235,9 @@ class Prober:
         else:
             self._conclude(watched, running=_sum(answer, watched.target.running))
 
-    def _conclude(self, watched: _Watched, problem: str = "", running: int | None = None) -> None:
+    def _conclude(
+        self, watched: _Watched, problem: str = "", running: int | None = None, *, dropped: bool = False
+    ) -> None:
         """Schedule the next probe, and report what this one found if that is news."""
         self._ended(watched)
         healthy = not problem
@@ -252,7 +254,7 @@ class Prober:
         if before is None or before.healthy != healthy:
             watched.since = asyncio.get_running_loop().time()
         since = before.since if before is not None and before.healthy == healthy else now
-        watched.probe = Probe(healthy, since, problem, running)
+        watched.probe = Probe(healthy, since, problem, running, dropped)
         self._report(watched.address, Known(watched.probe, now))
 
     def _period(self, watched: _Watched, *, healthy: bool) -> float:

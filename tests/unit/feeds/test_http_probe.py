@@ -7,7 +7,7 @@ import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -106,6 +106,23 @@ async def test_a_connection_that_the_server_closed_while_idle_is_opened_again() 
         await asyncio.sleep(0.05)
         assert (await get(connection, "/health")).status == 200
     assert connections == [1, 1]
+
+
+async def test_a_connection_that_is_neither_accepted_nor_refused_is_told_from_one_that_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_probe, "CONNECT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as queue:
+        host, port = server.getsockname()
+        # The kernel drops what comes when the queue of connections that nobody accepts is full, as a firewall does.
+        for _ in range(3):
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((host, port))
+        assert await ask(Connection(Address(host, port)), "/health") == NoAnswer("no connection within 0.2 s", True)
+    refused = await ask(Connection(Address(host, port)), "/health")
+    assert isinstance(refused, NoAnswer)
+    assert not refused.dropped
 
 
 async def test_a_machine_that_acknowledges_nothing_is_given_up_before_an_engine_that_hangs() -> None:

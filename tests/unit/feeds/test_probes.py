@@ -59,6 +59,7 @@ class _Connection:
             "up": Answer(200, self.engines.metrics if path == "/metrics" else b""),
             "down": NoAnswer("connection refused"),
             "hung": NoAnswer("no answer within 4 s"),
+            "dropped": NoAnswer("no connection within 1 s", dropped=True),
         }
         answer = answers[how]
         self.pending = loop.call_later(HUNG_S if how == "hung" else 0.005, answered, answer)
@@ -88,6 +89,20 @@ def test_an_engine_that_answers_is_healthy_within_a_second() -> None:
         assert not engines.last().healthy  # type: ignore[union-attr]
         engines.how[AT] = "up"
         assert await engines.until(True) < 1.2
+
+    play(story)
+
+
+def test_a_report_says_whether_connections_are_dropped() -> None:
+    async def story(engines: Engines, prober: Prober) -> None:
+        engines.how[AT] = "dropped"
+        prober.watch(KEY, {AT: ProbeTarget()})
+        await asyncio.sleep(5)
+        assert engines.last() is not None
+        assert engines.last().dropped  # type: ignore[union-attr]
+        engines.how[AT] = "down"
+        await asyncio.sleep(5)
+        assert not engines.last().dropped  # type: ignore[union-attr]
 
     play(story)
 

@@ -228,9 +228,9 @@ def proxy_pod(number: int = 0, revision: str = "", **fields: Any) -> ProxyPod:
     return ProxyPod(f"r1-proxy-{number}", revision, **{"ip": f"10.88.1.{number + 1}", **fields})
 
 
-def silent(address: Address, detail: str = "connection refused") -> dict[Address, Probe]:
+def silent(address: Address, detail: str = "connection refused", *, dropped: bool = False) -> dict[Address, Probe]:
     """The probe of an address that does not answer."""
-    return {address: Probe(False, ago(5), detail)}
+    return {address: Probe(False, ago(5), detail, dropped=dropped)}
 
 
 def serving(of: DeepSeekDeployment, *names: ClusterName) -> World:

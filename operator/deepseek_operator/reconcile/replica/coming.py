@@ -6,6 +6,7 @@ decides. :data:`COMING` says of each rule why it stands where it stands.
 """
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from deepseek_operator.api.base import read_amount
@@ -51,6 +52,9 @@ __all__ = ["COMING"]
 
 UNRESPONSIVE_S: Final = 180
 """Seconds for which an engine may be silent while its job runs, before the replica is replaced."""
+BLOCKED_S: Final = 60
+"""Seconds after its nodes came up until an engine whose connections are dropped is called blocked: routes and the rules
+of a firewall may take some to hold."""
 LAUNCH_GRACE_S: Final = 3600
 """Seconds besides the provision timeout that a launch may take: pulling a 15 GB image is slow, not stuck."""
 MACHINES_S: Final = 1500
@@ -284,16 +288,30 @@ def _engine_silent(view: View) -> Finding | None:
         words = f"its job runs but the engine stopped answering{why_silent(view)}"
         message = f"{words}; it is replaced if it does not answer by {until}"
         return stage(view, Phase.STARTING, Reason.ENGINE_UNRESPONSIVE, message, asks=asks)
+    started = ledger.starting_since or whole_second(view.now)
+    blocked = _port_blocked(view, started)
     if elapsed(view.now, ledger.starting_since) > ledger.startup_seconds:
         words = f"no answer within {ledger.startup_seconds} s of its start{why_silent(view)}; launching again"
         failure = Failure(Reason.ENGINE_START_TIMED_OUT, words)
-        return replace_nodes(view, f"slow/{ledger.starting_since}", failure)
-    where = f" at {view.address}" if view.address else ""
-    started = ledger.starting_since or whole_second(view.now)
+        return replace_nodes(view, f"slow/{ledger.starting_since}", blocked or failure)
     until = format_time(later(started, ledger.startup_seconds))
-    message = f"the nodes are up and the engine loads the model; no answer yet{where}; it has time until {until}"
-    finding = stage(view, Phase.STARTING, Reason.ENGINE_STARTING, message, asks=asks)
+    if blocked is not None:
+        message = f"{blocked.message}; its nodes are torn down if it does not answer by {until}"
+        finding = stage(view, Phase.STARTING, blocked.reason, message, asks=asks)
+    else:
+        where = f" at {view.address}" if view.address else ""
+        message = f"the nodes are up and the engine loads the model; no answer yet{where}; it has time until {until}"
+        finding = stage(view, Phase.STARTING, Reason.ENGINE_STARTING, message, asks=asks)
     return replace(finding, ledger=update(ledger, starting_since=started))
+
+
+def _port_blocked(view: View, started: datetime) -> Failure | None:
+    """Say who keeps connections from the port of an engine that starts; None if nobody seems to."""
+    if not view.dropped or view.cluster is None or elapsed(view.now, started) < BLOCKED_S:
+        return None
+    who = "a NetworkPolicy" if view.cluster.on_kubernetes else "a security group or a firewall"
+    words = f"connections to {view.address} are dropped, neither accepted nor refused, as {who} does"
+    return Failure(Reason.ENGINE_PORT_BLOCKED, words)
 
 
 COMING: Final[tuple[tuple[Rule, str], ...]] = (

@@ -47,6 +47,7 @@ def look(
         address=address,
         health=health,
         detail=probe.detail if probe is not None else "",
+        dropped=probe is not None and probe.dropped,
         running=probe.running if probe is not None else None,
         published=address is not None and address in world.published,
         deleting=world.deployment.deleting,

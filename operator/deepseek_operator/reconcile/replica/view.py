@@ -72,6 +72,7 @@ class View:
     address: Address | None = None
     health: Health = Health.SILENT
     detail: str = ""
+    dropped: bool = False
     running: int | None = None
     published: bool = False
     deleting: bool = False
