@@ -69,6 +69,7 @@ class Api:
         elif what == "knobs":
             for key, value in body.items():
                 setattr(cloud.knobs, key, value)
+            cloud.open_ports()
         elif what == "reclaim":
             cloud.reclaim(body["wanted"], body.get("notice", 0.0))
         elif what == "kill":

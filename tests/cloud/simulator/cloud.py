@@ -112,7 +112,7 @@ class Cloud:
             groups = {group for nic in self.instances[identity].nics.values() for group in nic.group_set}
             rules = [rule for group in groups for rule in group.ingress_rules if rule.ip_protocol == "tcp"]
             opened = [(r.ip_range["CidrIp"], r.from_port, r.to_port) for r in rules if r.ip_range.get("CidrIp")]
-            machine.firewall(opened)
+            machine.firewall([rule for rule in opened if rule[1] not in self.knobs.closed])
 
     def close(self) -> None:
         """End all machines."""

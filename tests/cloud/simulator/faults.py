@@ -48,10 +48,19 @@ class Fault:
 
 @dataclass
 class Knobs:
-    """Seconds from a call to ``running`` and to ``terminated``."""
+    """How the cloud is when nothing goes wrong.
+
+    Attributes
+    ----------
+    boot, stop
+        Seconds from a call to ``running`` and to ``terminated``.
+    closed
+        Ports that somebody keeps closed whatever SkyPilot asks for, as a company's own security group does.
+    """
 
     boot: float = 1.0
     stop: float = 1.0
+    closed: tuple[int, ...] = ()
 
 
 class Faults:
