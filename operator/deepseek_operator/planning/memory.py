@@ -22,6 +22,7 @@ __all__ = [
     "Layout",
     "Memory",
     "default_batch",
+    "graphs_gib",
     "kv_bytes_per_token",
     "measure",
     "sglang_reserve",
@@ -237,13 +238,16 @@ def _vllm_overhead(
     logit = _LOGIT_BYTES + (_FLASHINFER_LOGIT_BYTES if flashinfer else 0)
     sampler = logit * seqs * shape.vocab_size + 2 * tokens * shape.hidden_size
     first_compile = 2 * shape.vocab_size / tp * shape.hidden_size + 4 * tokens * shape.hidden_size
-    graphs = 0.0
-    if not eager:
-        width = (shape.mla.kv_lora_rank if shape.mla else shape.head_dim) * shape.attention_heads / tp
-        layers = ceil(shape.layers / layout.pipeline_parallel_size)
-        # One GPU: grows with the square of the batch. With tensor parallelism 256 requests needed 0.11 GiB more than
-        # that (70B, two H100), so it grows in proportion there.
-        batch_share = (min(512, seqs) / 512) ** (1 if tp > 1 else 2)
-        graphs = (0.25 + 1e-4 * layers * _captures(seqs) + 0.5 * batch_share * width / 4096) * GIB
-        graphs += prefill_bytes(model, layout, batch, context)
+    graphs = 0.0 if eager else graphs_gib(model, layout, batch) * GIB + prefill_bytes(model, layout, batch, context)
     return (base + sampler_buffers + max(forward, sampler, first_compile) + graphs) / GIB
+
+
+def graphs_gib(model: ModelInfo, layout: Layout, batch: Batch) -> float:
+    """Return GiB of vLLM's CUDA graphs, which count against its budget since 0.21."""
+    shape, tp, seqs = model.shape, layout.tensor_parallel_size, batch.max_num_seqs
+    width = (shape.mla.kv_lora_rank if shape.mla else shape.head_dim) * shape.attention_heads / tp
+    layers = ceil(shape.layers / layout.pipeline_parallel_size)
+    # One GPU: grows with the square of the batch. With tensor parallelism 256 requests needed 0.11 GiB more than
+    # that (70B, two H100), so it grows in proportion there.
+    batch_share = (min(512, seqs) / 512) ** (1 if tp > 1 else 2)
+    return 0.25 + 1e-4 * layers * _captures(seqs) + 0.5 * batch_share * width / 4096

@@ -30,8 +30,9 @@ MICRO = 1e-6
 
 _ETHERNET_GBS = 5.0
 """GB/s of one machine over TCP (not measured: 100 Gbit/s shared by few streams)."""
-_TUNED_WIDTHS = (128, 256)
-"""Widths of an expert on one GPU for which vLLM ships tuned settings of FP8 experts (R1 over 16 and 8 GPUs)."""
+_TUNED = {Dtype.FP8: {(256, 128), (256, 256)}, Dtype.BF16: {(128, 192)}}
+"""Experts, and the width of each on one GPU, for which vLLM 0.27.1 ships settings tuned on A100, H100, H200 or B200
+(``fused_moe/configs``): R1 in FP8 over 16 and 8 GPUs, Qwen3-235B in BF16 over 8."""
 _QUANTIZED = (Dtype.FP8, Dtype.FP4, Dtype.NVFP4, Dtype.W4A8)
 _READY = (24.0, 0.87)
 _READY_EXPERTS = (48.0, 1.7)
@@ -276,10 +277,11 @@ def _expert_bytes(model: ModelInfo, layout: Layout, traffic: Traffic, overrides:
 
 def _expert_efficiency(model: ModelInfo, layout: Layout, factors: Factors) -> float:
     moe = model.shape.moe
-    if moe is None or model.weights.dtype is not Dtype.FP8:
+    if moe is None:
         return factors.experts
     width = moe.intermediate_size // (1 if layout.expert_parallel else layout.tensor_parallel_size)
-    return factors.tuned_experts if width in _TUNED_WIDTHS else factors.experts
+    tuned = (moe.experts, width) in _TUNED.get(model.weights.dtype, ())
+    return factors.tuned_experts if tuned else factors.experts
 
 
 def _layer(model: ModelInfo, factors: Factors) -> float:
