@@ -40,6 +40,11 @@ _ONLINE_QUANTIZATION = {"fp8": 0.5, "bitsandbytes": 0.27}
 """Bytes left of a 16-bit linear layer when the engine quantises while loading."""
 
 
+_FP4_ON_HOPPER_GIB = 1.35
+"""More than shapes say where FP4 weights run without FP4 units (Marlin): what V4-Flash on two GH200 needed, the one
+start that was found published (docs/planning.md). B200 needed nothing more."""
+
+
 @dataclass(frozen=True)
 class Memory:
     """Memory of the fullest GPU of a replica, in GiB, and its room for tokens."""
@@ -175,6 +180,8 @@ def measure(
         usable = gpu.memory_gib * utilization(model, gpu, layout, overrides)
         overhead = _vllm_overhead(model, layout, batch, context, overrides.eager, flashinfer)
         overhead += inside_gib(gpu, layout, flashinfer=flashinfer)
+        if model.weights.dtype is Dtype.FP4 and gpu.capability < (10, 0):
+            overhead += _FP4_ON_HOPPER_GIB
     else:
         usable = gpu.memory_gib - sglang_reserve(model, gpu, layout, batch, overrides)
         # CUDA context 0.51 GiB and kernels 0.65 GiB: measured with vLLM, the same libraries.
@@ -184,13 +191,13 @@ def measure(
         weights=weights,
         overhead=overhead + gpu.overhead_gib,
         kv_bytes_per_token=kv_bytes_per_token(model, layout, overrides),
-        kv_bytes_per_sequence=_per_sequence(model, layout, engine, overrides, in_flight=0),
-        kv_bytes_to_start=_per_sequence(model, layout, engine, overrides, in_flight=in_flight),
+        kv_bytes_per_sequence=_per_sequence(model, layout, engine, overrides, context, in_flight=0),
+        kv_bytes_to_start=_per_sequence(model, layout, engine, overrides, context, in_flight=in_flight),
     )
 
 
 def _per_sequence(
-    model: ModelInfo, layout: Layout, engine: EngineName, overrides: Overrides, *, in_flight: int
+    model: ModelInfo, layout: Layout, engine: EngineName, overrides: Overrides, context: int, *, in_flight: int
 ) -> float:
     """Return KV bytes of one request besides its tokens, on one GPU.
 
@@ -200,12 +207,14 @@ def _per_sequence(
 
     Parameters
     ----------
+    context
+        Tokens of the longest request: it has no more in flight.
     in_flight
         Tokens of steps that are not settled yet.
     """
     if engine is not EngineName.VLLM or not model.kv_windows or model.kv_block is None:
         return float(model.kv_bytes_per_sequence)
-    blocks = sum(ceil((window.tokens - 1 + in_flight) / window.block) + 1 for window in model.kv_windows)
+    blocks = sum(ceil(min(window.tokens - 1 + in_flight, context) / window.block) + 1 for window in model.kv_windows)
     return blocks * model.kv_block * kv_bytes_per_token(model, layout, overrides)
 
 

@@ -111,7 +111,7 @@ def outdated(row: dict[str, Any]) -> bool:
     """
     if not row["engine"].startswith("vLLM"):
         return False
-    if "kv" in row and numbers(version_of(row)) < COUNTS_GRAPHS:
+    if row in CASES["memory"] and numbers(version_of(row)) < COUNTS_GRAPHS:
         return True
     lowest = model_named(row["model"]).engines[EngineName.VLLM].min_version or "0.8.0"
     return row.get("v0", False) or numbers(version_of(row)) < numbers(lowest)
@@ -131,8 +131,11 @@ def rows(kind: str) -> list[dict[str, Any]]:
 
 
 def memory(row: dict[str, Any]) -> Compared:
-    """Compare tokens in the KV cache."""
-    return Compared(row, row["kv"], memory_of(row, row["context"]).reported_tokens(row["context"]))
+    """Compare tokens in the KV cache, or its GiB where the engine named no tokens."""
+    found = memory_of(row, row["context"])
+    if "gib" in row:
+        return Compared(row, row["gib"], found.kv_cache)
+    return Compared(row, row["kv"], found.reported_tokens(row["context"]))
 
 
 def memory_of(row: dict[str, Any], context: int) -> Memory:
