@@ -90,8 +90,10 @@ class Performance:
     @cached_property
     def prefill_tokens_per_second(self) -> float:
         """Tokens of prompts a second while nothing else is done."""
-        model, layout = self.question.model, self.fit.layout
-        return prefill_tokens_per_second(model, self.gpu, layout, network_gbs=self.network_gbs, prompt=self._prompt)
+        asked, layout = self.question, self.fit.layout
+        return prefill_tokens_per_second(
+            asked.model, self.gpu, layout, asked.overrides, prompt=self._prompt, network_gbs=self.network_gbs
+        )
 
     @cached_property
     def time_to_first_token_seconds(self) -> float:

@@ -58,7 +58,7 @@ def seconds_for(
     """Return how long vLLM with its default batch and this memory takes until the last answer is written."""
     batch = default_batch(EngineName.VLLM, gpu, layout, overrides)
     places = min(memory.tokens // (crowd.prompt + crowd.answer), batch.max_num_seqs)
-    rate = prefill_tokens_per_second(model, gpu, layout, prompt=crowd.prompt, served=False)
+    rate = prefill_tokens_per_second(model, gpu, layout, overrides, prompt=crowd.prompt, served=False)
 
     def decode(requests: int, context: float) -> float:
         return step_seconds(model, gpu, layout, Traffic(requests, int(context)), overrides)
