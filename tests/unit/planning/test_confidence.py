@@ -58,7 +58,7 @@ def test_every_accuracy_that_a_plan_can_say_rests_on_measured_cases() -> None:
         ("QuixiAI/DeepSeek-R1-0528-AWQ", "A100-80GB:8", 1, "aws", None),  # the format
         ("v4-flash", "H200:8", 1, "aws", None),
         ("r1", "H100:8", 2, "aws", 15),
-        ("r1", "H100:12", 1, "aws", None),  # pipeline stages within one
+        ("r1", "H100:12", 1, "kubernetes", None),  # pipeline stages within one
         ("r1", "H100:8", 2, "lambda", None),  # pipeline stages between nodes
     ],
 )
