@@ -125,6 +125,8 @@ class Plan:
     """``hourly_cost`` on demand; known where there is a base."""
     cpu_kv_cache_tokens: int | None = None
     """Tokens that the KV cache of a CPU engine holds; None where the model is not known."""
+    needs_api_key: bool = False
+    """Requests must bring a key: the user named one, or a replica may run on a rented machine."""
     network_tier: str | None = None
     """SkyPilot's ``network_tier``, where the plan counts on a network that clouds set up only when asked."""
 
@@ -158,11 +160,6 @@ class Plan:
         else:
             fit = next((one.fit for one in self.candidates if str(one.accelerator) == accelerators), None)
         return fit.memory.reported_tokens(fit.max_model_len) if fit is not None and fit.max_model_len else None
-
-    @property
-    def needs_api_key(self) -> bool:
-        """Whether requests must bring a key: the user named one, or a replica may run on a rented machine."""
-        return any(options.api_key for options in self.serve.values())
 
     def to_status(self) -> PlanStatus:
         """Return the plan as it stands in ``status.plan``."""
