@@ -14,7 +14,7 @@ from deepseek_operator.planning.interconnect import ETHERNET, Network
 from deepseek_operator.planning.memory import Layout, Memory
 from deepseek_operator.planning.money import Prices
 from deepseek_operator.planning.performance import Performance, estimate
-from deepseek_operator.planning.question import Question
+from deepseek_operator.planning.workload import Workload
 
 __all__ = ["Candidate", "Plan", "dollars"]
 
@@ -45,7 +45,7 @@ class Candidate:
     """The GPU has no hardware for the model's number format: the engine's kernels widen the weights as they go."""
     network: Network = ETHERNET
     """The network between nodes."""
-    question: Question | None = None
+    workload: Workload | None = None
     """What its speed depends on besides; None where the model is not known."""
     on_demand_cost: Decimal | None = None
     """``hourly_cost`` on demand; known where some replicas are on demand and others not."""
@@ -53,9 +53,9 @@ class Candidate:
     @cached_property
     def performance(self) -> Performance | None:
         """How fast it is and what a token costs; None where it does not fit, or that is not known."""
-        if self.question is None or self.fit is None or not self.fits:
+        if self.workload is None or self.fit is None or not self.fits:
             return None
-        return estimate(self.question, self.engine, self.gpu, self.fit, self.network, self.hourly_cost)
+        return estimate(self.workload, self.engine, self.gpu, self.fit, self.network, self.hourly_cost)
 
     @property
     def max_model_len(self) -> int | None:
