@@ -57,7 +57,7 @@ def _launch_body(body: dict[str, Any], name: str) -> dict[str, Any]:
     resources = parsed.spec.resources.model_copy(update={"infra": ("kubernetes",)})
     spec = parsed.spec.model_copy(update={"resources": resources})
     context = Identity(name, NAMESPACE, "hand", parsed.metadata.uid, "0000", "hand")
-    task = build_task(Planned(spec, plan(spec, load_catalog())), context)
+    task = build_task(Planned.of(spec, plan(spec, load_catalog())), context)
     return {
         "task": yaml.safe_dump(task.task),
         "cluster_name": name,

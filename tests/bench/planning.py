@@ -48,7 +48,7 @@ def measure(plans: int) -> dict[str, float]:
         try:
             result = plan(spec, catalog)
             if result.launchable:
-                build_task(Planned(spec, result), CONTEXT)
+                build_task(Planned.of(spec, result), CONTEXT)
         except PlanInputError:
             pass
         times.append((time.process_time() - began) * 1000)

@@ -1,8 +1,9 @@
 """A place: one entry of ``spec.resources.infra``, taken apart."""
 
-import difflib
 from dataclasses import dataclass
 from typing import Final
+
+from deepseek_operator.api.similar import closest, did_you_mean
 
 __all__ = ["CLOUDS", "KUBERNETES", "REGIONS", "WITHOUT_SPOT", "Place", "unknown_cloud", "unknown_region"]
 
@@ -51,8 +52,7 @@ def unknown_cloud(place: str) -> str:
     cloud = place.partition("/")[0].lower()
     if cloud in CLOUDS:
         return ""
-    similar = difflib.get_close_matches(cloud, CLOUDS, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(similar)}?" if similar else f"SkyPilot knows {', '.join(CLOUDS)}"
+    hint = did_you_mean(closest(cloud, CLOUDS)) or f"SkyPilot knows {', '.join(CLOUDS)}"
     return f"resources.infra: {place}: no cloud of this name; {hint}"
 
 
@@ -65,8 +65,7 @@ def unknown_region(place: str) -> str:
     region, known = rest.partition("/")[0], REGIONS.get(cloud.lower(), ())
     if not known or not region or region in known:
         return ""
-    similar = difflib.get_close_matches(region.lower(), known, n=2, cutoff=0.8)
-    hint = f"did you mean {' or '.join(similar)}?" if similar else "is it new?"
+    hint = did_you_mean(closest(region, known, cutoff=0.8)) or "is it new?"
     return f"resources.infra: {place}: no region of this name is known; {hint}"
 
 

@@ -1,11 +1,11 @@
 """The catalog in memory: look-ups by name, and prices."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 
+from deepseek_operator.api.similar import closest
 from deepseek_operator.catalog.schema import Accelerator, GpuInfo, MachineInfo, ModelInfo, PriceInfo
 
 __all__ = ["Catalog"]
@@ -69,13 +69,12 @@ class Catalog:
 
     def similar_models(self, name: str) -> tuple[str, ...]:
         """Return up to three ids that look like ``name``, best first."""
-        matches = difflib.get_close_matches(name.lower(), self._names, n=6, cutoff=0.6)
+        matches = closest(name, self._names, most=6, cutoff=0.6)
         return tuple(dict.fromkeys(self._names[match].id for match in matches))[:3]
 
     def similar_gpus(self, name: str) -> tuple[str, ...]:
         """Return up to three GPU names that look like ``name``, best first."""
-        matches = difflib.get_close_matches(name.lower(), self._gpu_names, n=3, cutoff=0.5)
-        return tuple(self._gpu_names[match].name for match in matches)
+        return closest(name, (gpu.name for gpu in self.gpus.values()), most=3)
 
     def prices_of(self, accelerator: Accelerator, clouds: Iterable[str] | None = None) -> tuple[PriceInfo, ...]:
         """Return the prices of machines with exactly these GPUs.

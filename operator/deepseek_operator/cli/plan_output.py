@@ -218,7 +218,7 @@ def _task(name: str, spec: DeepSeekDeploymentSpec, plan: Plan) -> str:
         revision="00000000",
         service_account=f"{name or 'deepseek'}-engine",
     )
-    launch = build_task(Planned(spec, plan), identity)
+    launch = build_task(Planned.of(spec, plan), identity)
     task = {key: Literal(value) if key in ("setup", "run") else value for key, value in launch.task.items()}
     text = dump(task).rstrip("\n")
     return f"# SkyPilot task of one replica. The operator sends it with cluster names and labels of the object.\n{text}"

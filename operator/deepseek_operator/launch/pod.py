@@ -1,5 +1,6 @@
 """``config.kubernetes.pod_config`` of a task: ``spec.podTemplate`` and secrets in the form of a pod."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from deepseek_operator.api.pod_template import PodTemplate
@@ -12,7 +13,7 @@ _CONTAINER = "ray-node"
 """SkyPilot's name for the container that runs the task; containers merge by name."""
 
 
-def pod_config(template: PodTemplate, secrets: dict[str, SecretKeyRef], *, clouds: bool = False) -> dict[str, Any]:
+def pod_config(template: PodTemplate, secrets: Mapping[str, SecretKeyRef], *, clouds: bool = False) -> dict[str, Any]:
     """Return the part of the pod that is ours. SkyPilot merges it into its own: maps by key, lists by name.
 
     Parameters

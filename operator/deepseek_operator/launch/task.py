@@ -6,6 +6,7 @@ secrets in its request database), namespace through the request's own configurat
 """
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from deepseek_operator.launch.pod import pod_config
 from deepseek_operator.launch.script import TLS_VARIABLE, run_script
 from deepseek_operator.planning import Plan, Planned
 
-__all__ = ["Identity", "LaunchTask", "SecretValue", "build_task", "secret_variables"]
+__all__ = ["Identity", "LaunchTask", "SecretValue", "build_task"]
 
 _TAG_PREFIX = "deepseek-operator-"
 """Prefix of cloud tags: GCP allows neither dots nor slashes in a label's key, and SkyPilot refuses the task then."""
@@ -66,23 +67,23 @@ class LaunchTask:
 
 def build_task(planned: Planned, identity: Identity) -> LaunchTask:
     """Return the launch request of one replica."""
-    spec, plan = planned.spec, planned.plan
+    spec = planned.spec
     places, clouds = planned.places, planned.rents
     kubernetes = not places or any(place.is_kubernetes for place in places)
-    secrets = secret_variables(planned)
+    secrets = planned.secrets
     own_key = planned.own_api_key(identity.deployment_name)
-    engine = get_engine(plan.engine)
+    engine = get_engine(planned.engine)
     key_variable = engine.api_key_variable
     rented = secrets if own_key is None else {**secrets, key_variable: own_key}
-    run = run_script(engine, plan.serve, encrypted=clouds, own_key=key_variable if own_key is not None else None)
+    run = run_script(engine, planned.serve, encrypted=clouds, own_key=key_variable if own_key is not None else None)
     task: dict[str, Any] = {
         "name": identity.cluster_name,
-        "num_nodes": plan.nodes,
+        "num_nodes": planned.nodes,
         "resources": _resources(planned, identity),
         **_scripts(engine, run, spec.engine.runtime),
     }
-    if plan.environment:
-        task["envs"] = dict(plan.environment)
+    if planned.environment:
+        task["envs"] = dict(planned.environment)
     if clouds:
         task["secrets"] = dict.fromkeys((*rented, TLS_VARIABLE))
     # Whoever takes over an engine would have the accounts otherwise; a node that serves needs none of them.
@@ -105,22 +106,8 @@ def _scripts(engine: Engine, run: str, runtime: EngineRuntime) -> dict[str, str]
     return {"setup": setup_script(engine), "run": with_packages(engine, run)}
 
 
-def secret_variables(planned: Planned) -> dict[str, SecretKeyRef]:
-    """Return the secret environment variables of a replica, each with the key of the Secret that the user named."""
-    spec = planned.spec
-    found: dict[str, SecretKeyRef] = {}
-    if spec.model.hugging_face_token_secret_ref is not None:
-        found["HF_TOKEN"] = spec.model.hugging_face_token_secret_ref
-    if spec.endpoint.api_key_secret_ref is not None:
-        found[get_engine(planned.engine).api_key_variable] = spec.endpoint.api_key_secret_ref
-    for variable in spec.engine.env:
-        if variable.value_from is not None:
-            found[variable.name] = variable.value_from.secret_key_ref
-    return found
-
-
 def _kubernetes_config(
-    spec: DeepSeekDeploymentSpec, identity: Identity, secrets: dict[str, SecretKeyRef], *, clouds: bool
+    spec: DeepSeekDeploymentSpec, identity: Identity, secrets: Mapping[str, SecretKeyRef], *, clouds: bool
 ) -> dict[str, Any]:
     labels = {f"{GROUP}/{key}": value for key, value in _identity(identity).items()}
     return {
@@ -144,13 +131,13 @@ def _tags(identity: Identity) -> dict[str, str]:
 
 def _resources(planned: Planned, identity: Identity) -> dict[str, Any]:
     """Return ``resources``: one block, or a list in the user's order of infra, GPUs and capacity."""
-    spec, plan = planned.spec, planned.plan
-    common = _common(spec, plan)
+    spec = planned.spec
+    common = _common(spec, planned)
     entries = [
         copy.deepcopy({**place, **accelerator, **capacity})
         for place in _places(planned, identity)
         for capacity in _capacity(spec, place)
-        for accelerator in _accelerators(plan)
+        for accelerator in _accelerators(planned)
     ]
     if len(entries) == 1:
         return {**common, **entries[0]}
@@ -172,7 +159,7 @@ def _common(spec: DeepSeekDeploymentSpec, plan: Plan) -> dict[str, Any]:
 
 
 def _places(planned: Planned, identity: Identity) -> list[dict[str, Any]]:
-    cloud = _cloud(planned.spec, planned.plan, identity)
+    cloud = _cloud(planned.spec, planned, identity)
     return [_place(place, cloud, identity) for place in planned.places] or [cloud]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
+from deepseek_operator.api.similar import did_you_mean
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.catalog import Accelerator, Catalog, GpuInfo, ModelInfo, PriceInfo, Vendor
 from deepseek_operator.planning.errors import PlanInputError
@@ -39,13 +40,9 @@ def user_accelerators(request: Request, catalog: Catalog) -> tuple[tuple[Acceler
     for accelerator in request.accelerators or ():
         gpu = catalog.find_gpu(accelerator.name)
         if gpu is None:
-            similar = catalog.similar_gpus(accelerator.name)
-            hint = f"did you mean {' or '.join(similar)}? " if similar else ""
-            raise PlanInputError(
-                field,
-                accelerator,
-                f"is not a GPU of the catalog; {hint}`deepseek-operator gpus` lists them, and more can be added",
-            )
+            hint = did_you_mean(catalog.similar_gpus(accelerator.name))
+            way_out = f"{hint} `deepseek-operator gpus` lists them, and more can be added".lstrip()
+            raise PlanInputError(field, accelerator, f"is not a GPU of the catalog; {way_out}")
         if accelerator.count not in gpu.counts and not request.kubernetes:
             counts = ", ".join(f"{gpu.name}:{count}" for count in gpu.counts)
             raise PlanInputError(
@@ -144,9 +141,9 @@ def _evaluate(
     def candidate(verdict: Verdict, reason: str, fit: Fit | None = None) -> Candidate:
         layout = fit.layout if fit else None
         widened = emulates(model, gpu)
-        question = request.questions.get(engine)
+        workload = request.workloads.get(engine)
         return Candidate(
-            accelerator, gpu, nodes, engine, verdict, layout, fit, reason, price, cost, widened, network, question
+            accelerator, gpu, nodes, engine, verdict, layout, fit, reason, price, cost, widened, network, workload
         )
 
     refusal = refuse(model, gpu, engine)

@@ -26,16 +26,17 @@ class Kernels(StrEnum):
 
 
 _CHIPS = {(8, 0): Chip.AMPERE, (9, 0): Chip.HOPPER, (10, 0): Chip.BLACKWELL}
-_ERRORS = {
-    (Chip.AMPERE, Kernels.DENSE): 20,
-    (Chip.AMPERE, Kernels.MIXTURE_BF16): 20,
-    (Chip.HOPPER, Kernels.DENSE): 20,
-    (Chip.HOPPER, Kernels.MIXTURE_BF16): 20,
-    (Chip.HOPPER, Kernels.MIXTURE_FP8): 20,
-    (Chip.BLACKWELL, Kernels.MIXTURE_FP8): 25,
-    (Chip.CDNA, Kernels.MIXTURE_FP8): 15,
+_MEASURED = {
+    (Chip.AMPERE, Kernels.DENSE),
+    (Chip.AMPERE, Kernels.MIXTURE_BF16),
+    (Chip.HOPPER, Kernels.DENSE),
+    (Chip.HOPPER, Kernels.MIXTURE_BF16),
+    (Chip.HOPPER, Kernels.MIXTURE_FP8),
+    (Chip.BLACKWELL, Kernels.MIXTURE_FP8),
+    (Chip.CDNA, Kernels.MIXTURE_FP8),
 }
-"""Per cent within which at least eight of ten measured cases lie (tests/unit/planning/test_confidence.py)."""
+_PERCENT = 15
+"""Within which at least eight of ten measured cases of each of them lie (tests/unit/planning/test_confidence.py)."""
 
 
 def chip_of(gpu: GpuInfo) -> Chip | None:
@@ -68,4 +69,4 @@ def error_percent(model: ModelInfo, gpu: GpuInfo, layout: Layout, *, fast: bool,
         return None
     if layout.pipeline_parallel_size > 1 or (layout.nodes > 1 and not (fast and layout.spans_nodes)):
         return None
-    return _ERRORS.get((chip, kernels))
+    return _PERCENT if (chip, kernels) in _MEASURED else None

@@ -90,6 +90,7 @@ def plan_cpu(request: Request) -> Plan:
         serve={0: options} if verdict is not Verdict.DOES_NOT_FIT else {},
         environment={**environment, **support.env},
         disk_gb=None,
+        needs_api_key=options.api_key,
         cpu_kv_cache_tokens=_kv_cache_tokens(request, nodes, tp, environment["VLLM_CPU_KVCACHE_SPACE"]),
     )
 

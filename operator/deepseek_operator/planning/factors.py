@@ -22,8 +22,14 @@ class Factors:
     prefill, prefill_experts
         Share of the GPU's BF16 rate in prefill: dense models and every attention, and the weights of mixtures of
         experts in whatever number format.
+    prefill_fp8
+        The same for dense models in FP8, on GPUs that have it: what vLLM needed for 8,192 tokens of Qwen3-8B on an H100
+        (published, docs/planning.md).
     layer, expert_layer, quantized_layer
         Start of a layer's kernels from a CUDA graph: dense, a mixture, and a mixture with FP8 or smaller weights.
+    awq_layer
+        The same for a mixture in AWQ (Marlin): what vLLM of July 2025 needed for R1 on eight H100, the newest figure
+        that was found. It is on the safe side: that engine needed more for every format than today's.
     sparse_layer
         More for a layer whose indexer picks the tokens to attend to: what SGLang needed for DeepSeek-Math-V2, not for
         R1, on eight B200 (published, docs/planning.md).
@@ -57,9 +63,11 @@ class Factors:
     tuned_experts: float = 0.83
     prefill: float = 0.62
     prefill_experts: float = 0.22
+    prefill_fp8: float = 0.74
     layer: float = 30.0
     expert_layer: float = 45.0
     quantized_layer: float = 100.0
+    awq_layer: float = 205.0
     sparse_layer: float = 160.0
     eager_layer: float = 860.0
     step: float = 550.0

@@ -22,6 +22,7 @@ __all__ = [
     "Layout",
     "Memory",
     "default_batch",
+    "graphs_gib",
     "kv_bytes_per_token",
     "measure",
     "sglang_reserve",
@@ -37,6 +38,11 @@ _SGLANG_COMMUNICATION_GIB = 0.6
 """SGLang's buffers of a rank with others: with it the planner was 1.0 to 3.9 % below three cases on two H100."""
 _ONLINE_QUANTIZATION = {"fp8": 0.5, "bitsandbytes": 0.27}
 """Bytes left of a 16-bit linear layer when the engine quantises while loading."""
+
+
+_FP4_ON_HOPPER_GIB = 1.35
+"""More than shapes say where FP4 weights run without FP4 units (Marlin): what V4-Flash on two GH200 needed, the one
+start that was found published (docs/planning.md). B200 needed nothing more."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,8 @@ def measure(
         usable = gpu.memory_gib * utilization(model, gpu, layout, overrides)
         overhead = _vllm_overhead(model, layout, batch, context, overrides.eager, flashinfer)
         overhead += inside_gib(gpu, layout, flashinfer=flashinfer)
+        if model.weights.dtype is Dtype.FP4 and gpu.capability < (10, 0):
+            overhead += _FP4_ON_HOPPER_GIB
     else:
         usable = gpu.memory_gib - sglang_reserve(model, gpu, layout, batch, overrides)
         # CUDA context 0.51 GiB and kernels 0.65 GiB: measured with vLLM, the same libraries.
@@ -183,13 +191,13 @@ def measure(
         weights=weights,
         overhead=overhead + gpu.overhead_gib,
         kv_bytes_per_token=kv_bytes_per_token(model, layout, overrides),
-        kv_bytes_per_sequence=_per_sequence(model, layout, engine, overrides, in_flight=0),
-        kv_bytes_to_start=_per_sequence(model, layout, engine, overrides, in_flight=in_flight),
+        kv_bytes_per_sequence=_per_sequence(model, layout, engine, overrides, context, in_flight=0),
+        kv_bytes_to_start=_per_sequence(model, layout, engine, overrides, context, in_flight=in_flight),
     )
 
 
 def _per_sequence(
-    model: ModelInfo, layout: Layout, engine: EngineName, overrides: Overrides, *, in_flight: int
+    model: ModelInfo, layout: Layout, engine: EngineName, overrides: Overrides, context: int, *, in_flight: int
 ) -> float:
     """Return KV bytes of one request besides its tokens, on one GPU.
 
@@ -199,12 +207,14 @@ def _per_sequence(
 
     Parameters
     ----------
+    context
+        Tokens of the longest request: it has no more in flight.
     in_flight
         Tokens of steps that are not settled yet.
     """
     if engine is not EngineName.VLLM or not model.kv_windows or model.kv_block is None:
         return float(model.kv_bytes_per_sequence)
-    blocks = sum(ceil((window.tokens - 1 + in_flight) / window.block) + 1 for window in model.kv_windows)
+    blocks = sum(ceil(min(window.tokens - 1 + in_flight, context) / window.block) + 1 for window in model.kv_windows)
     return blocks * model.kv_block * kv_bytes_per_token(model, layout, overrides)
 
 
@@ -237,13 +247,16 @@ def _vllm_overhead(
     logit = _LOGIT_BYTES + (_FLASHINFER_LOGIT_BYTES if flashinfer else 0)
     sampler = logit * seqs * shape.vocab_size + 2 * tokens * shape.hidden_size
     first_compile = 2 * shape.vocab_size / tp * shape.hidden_size + 4 * tokens * shape.hidden_size
-    graphs = 0.0
-    if not eager:
-        width = (shape.mla.kv_lora_rank if shape.mla else shape.head_dim) * shape.attention_heads / tp
-        layers = ceil(shape.layers / layout.pipeline_parallel_size)
-        # One GPU: grows with the square of the batch. With tensor parallelism 256 requests needed 0.11 GiB more than
-        # that (70B, two H100), so it grows in proportion there.
-        batch_share = (min(512, seqs) / 512) ** (1 if tp > 1 else 2)
-        graphs = (0.25 + 1e-4 * layers * _captures(seqs) + 0.5 * batch_share * width / 4096) * GIB
-        graphs += prefill_bytes(model, layout, batch, context)
+    graphs = 0.0 if eager else graphs_gib(model, layout, batch) * GIB + prefill_bytes(model, layout, batch, context)
     return (base + sampler_buffers + max(forward, sampler, first_compile) + graphs) / GIB
+
+
+def graphs_gib(model: ModelInfo, layout: Layout, batch: Batch) -> float:
+    """Return GiB of vLLM's CUDA graphs, which count against its budget since 0.21."""
+    shape, tp, seqs = model.shape, layout.tensor_parallel_size, batch.max_num_seqs
+    width = (shape.mla.kv_lora_rank if shape.mla else shape.head_dim) * shape.attention_heads / tp
+    layers = ceil(shape.layers / layout.pipeline_parallel_size)
+    # One GPU: grows with the square of the batch. With tensor parallelism 256 requests needed 0.11 GiB more than
+    # that (70B, two H100), so it grows in proportion there.
+    batch_share = (min(512, seqs) / 512) ** (1 if tp > 1 else 2)
+    return 0.25 + 1e-4 * layers * _captures(seqs) + 0.5 * batch_share * width / 4096

@@ -1,16 +1,17 @@
 """What the planner says of a spec: it can be launched, or why not. There is nothing in between."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Final
 
 from deepseek_operator.api.places import Place
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.api.spec import DeepSeekDeploymentSpec, EngineName, SecretKeyRef
-from deepseek_operator.api.status import PlanStatus, Verdict
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec, SecretKeyRef
+from deepseek_operator.api.status import PlanStatus
 from deepseek_operator.catalog import Catalog
+from deepseek_operator.engines import get_engine
 from deepseek_operator.facts.names import api_key_secret
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.planner import plan
@@ -23,8 +24,8 @@ _REMEMBERED: Final = 4096
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A spec that can be launched, with everything that a launch needs.
+class Planned(Plan):
+    """The plan of a spec that can be launched, with everything that a launch needs.
 
     Attributes
     ----------
@@ -32,57 +33,12 @@ class Planned:
         The spec, with the operator's default places where the user named none.
     """
 
-    spec: DeepSeekDeploymentSpec
-    plan: Plan
+    spec: DeepSeekDeploymentSpec = field(kw_only=True)
 
-    @property
-    def engine(self) -> EngineName:
-        """The engine that serves."""
-        return self.plan.engine
-
-    @property
-    def port(self) -> int:
-        """Port on which the engine listens."""
-        return self.plan.port
-
-    @property
-    def nodes(self) -> int:
-        """Nodes of one replica."""
-        return self.plan.nodes
-
-    @property
-    def health_path(self) -> str:
-        """HTTP path that answers 200 when the engine can serve."""
-        return self.plan.health_path
-
-    @property
-    def startup_seconds(self) -> int:
-        """How long the engine may take from the start of its job to its first answer."""
-        return self.plan.startup_seconds
-
-    @property
-    def graceful_stop_seconds(self) -> int:
-        """How long running requests get before a planned teardown."""
-        return self.plan.graceful_stop_seconds
-
-    @property
-    def hourly_cost(self) -> Decimal | None:
-        """US dollars an hour for one replica; None if unknown."""
-        return self.plan.hourly_cost
-
-    def kv_cache_tokens(self, accelerators: str | None) -> int | None:
-        """Return the tokens that the KV cache of a replica on these GPUs was planned to hold; None if unknown."""
-        return self.plan.kv_cache_tokens(accelerators)
-
-    @property
-    def verdict(self) -> Verdict:
-        """How well the model fits; never ``DoesNotFit``."""
-        return self.plan.verdict
-
-    @property
-    def reason(self) -> str:
-        """The arithmetic behind the verdict."""
-        return self.plan.reason
+    @classmethod
+    def of(cls, spec: DeepSeekDeploymentSpec, plan: Plan) -> "Planned":
+        """Return a plan together with the spec that it is for."""
+        return cls(**{own.name: getattr(plan, own.name) for own in fields(Plan)}, spec=spec)
 
     @property
     def retry(self) -> bool:
@@ -107,24 +63,27 @@ class Planned:
     def own_api_key(self, name: str) -> SecretKeyRef | None:
         """Return where the operator keeps the key that machines of the deployment ``name`` ask for.
 
-        None: the user gave one, or nothing can be rented.
+        None: the user gave one, or no machine asks for any.
         """
-        if self.spec.endpoint.api_key_secret_ref is not None or not self.rents:
+        if self.spec.endpoint.api_key_secret_ref is not None or not self.needs_api_key:
             return None
         return api_key_secret(name)
 
     @cached_property
-    def secrets(self) -> tuple[SecretKeyRef, ...]:
-        """Every key of a Secret that a launch needs and the user has to provide."""
+    def secrets(self) -> Mapping[str, SecretKeyRef]:
+        """What the user keeps in Secrets: the environment variables of a replica that come from there."""
         spec = self.spec
-        references = [spec.model.hugging_face_token_secret_ref, spec.endpoint.api_key_secret_ref]
-        references += [variable.value_from.secret_key_ref for variable in spec.engine.env if variable.value_from]
-        return tuple(dict.fromkeys(reference for reference in references if reference is not None))
+        found = {
+            "HF_TOKEN": spec.model.hugging_face_token_secret_ref,
+            get_engine(self.engine).api_key_variable: spec.endpoint.api_key_secret_ref,
+        }
+        found |= {each.name: each.value_from.secret_key_ref for each in spec.engine.env if each.value_from is not None}
+        return {variable: secret for variable, secret in found.items() if secret is not None}
 
     @cached_property
     def status(self) -> PlanStatus:
         """The plan as it stands in ``status.plan``."""
-        return self.plan.to_status()
+        return self.to_status()
 
 
 @dataclass(frozen=True)
@@ -217,7 +176,7 @@ class Planner:
             return Refused(Reason.INVALID_SPEC, str(error))
         if not chosen.launchable:
             return Refused(Reason.DOES_NOT_FIT, chosen.reason, chosen.to_status())
-        return Planned(spec, chosen)
+        return Planned.of(spec, chosen)
 
     def _refuse_context(self, places: list[Place]) -> Refused | None:
         """Refuse another Kubernetes cluster: the operator cannot see its pods, and would take them for lost."""

@@ -1,8 +1,8 @@
 """What ``engine.args`` and ``engine.maxModelLen`` fix, in one form for both engines."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
+from deepseek_operator.api.similar import closest, did_you_mean
 from deepseek_operator.api.spec import Engine as EngineSpec
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.engines import ArgumentError, Arguments, Engine, parse_arguments
@@ -95,9 +95,9 @@ def _check_choices(user: Arguments, engine: Engine) -> None:
         lowered = engine.name is EngineName.VLLM and flag in ("--quantization", "--load-format")
         if written in choices or (lowered and written.lower() in choices):
             continue
-        similar = get_close_matches(written.lower(), choices, 1)
-        hint = f"did you mean {similar[0]}? " if similar else ""
-        why = f"is no value of {engine.name} {engine.version}; {hint}{flag} takes {', '.join(choices)}"
+        hint = did_you_mean(closest(written, choices, most=1, cutoff=0.6))
+        takes = f"{hint} {flag} takes {', '.join(choices)}".lstrip()
+        why = f"is no value of {engine.name} {engine.version}; {takes}"
         raise PlanInputError(_FIELD, f"{flag} {written}".rstrip(), why)
 
 

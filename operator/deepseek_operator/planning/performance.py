@@ -12,7 +12,6 @@ from deepseek_operator.planning.confidence import error_percent
 from deepseek_operator.planning.fit import Fit
 from deepseek_operator.planning.interconnect import Network
 from deepseek_operator.planning.memory import default_batch, weights_gib
-from deepseek_operator.planning.question import Question
 from deepseek_operator.planning.speed import (
     Traffic,
     prefill_tokens_per_second,
@@ -20,6 +19,7 @@ from deepseek_operator.planning.speed import (
     step_seconds,
     time_to_first_token_seconds,
 )
+from deepseek_operator.planning.workload import Workload
 
 __all__ = ["Performance", "estimate", "unmet"]
 
@@ -57,7 +57,7 @@ class Performance:
         US dollars an hour for the replica; None where it is unknown or the machines are one's own.
     """
 
-    question: Question
+    workload: Workload
     gpu: GpuInfo
     fit: Fit
     network_gbs: float | None
@@ -67,7 +67,7 @@ class Performance:
 
     def _decode(self, requests: int) -> float:
         traffic = Traffic(requests, min(PROMPT + _ANSWER // 2, self.fit.max_model_len))
-        asked = self.question
+        asked = self.workload
         step = step_seconds(
             asked.model, self.gpu, self.fit.layout, traffic, asked.overrides, network_gbs=self.network_gbs
         )
@@ -90,13 +90,15 @@ class Performance:
     @cached_property
     def prefill_tokens_per_second(self) -> float:
         """Tokens of prompts a second while nothing else is done."""
-        model, layout = self.question.model, self.fit.layout
-        return prefill_tokens_per_second(model, self.gpu, layout, network_gbs=self.network_gbs, prompt=self._prompt)
+        asked, layout = self.workload, self.fit.layout
+        return prefill_tokens_per_second(
+            asked.model, self.gpu, layout, asked.overrides, prompt=self._prompt, network_gbs=self.network_gbs
+        )
 
     @cached_property
     def time_to_first_token_seconds(self) -> float:
         """Of one prompt at an idle engine."""
-        asked, layout = self.question, self.fit.layout
+        asked, layout = self.workload, self.fit.layout
         return time_to_first_token_seconds(
             asked.model, self.gpu, layout, asked.overrides, prompt=self._prompt, network_gbs=self.network_gbs
         )
@@ -104,16 +106,16 @@ class Performance:
     @cached_property
     def start_seconds(self) -> float:
         """From nodes that are up to the first answer: download, loading, compiling. Without the image."""
-        model, overrides = self.question.model, self.question.overrides
+        model, overrides = self.workload.model, self.workload.overrides
         weights = weights_gib(model, overrides) * GIB / 1e9 / self.fit.layout.nodes
-        download = model.weights.gib * GIB / 1e9 / _DOWNLOAD_GBS if self.question.downloads else 0.0
+        download = model.weights.gib * GIB / 1e9 / _DOWNLOAD_GBS if self.workload.downloads else 0.0
         return download + weights / _LOAD_GBS + _IMPORTS_S + ready_seconds(model, overrides)
 
     @property
     def error_percent(self) -> int | None:
         """Within how many per cent most measured cases like this one lie; None where none are known."""
-        model, fast = self.question.model, self.network_gbs is not None
-        quantized = self.question.overrides.quantization is not None and model.weights.dtype is Dtype.BF16
+        model, fast = self.workload.model, self.network_gbs is not None
+        quantized = self.workload.overrides.quantization is not None and model.weights.dtype is Dtype.BF16
         return error_percent(model, self.gpu, self.fit.layout, fast=fast, quantized=quantized)
 
     @property
@@ -154,16 +156,16 @@ class Performance:
 
 
 def estimate(
-    question: Question, engine: EngineName, gpu: GpuInfo, fit: Fit, network: Network, hourly_cost: Decimal | None
+    workload: Workload, engine: EngineName, gpu: GpuInfo, fit: Fit, network: Network, hourly_cost: Decimal | None
 ) -> Performance | None:
     """Return what a candidate that fits would do; None where the catalog has no speed of its GPU."""
     if gpu.memory_bandwidth is None or gpu.bf16_tflops is None or not fit.max_model_len:
         return None
     copies = fit.layout.data_parallel_size
-    room, running = copies * _room(fit), copies * _running(question, engine, gpu, fit)
-    concurrency = max(1, min(question.concurrency or _MOST, room, running))
+    room, running = copies * _room(fit), copies * _running(workload, engine, gpu, fit)
+    concurrency = max(1, min(workload.concurrency or _MOST, room, running))
     between = _between(gpu, fit.layout.gpus_per_node, network)
-    return Performance(question, gpu, fit, between, concurrency, running < room, hourly_cost or None)
+    return Performance(workload, gpu, fit, between, concurrency, running < room, hourly_cost or None)
 
 
 def _between(gpu: GpuInfo, count: int, network: Network) -> float | None:
@@ -180,13 +182,13 @@ def _room(fit: Fit) -> int:
     return floor(memory.kv_cache * GIB / each)
 
 
-def _running(question: Question, engine: EngineName, gpu: GpuInfo, fit: Fit) -> int:
+def _running(workload: Workload, engine: EngineName, gpu: GpuInfo, fit: Fit) -> int:
     """Return how many requests one copy of the engine runs at once."""
     if fit.batch is not None:
         return fit.batch.max_num_seqs
     if engine is EngineName.SGLANG:
-        return question.overrides.max_num_seqs or _SGLANG_RUNNING
-    return default_batch(engine, gpu, fit.layout, question.overrides).max_num_seqs
+        return workload.overrides.max_num_seqs or _SGLANG_RUNNING
+    return default_batch(engine, gpu, fit.layout, workload.overrides).max_num_seqs
 
 
 def unmet(performance: Performance | None, objective: Objective) -> dict[str, str]:

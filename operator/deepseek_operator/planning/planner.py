@@ -151,7 +151,7 @@ def _fewest_of_each(candidates: list[Candidate]) -> list[Candidate]:
 
 def _dearer_tokens(candidate: Candidate, best: Candidate) -> float | None:
     """Return how much more a token costs than with the best, where the user ranks by that."""
-    if candidate.question is None or candidate.question.ranking is not Ranking.LOWEST_COST_PER_TOKEN:
+    if candidate.workload is None or candidate.workload.ranking is not Ranking.LOWEST_COST_PER_TOKEN:
         return None
     cost, least = cost_per_token(candidate), cost_per_token(best)
     return None if cost is None or least is None else cost - least
@@ -199,8 +199,8 @@ def _compatible(candidates: tuple[Candidate, ...]) -> tuple[tuple[Candidate, ...
 
 def _flags(candidate: Candidate) -> tuple[object, ...]:
     """Return what two candidates with one number of GPUs must share; smaller batches will do for both, if slower."""
-    fit, question = candidate.fit, candidate.question
-    batch = fit.batch if fit and question and question.concurrency else None
+    fit, workload = candidate.fit, candidate.workload
+    batch = fit.batch if fit and workload and workload.concurrency else None
     return candidate.layout, candidate.gpu.bf16, fit.memory_fraction if fit else None, batch
 
 

@@ -36,7 +36,7 @@ def rank_of(candidate: Candidate) -> tuple[object, ...]:
     price = _list_price(candidate)
     tail = (price is None, price or Decimal(0), memory, candidate.nodes, str(candidate.accelerator))
     head = (_ORDER[candidate.verdict], candidate.emulated)
-    if candidate.question is None or candidate.question.ranking is not Ranking.LOWEST_COST_PER_TOKEN:
+    if candidate.workload is None or candidate.workload.ranking is not Ranking.LOWEST_COST_PER_TOKEN:
         return (*head, *tail)
     token = cost_per_token(candidate)
     return (*head, token is None, token or 0.0, *tail)

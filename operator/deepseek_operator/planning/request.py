@@ -5,6 +5,7 @@ from decimal import Decimal
 from functools import cached_property
 
 from deepseek_operator.api.places import Place
+from deepseek_operator.api.similar import did_you_mean
 from deepseek_operator.api.spec import (
     RESERVED_VARIABLES,
     CapacityType,
@@ -20,7 +21,7 @@ from deepseek_operator.planning.layout import Layout
 from deepseek_operator.planning.memory import weights_gib
 from deepseek_operator.planning.overrides import Overrides, read_overrides
 from deepseek_operator.planning.parallelism import layouts
-from deepseek_operator.planning.question import Question
+from deepseek_operator.planning.workload import Workload
 
 __all__ = ["EngineRequest", "Request", "read_request"]
 
@@ -87,14 +88,14 @@ class Request:
         return self.spec.resources.capacity_type is CapacityType.SPOT
 
     @cached_property
-    def questions(self) -> dict[EngineName, Question]:
+    def workloads(self) -> dict[EngineName, Workload]:
         """What the speed of every candidate depends on, by engine; nothing for an unknown model."""
         if self.model is None:
             return {}
         objective = self.spec.objective
         downloads = self.spec.model.path is None
         return {
-            name: Question(self.model, item.overrides, downloads, objective.concurrency, objective.ranking)
+            name: Workload(self.model, item.overrides, downloads, objective.concurrency, objective.ranking)
             for name, item in self.engines.items()
         }
 
@@ -149,13 +150,12 @@ def read_request(spec: DeepSeekDeploymentSpec, catalog: Catalog) -> Request:
     if resources.accelerators is not None:
         accelerators = tuple(dict.fromkeys(parse_accelerator(text) for text in resources.accelerators))
     if model is None and accelerators is None:
-        similar = catalog.similar_models(spec.model.name)
-        hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
+        hint = did_you_mean(catalog.similar_models(spec.model.name))
         raise PlanInputError(
             "model.name",
             spec.model.name,
             "is not in the catalog, so its size is unknown; set resources.accelerators, or use a model that "
-            f"`deepseek-operator models` lists{hint}",
+            f"`deepseek-operator models` lists{'; ' if hint else ''}{hint}",
         )
     if spec.model.path is not None and spec.model.hugging_face_token_secret_ref is not None:
         raise PlanInputError(

@@ -14,7 +14,7 @@ from deepseek_operator.planning.interconnect import ETHERNET, Network
 from deepseek_operator.planning.memory import Layout, Memory
 from deepseek_operator.planning.money import Prices
 from deepseek_operator.planning.performance import Performance, estimate
-from deepseek_operator.planning.question import Question
+from deepseek_operator.planning.workload import Workload
 
 __all__ = ["Candidate", "Plan", "dollars"]
 
@@ -45,7 +45,7 @@ class Candidate:
     """The GPU has no hardware for the model's number format: the engine's kernels widen the weights as they go."""
     network: Network = ETHERNET
     """The network between nodes."""
-    question: Question | None = None
+    workload: Workload | None = None
     """What its speed depends on besides; None where the model is not known."""
     on_demand_cost: Decimal | None = None
     """``hourly_cost`` on demand; known where some replicas are on demand and others not."""
@@ -53,9 +53,9 @@ class Candidate:
     @cached_property
     def performance(self) -> Performance | None:
         """How fast it is and what a token costs; None where it does not fit, or that is not known."""
-        if self.question is None or self.fit is None or not self.fits:
+        if self.workload is None or self.fit is None or not self.fits:
             return None
-        return estimate(self.question, self.engine, self.gpu, self.fit, self.network, self.hourly_cost)
+        return estimate(self.workload, self.engine, self.gpu, self.fit, self.network, self.hourly_cost)
 
     @property
     def max_model_len(self) -> int | None:
@@ -125,6 +125,8 @@ class Plan:
     """``hourly_cost`` on demand; known where there is a base."""
     cpu_kv_cache_tokens: int | None = None
     """Tokens that the KV cache of a CPU engine holds; None where the model is not known."""
+    needs_api_key: bool = False
+    """Requests must bring a key: the user named one, or a replica may run on a rented machine."""
     network_tier: str | None = None
     """SkyPilot's ``network_tier``, where the plan counts on a network that clouds set up only when asked."""
 
@@ -158,11 +160,6 @@ class Plan:
         else:
             fit = next((one.fit for one in self.candidates if str(one.accelerator) == accelerators), None)
         return fit.memory.reported_tokens(fit.max_model_len) if fit is not None and fit.max_model_len else None
-
-    @property
-    def needs_api_key(self) -> bool:
-        """Whether requests must bring a key: the user named one, or a replica may run on a rented machine."""
-        return any(options.api_key for options in self.serve.values())
 
     def to_status(self) -> PlanStatus:
         """Return the plan as it stands in ``status.plan``."""

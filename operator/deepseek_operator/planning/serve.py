@@ -91,6 +91,7 @@ def make_plan(
         memory_gb=_memory_gb(weights, first.nodes),
         cpus=8 * first.accelerator.count if _memory_gb(weights, first.nodes) else None,
         disk_gb=_disk_gb(weights),
+        needs_api_key=needs_api_key(request),
         network_tier="best" if layout and layout.spans_nodes and first.network.gbs else None,
     )
 

@@ -8,10 +8,11 @@ for other GPUs. The factors are fitted to runs of vLLM 0.25.1 on an H200 and on 
 from dataclasses import dataclass
 from math import log2
 
-from deepseek_operator.catalog import Dtype, Fp8Support, GpuInfo, ModelInfo
+from deepseek_operator.catalog import GpuInfo, ModelInfo
 from deepseek_operator.planning.factors import Factors, factors_of
+from deepseek_operator.planning.kernels import expert_efficiency, layer_micros, prefill_share, rate_tflops, read_gib
 from deepseek_operator.planning.layout import Layout
-from deepseek_operator.planning.memory import kv_bytes_per_token, weights_gib
+from deepseek_operator.planning.memory import kv_bytes_per_token
 from deepseek_operator.planning.overrides import Overrides
 
 __all__ = [
@@ -30,9 +31,6 @@ MICRO = 1e-6
 
 _ETHERNET_GBS = 5.0
 """GB/s of one machine over TCP (not measured: 100 Gbit/s shared by few streams)."""
-_TUNED_WIDTHS = (128, 256)
-"""Widths of an expert on one GPU for which vLLM ships tuned settings of FP8 experts (R1 over 16 and 8 GPUs)."""
-_QUANTIZED = (Dtype.FP8, Dtype.FP4, Dtype.NVFP4, Dtype.W4A8)
 _READY = (24.0, 0.87)
 _READY_EXPERTS = (48.0, 1.7)
 """Seconds from an engine's first touch of the GPU to its first answer, and more for each layer: compiling, measuring
@@ -92,19 +90,20 @@ def step_seconds(
     here = max(1.0, traffic.requests / (copies * stages))
     bandwidth = gpu.memory_bandwidth * GB
     read = _dense_bytes(model, layout, overrides) / (bandwidth * factors.bandwidth)
-    read += _expert_bytes(model, layout, traffic, overrides) / (bandwidth * _expert_efficiency(model, layout, factors))
+    experts = expert_efficiency(model, layout, overrides, factors)
+    read += _expert_bytes(model, layout, traffic, overrides) / (bandwidth * experts)
     cache = here * _cache_bytes(model, layout, traffic.context, overrides) * stages
     read += cache / (bandwidth * factors.bandwidth)
     attended = _attended(model, traffic.context)
     arithmetic = _matrix_flops(model, layout, head=True) + _attention_flops(model, layout, attended, absorbed=True)
-    compute = here * arithmetic / (_rate(model, gpu) * TFLOP)
+    compute = here * arithmetic / (rate_tflops(model, gpu, overrides) * TFLOP)
     sampling = here * factors.sampled * model.shape.vocab_size / (bandwidth * factors.bandwidth)
     busy = read + compute + sampling
     layers = model.shape.layers * MICRO
     if overrides.eager:  # the CPU starts kernels while the GPU works
         busy = max(busy, layers * factors.eager_layer)
     else:
-        busy += layers * _layer(model, factors)
+        busy += layers * layer_micros(model, overrides, factors)
     talking = _communication(model, gpu, layout, here, network_gbs, factors) if connected else 0.0
     return (busy + talking + MICRO * factors.step) / gpu.efficiency.decode
 
@@ -113,6 +112,7 @@ def prefill_tokens_per_second(
     model: ModelInfo,
     gpu: GpuInfo,
     layout: Layout,
+    overrides: Overrides,
     *,
     network_gbs: float | None = None,
     connected: bool = True,
@@ -122,7 +122,7 @@ def prefill_tokens_per_second(
 ) -> float:
     """Return tokens per second of prompts while the engine does nothing else, all copies together."""
     factors = factors or factors_of(gpu)
-    busy = _prefill_seconds(model, gpu, layout, prompt, network_gbs, connected, factors)
+    busy = _prefill_seconds(model, gpu, layout, overrides, prompt, network_gbs, connected, factors)
     stages = layout.pipeline_parallel_size
     bubbles = (_FULL_PIPELINE + stages - 1) / _FULL_PIPELINE
     front = MICRO * factors.prompt if served else 0.0
@@ -142,7 +142,7 @@ def time_to_first_token_seconds(
 ) -> float:
     """Return the time from a prompt's arrival at an idle engine to its first token: prefill, then one step."""
     factors = factors or factors_of(gpu)
-    busy = _prefill_seconds(model, gpu, layout, prompt, network_gbs, True, factors)
+    busy = _prefill_seconds(model, gpu, layout, overrides, prompt, network_gbs, True, factors)
     if model.shape.moe:
         busy = max(busy, MICRO * factors.launch * model.shape.layers)
     traffic = Traffic(requests=1, context=prompt)
@@ -162,13 +162,14 @@ def _prefill_seconds(
     model: ModelInfo,
     gpu: GpuInfo,
     layout: Layout,
+    overrides: Overrides,
     prompt: int,
     network_gbs: float | None,
     connected: bool,
     factors: Factors,
 ) -> float:
     assert gpu.bf16_tflops is not None
-    each = _matrix_flops(model, layout, head=False) / (factors.prefill_experts if model.shape.moe else factors.prefill)
+    each = _matrix_flops(model, layout, head=False) / prefill_share(model, gpu, overrides, factors)
     each += _prompt_flops(model, layout, prompt) / factors.prefill
     talking = _communication(model, gpu, layout, prompt, network_gbs, factors) if connected else 0.0
     return prompt * each / (gpu.bf16_tflops * TFLOP) + talking
@@ -252,7 +253,7 @@ def _dense_bytes(model: ModelInfo, layout: Layout, overrides: Overrides) -> floa
     """
     shape, moe = model.shape, model.shape.moe
     table = float(shape.vocab_size * shape.hidden_size)
-    whole = weights_gib(model, overrides) * GIB
+    whole = read_gib(model, overrides) * GIB
     if moe is None:
         return (whole - 2 * table) / layout.tensor_parallel_size
     each = max(0.0, whole - 4 * table) / max(1.0, model.parameters - 2 * table)
@@ -271,32 +272,7 @@ def _expert_bytes(model: ModelInfo, layout: Layout, traffic: Traffic, overrides:
     tokens = max(1.0, traffic.requests / together) ** traffic.routed
     chosen = 1.0 - float((1 - moe.experts_per_token / moe.experts) ** tokens)
     ranks = layout.tensor_parallel_size * (layout.data_parallel_size if layout.shares_experts else 1)
-    return moe.expert_weight_share * weights_gib(model, overrides) * GIB * chosen / ranks
-
-
-def _expert_efficiency(model: ModelInfo, layout: Layout, factors: Factors) -> float:
-    moe = model.shape.moe
-    if moe is None or model.weights.dtype is not Dtype.FP8:
-        return factors.experts
-    width = moe.intermediate_size // (1 if layout.expert_parallel else layout.tensor_parallel_size)
-    return factors.tuned_experts if width in _TUNED_WIDTHS else factors.experts
-
-
-def _layer(model: ModelInfo, factors: Factors) -> float:
-    if not model.shape.moe:
-        return factors.layer
-    sparse = factors.sparse_layer if model.shape.mla and model.shape.mla.sparse_tokens else 0.0
-    return sparse + (factors.quantized_layer if model.weights.dtype in _QUANTIZED else factors.expert_layer)
-
-
-def _rate(model: ModelInfo, gpu: GpuInfo) -> float:
-    """Return TFLOP/s of the unit that the weights' format runs on."""
-    assert gpu.bf16_tflops is not None
-    if model.weights.dtype is Dtype.INT8:
-        return 2 * gpu.bf16_tflops
-    if model.weights.dtype in _QUANTIZED and gpu.fp8 is Fp8Support.NATIVE:
-        return gpu.fp8_tflops or 2 * gpu.bf16_tflops
-    return gpu.bf16_tflops
+    return moe.expert_weight_share * read_gib(model, overrides) * GIB * chosen / ranks
 
 
 def _communication(

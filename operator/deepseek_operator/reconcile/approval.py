@@ -79,18 +79,18 @@ def hash_of(plan: Planned) -> PlanHash:
 
 def _terms(plan: Planned) -> dict[str, Any]:
     """Return what decides what a replica costs; what is unset is left out, so that a later field changes no hash."""
-    resources, chosen = plan.spec.resources, plan.plan
+    resources = plan.spec.resources
     terms = {
-        "accelerators": sorted(chosen.accelerators),
-        "nodes": chosen.nodes,
+        "accelerators": sorted(plan.accelerators),
+        "nodes": plan.nodes,
         "places": [str(place) for place in plan.places],
         "capacityType": None if resources.capacity_type is CapacityType.ON_DEMAND else resources.capacity_type.value,
         "onDemandBase": resources.capacity.on_demand_base or None,
         "maxHourlyCost": _plain(resources.max_hourly_cost),
-        "cpus": resources.cpus or chosen.cpus,
-        "memory": resources.memory or chosen.memory_gb,
-        "disk": (resources.disk_size or chosen.disk_gb) if plan.rents else None,
-        "networkTier": chosen.network_tier if plan.rents else None,
+        "cpus": resources.cpus or plan.cpus,
+        "memory": resources.memory or plan.memory_gb,
+        "disk": (resources.disk_size or plan.disk_gb) if plan.rents else None,
+        "networkTier": plan.network_tier if plan.rents else None,
     }
     return {key: value for key, value in terms.items() if value is not None}
 
@@ -130,8 +130,7 @@ def choose_plan(
     whole = planner(spec.model_copy(update={"resources": uncapped}))
     if isinstance(kept, Refused) or isinstance(whole, Refused):
         return plan
-    capped = replace(whole.plan, max_instance_hourly_cost=kept.plan.max_instance_hourly_cost)
-    whole = replace(whole, spec=kept.spec, plan=capped)
+    whole = replace(whole, spec=kept.spec, max_instance_hourly_cost=kept.max_instance_hourly_cost)
     return whole if _same(approved, whole) else plan
 
 
@@ -214,9 +213,9 @@ class Gate:
 
 def _words(deployment: DeepSeekDeployment, plan: Planned, wanted: PlanHash, approved: PlanHash | None) -> str:
     """Return what is to be approved, what it costs, and how."""
-    spec, chosen = plan.spec, plan.plan
-    machine = " or ".join(chosen.accelerators) or "CPUs only"
-    nodes = f"{chosen.nodes} nodes with {machine}" if chosen.nodes > 1 else f"1 node with {machine}"
+    spec = plan.spec
+    machine = " or ".join(plan.accelerators) or "CPUs only"
+    nodes = f"{plan.nodes} nodes with {machine}" if plan.nodes > 1 else f"1 node with {machine}"
     count = f"{wanted.replicas} replica{'s' if wanted.replicas != 1 else ''}"
     most = f", {wanted.replicas + wanted.surge} during an update" if wanted.surge else ""
     places = ", then ".join(map(str, plan.places))
@@ -236,7 +235,7 @@ def _price(plan: Planned, wanted: PlanHash) -> str:
     each = plan.hourly_cost
     if each is None:
         return f"at a price that is not known{limit}"
-    prices = plan.plan.prices
+    prices = plan.prices
     others = f", {prices.base} of them on demand for {_dollars(prices.on_demand)}" if _mixed(prices) else ""
     together = f", {_dollars(prices.total)} together" if prices.total is not None else ""
     return f"{_dollars(each)} each at today's catalog prices{others}{together}{limit}"

@@ -38,7 +38,7 @@ def why_blocked(
     access, cloud_asks = (None, ()) if complete else _no_access(world, plan)
     if access is not None and access.reason is not Reason.PLANNING:
         return access, cloud_asks
-    answers = {ref: world.secrets.get(ref) for ref in (() if complete else plan.secrets)}
+    answers = {ref: world.secrets.get(ref) for ref in (() if complete else plan.secrets.values())}
     namespace = deployment.metadata.namespace
     asks = tuple(
         Question(QuestionKind.SECRET, f"{namespace}/{ref.name}/{ref.key}")

@@ -74,14 +74,14 @@ class Budget:
         """Most that one more replica may cost: its share of the cap, or what the others leave."""
         assert self.cap is not None
         assert self.plan is not None
-        share = self.plan.plan.prices.share(self.cap, on_demand=on_demand)
+        share = self.plan.prices.share(self.cap, on_demand=on_demand)
         return min(share, self.cap - self.committed).quantize(_PRECISION, rounding=ROUND_DOWN)
 
     def _cheapest(self, on_demand: bool) -> Decimal | None:
         """Return the price of the cheapest replica that the plan knows of; None where it knows none."""
         assert self.plan is not None
-        prices = self.plan.plan.prices
-        found = [one.on_demand_cost if on_demand else one.hourly_cost for one in self.plan.plan.candidates]
+        prices = self.plan.prices
+        found = [one.on_demand_cost if on_demand else one.hourly_cost for one in self.plan.candidates]
         found.append(prices.on_demand if on_demand else prices.each)
         return min((cost for cost in found if cost), default=None)
 
@@ -107,6 +107,6 @@ def _cost(view: View, plan: Planned | None) -> Decimal:
         return price
     if (limit := read_amount(ledger.cost_limit)) is not None:
         return limit
-    prices = plan.plan.prices if plan is not None else None
+    prices = plan.prices if plan is not None else None
     planned = (prices.on_demand if ledger.on_demand else prices.each) if prices is not None else None
     return view.shown_cost or planned or Decimal(0)

@@ -37,7 +37,7 @@ class Base:
         if plan is None or not plan.rents:
             return cls()
         there = sum(view.exists and on_demand(view) for view in kept)
-        return cls(max(0, plan.plan.prices.base - there))
+        return cls(max(0, plan.prices.base - there))
 
     def launch(self, view: View) -> "tuple[View, Base]":
         """Return a view of a replica that is about to be launched, and what is missing then."""

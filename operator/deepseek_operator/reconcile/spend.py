@@ -42,8 +42,8 @@ def instance_cost(view: View, plan: Planned | Refused, previous: Instance | None
         return amount(price)
     row = view.facts.last_seen.cluster
     if current and isinstance(plan, Planned):
-        dear, prices = view.ledger.on_demand, plan.plan.prices
-        same = [one for one in plan.plan.candidates if row and str(one.accelerator) == row.accelerators]
+        dear, prices = view.ledger.on_demand, plan.prices
+        same = [one for one in plan.candidates if row and str(one.accelerator) == row.accelerators]
         costs = (one.on_demand_cost if dear else one.hourly_cost for one in same)
         planned = next((cost for cost in costs if cost), prices.on_demand if dear else prices.each)
         if planned is not None:

@@ -98,7 +98,7 @@ def limited(plan: Planned, action: Action) -> Planned:
     if action.cost_limit is None:
         return plan
     per_node = (action.cost_limit / plan.nodes).quantize(Decimal("0.0001"), rounding=ROUND_DOWN)
-    return replace(plan, plan=replace(plan.plan, max_instance_hourly_cost=per_node))
+    return replace(plan, max_instance_hourly_cost=per_node)
 
 
 def _elsewhere(plan: Planned, without: tuple[str, ...]) -> Planned:

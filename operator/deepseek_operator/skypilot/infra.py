@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from deepseek_operator.api.places import unknown_cloud
+from deepseek_operator.api.similar import did_you_mean
 
 __all__ = ["no_such_place"]
 
@@ -35,7 +36,7 @@ def no_such_place(text: str) -> str:
 
 def _instead(kind: str, text: str) -> str:
     if (similar := _SIMILAR.search(text)) is not None:
-        return f"did you mean {' or '.join(_names(similar['names']))}?"
+        return did_you_mean(_names(similar["names"]))
     if (supported := _SUPPORTED.search(text)) is not None:
         names = _names(supported["names"])
         more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""

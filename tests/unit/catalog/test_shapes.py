@@ -70,3 +70,9 @@ def test_r1_has_the_tensor_parallel_sizes_that_divide_128_heads() -> None:
 
 def test_qwen_7b_has_the_tensor_parallel_sizes_that_divide_28_heads() -> None:
     assert MODELS["DeepSeek-R1-Distill-Qwen-7B"].shape.tensor_parallel_sizes() == (1, 2, 4, 7, 14, 28)
+
+
+def test_no_gpu_is_sold_in_more_than_a_machine_holds() -> None:
+    """Eight, but for the sixteen A100 of a2-megagpu-16g on Google Cloud."""
+    most = {gpu.name: max(gpu.counts) for gpu in load_catalog().gpus.values() if gpu.counts}
+    assert {name: count for name, count in most.items() if count > 8} == {"A100": 16}

@@ -33,4 +33,4 @@ def plan_for(model: str = "r1-8b", catalog: Catalog = CATALOG, **parts: Any) -> 
 
 def planned(spec: DeepSeekDeploymentSpec) -> Planned:
     """Return a spec together with its plan."""
-    return Planned(spec, plan(spec, CATALOG))
+    return Planned.of(spec, plan(spec, CATALOG))

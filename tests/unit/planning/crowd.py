@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.catalog import GpuInfo, ModelInfo
 from deepseek_operator.planning.layout import Layout
-from deepseek_operator.planning.memory import default_batch, measure
+from deepseek_operator.planning.memory import Memory, default_batch
 from deepseek_operator.planning.overrides import Overrides
 from deepseek_operator.planning.speed import Traffic, prefill_tokens_per_second, step_seconds
 
 __all__ = ["Crowd", "seconds_for"]
+
+_FLASH_ATTENTION_2 = 8
+"""Major compute capability of the GPUs that have no newer one."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,31 @@ class _Request:
     written: int = 0
 
 
-def seconds_for(crowd: Crowd, model: ModelInfo, gpu: GpuInfo, layout: Layout, overrides: Overrides) -> float:
-    """Return how long vLLM with its default batch takes until the last answer is written."""
+def _reads(model: ModelInfo, gpu: GpuInfo, layout: Layout) -> float:
+    """Return how often a step with prompts in it reads the KV cache of those that write.
+
+    FlashAttention 2, which is what Ampere and Ada have, takes prompts and answers in one call then, and not the way in
+    which the query heads of one KV head read the cache together (vLLM's pull request 58013). The cache of all requests
+    is larger than the GPU's L2, and a head begins when the one before has gone through all requests.
+    """
+    if gpu.capability[0] != _FLASH_ATTENTION_2 or model.shape.mla is not None:
+        return 1.0
+    shape, ranks = model.shape, layout.tensor_parallel_size
+    return max(1.0, shape.attention_heads / ranks / max(1.0, shape.kv_heads / ranks))
+
+
+def seconds_for(
+    crowd: Crowd, model: ModelInfo, gpu: GpuInfo, layout: Layout, overrides: Overrides, memory: Memory
+) -> float:
+    """Return how long vLLM with its default batch and this memory takes until the last answer is written."""
     batch = default_batch(EngineName.VLLM, gpu, layout, overrides)
-    length = crowd.prompt + crowd.answer
-    room = measure(model, gpu, layout, EngineName.VLLM, batch, length, overrides).tokens // length
-    places = min(room, batch.max_num_seqs)
-    rate = prefill_tokens_per_second(model, gpu, layout, prompt=crowd.prompt, served=False)
+    places = min(memory.tokens // (crowd.prompt + crowd.answer), batch.max_num_seqs)
+    rate = prefill_tokens_per_second(model, gpu, layout, overrides, prompt=crowd.prompt, served=False)
 
     def decode(requests: int, context: float) -> float:
         return step_seconds(model, gpu, layout, Traffic(requests, int(context)), overrides)
+
+    reads = _reads(model, gpu, layout)
 
     seconds, waiting, running = 0.0, crowd.requests, list[_Request]()
     while waiting or running:
@@ -60,7 +78,8 @@ def seconds_for(crowd: Crowd, model: ModelInfo, gpu: GpuInfo, layout: Layout, ov
         context = sum(one.read + one.written for one in writing) / max(1, len(writing))
         step = decode(len(writing), context) if writing else 0.0
         if left < budget:  # weights are read once for prompts and answers
-            step = max(step, (budget - left) / rate + step - (decode(len(writing), 0) if writing else 0.0))
+            cache = step - decode(len(writing), 0) if writing else 0.0
+            step = max(step, (budget - left) / rate + reads * cache)
         seconds += step
         for one in writing:
             one.written += 1

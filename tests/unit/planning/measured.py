@@ -194,7 +194,7 @@ def figures(case: Case, factors: Factors = FACTORS) -> list[Figure]:
         found.append(Figure(case, "decode, many", case.many, decode(case.requests)))
     if case.prefill is not None:
         prefill = prefill_tokens_per_second(
-            model, gpu, case.layout, connected=case.connected, served=case.served, factors=factors
+            model, gpu, case.layout, overrides, connected=case.connected, served=case.served, factors=factors
         )
         found.append(Figure(case, "prefill", case.prefill, prefill))
     if case.start is not None:

@@ -26,7 +26,7 @@ def outcome(spec: DeepSeekDeploymentSpec) -> str:
     result = plan(spec, CATALOG)
     document: dict[str, object] = {"plan": result.to_status().model_dump(mode="json", by_alias=True, exclude_none=True)}
     if result.launchable:
-        launch = build_task(Planned(spec, result), IDENTITY)
+        launch = build_task(Planned.of(spec, result), IDENTITY)
         scripts = ("setup", "run")
         document["task"] = {key: Literal(value) if key in scripts else value for key, value in launch.task.items()}
         document["overrideSkyPilotConfig"] = launch.override_skypilot_config

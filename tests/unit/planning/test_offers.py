@@ -140,7 +140,7 @@ def test_the_entries_are_those_of_the_task_that_is_sent_in_its_order(kind: str, 
     resources = {"infra": list(infra), "accelerators": ["L4:1", "A10G:1"], "capacityType": kind}
     spec = spec_for("r1-8b", resources=resources)
     chosen = plan(spec, CATALOG)
-    sent = build_task(Planned(spec, chosen), IDENTITY).task["resources"]
+    sent = build_task(Planned.of(spec, chosen), IDENTITY).task["resources"]
     entries = sent.get("ordered") or sent.get("any_of") or [sent]
     words = [(e["infra"].replace("k8s", "kubernetes"), e["accelerators"], e.get("use_spot", False)) for e in entries]
     found = consider(spec, chosen, OFFERS, {})

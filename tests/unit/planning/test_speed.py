@@ -143,7 +143,30 @@ def test_no_step_reads_faster_than_the_memory_and_no_prefill_computes_faster_tha
         assert each > read / (gpu.memory_bandwidth * 1e9)
         gpus = layout.tensor_parallel_size * layout.pipeline_parallel_size * layout.data_parallel_size
         work = 2 * (model.parameters - 2 * model.shape.vocab_size * model.shape.hidden_size)
-        assert prefill_tokens_per_second(model, gpu, layout) < gpus * gpu.bf16_tflops * 1e12 / work
+        assert prefill_tokens_per_second(model, gpu, layout, Overrides()) < gpus * gpu.bf16_tflops * 1e12 / work
+
+
+@pytest.mark.parametrize(
+    ("quantization", "gpu", "decode", "prefill"),
+    [
+        ("fp8", "H100", (1.4, 1.6), (1.1, 1.3)),  # half of the bytes, and the FP8 unit
+        ("fp8", "A100-80GB", (1.4, 1.9), (1.0, 1.0)),  # half of the bytes, widened to compute
+        ("bitsandbytes", "H100", (1.0, 1.0), (1.0, 1.0)),  # smaller in memory, widened in every step
+    ],
+)
+def test_quantization_changes_the_speed_as_its_kernels_do(
+    quantization: str, gpu: str, decode: tuple[float, float], prefill: tuple[float, float]
+) -> None:
+    model, found, layout = model_named("r1-8b"), gpu_named(gpu), Layout(1, 1, 1)
+    asked = Overrides(quantization=quantization)
+    faster = step_seconds(model, found, layout, Traffic(), Overrides()) / step_seconds(
+        model, found, layout, Traffic(), asked
+    )
+    assert decode[0] <= faster <= decode[1]
+    more = prefill_tokens_per_second(model, found, layout, asked) / prefill_tokens_per_second(
+        model, found, layout, Overrides()
+    )
+    assert prefill[0] <= more <= prefill[1]
 
 
 def test_the_shipped_factors_are_those_that_the_fit_finds_without_the_held_out_cases() -> None:

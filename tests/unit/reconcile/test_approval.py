@@ -291,7 +291,7 @@ class TestThePlanThatWasApproved:
 
     def move_prices(self) -> None:
         """Make the cheapest GPU of the plan ten times as dear."""
-        catalog, dear = self.planner.catalog, self.plan.plan.accelerators[0]
+        catalog, dear = self.planner.catalog, self.plan.accelerators[0]
         prices = [
             one.model_copy(update={"on_demand": one.on_demand and one.on_demand * 10})
             if str(one.accelerators) == dear else one
@@ -312,7 +312,7 @@ class TestThePlanThatWasApproved:
     def test_goes_when_the_user_names_other_gpus(self) -> None:
         resources = self.of.spec.resources.model_copy(update={"accelerators": ("H100:8",)})
         other = self.of.model_copy(update={"spec": self.of.spec.model_copy(update={"resources": resources})})
-        assert b_planned(choose_plan(other, self.planner.plan)).plan.accelerators == ("H100:8",)
+        assert b_planned(choose_plan(other, self.planner.plan)).accelerators == ("H100:8",)
 
     def test_goes_when_the_model_no_longer_fits_it(self) -> None:
         model = self.of.spec.model.model_copy(update={"name": "deepseek-ai/DeepSeek-R1"})
@@ -327,7 +327,7 @@ class TestTheUsersGpusThatWereApproved:
         self.planner = Planner(b.planner().catalog)
         of = waiting("aws", resources={"accelerators": ["L4:1", "A10G:1"], "maxHourlyCost": "2"})
         self.plan = b_planned(self.planner.plan(of.spec))
-        assert self.plan.plan.accelerators == ("L4:1", "A10G:1")
+        assert self.plan.accelerators == ("L4:1", "A10G:1")
         shown = DeepSeekDeploymentStatus(plan=self.plan.status, observed_generation=of.metadata.generation)
         self.of = approve(of.model_copy(update={"status": shown}), hash_of(self.plan))
 
@@ -352,11 +352,11 @@ class TestTheUsersGpusThatWereApproved:
 
     def test_stay_when_one_of_them_becomes_dearer_than_the_limit_and_keep_the_limit(self) -> None:
         self.price(A10G="2.5")
-        assert b_planned(self.planner.plan(self.of.spec)).plan.accelerators == ("L4:1",)
+        assert b_planned(self.planner.plan(self.of.spec)).accelerators == ("L4:1",)
         kept = self.chosen(self.of)
         assert hash_of(kept) == hash_of(self.plan)
         assert kept.spec.resources.max_hourly_cost == "2"
-        assert kept.plan.max_instance_hourly_cost == Decimal(2)
+        assert kept.max_instance_hourly_cost == Decimal(2)
 
     def test_are_refused_when_all_of_them_are_dearer_than_the_limit(self) -> None:
         self.price(A10G="2.5", L4="2.4")
@@ -370,7 +370,7 @@ class TestTheUsersGpusThatWereApproved:
     def test_go_when_the_list_gets_longer(self) -> None:
         of = self.edited({"accelerators": ("L4:1", "A10G:1", "L40S:1")})
         self.price(L40S="1.9")
-        assert self.chosen(of).plan.accelerators == ("L4:1", "A10G:1", "L40S:1")
+        assert self.chosen(of).accelerators == ("L4:1", "A10G:1", "L40S:1")
 
     def test_go_when_the_limit_is_another_one(self) -> None:
         of = self.edited({"max_hourly_cost": "2.4"}, observed_generation=self.of.metadata.generation + 1)

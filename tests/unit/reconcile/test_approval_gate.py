@@ -42,7 +42,7 @@ class TestTheHash:
     BASE = b.planned(required("aws/us-east-1"))
 
     def with_plan(self, **fields: Any) -> Planned:
-        return replace(self.BASE, plan=replace(self.BASE.plan, **fields))
+        return replace(self.BASE, **fields)
 
     def test_is_of_what_is_set_alone_so_that_a_field_of_a_later_release_changes_none(self) -> None:
         plan = self.with_plan(cpus=None, memory_gb=None, disk_gb=256, network_tier=None)
@@ -63,7 +63,7 @@ class TestTheHash:
     ) -> None:
         plan = b.planned(required("aws/us-east-1", resources=users))
         assert hash_of(plan) != hash_of(self.BASE)
-        assert hash_of(replace(plan, plan=replace(plan.plan, **planners))) == hash_of(plan)
+        assert hash_of(replace(plan, **planners)) == hash_of(plan)
 
     def test_covers_how_many_are_on_demand(self) -> None:
         spot = [
@@ -86,18 +86,18 @@ class FakePlanner:
             found = self.plans.get("uncapped", found)
         if isinstance(found, Refused) or given is None:
             return found
-        return replace(found, plan=replace(found.plan, accelerators=given, nodes=spec.resources.nodes or 1))
+        return replace(found, accelerators=given, nodes=spec.resources.nodes or 1)
 
 
 class TestThePlanThatIsKept:
     def planned(self, accelerators: tuple[str, ...], nodes: int = 1) -> Planned:
         plan = b.planned(required("aws"))
-        return replace(plan, plan=replace(plan.plan, accelerators=accelerators, nodes=nodes))
+        return replace(plan, accelerators=accelerators, nodes=nodes)
 
     def deployment(self, approved: Planned, *, shown: Planned | None = None, **fields: Any) -> DeepSeekDeployment:
         resources = {"accelerators": None, **fields.pop("resources", {})}
         of = required("aws", approval=str(hash_of(approved)), resources=resources)
-        plan = (shown or approved).plan
+        plan = shown or approved
         status = PlanStatus(engine="VLLM", accelerators=plan.accelerators, nodes=plan.nodes, verdict=Verdict.FITS)
         spec = of.spec.model_copy(update=fields)
         return of.model_copy(update={"spec": spec, "status": DeepSeekDeploymentStatus(plan=status)})
@@ -238,7 +238,7 @@ class TestTheWords:
     def test_name_one_replica_several_nodes_and_no_price(self) -> None:
         of = required("aws", updateStrategy={"maxSurge": 0, "maxUnavailable": 1})
         plan = b.planned(of)
-        unpriced = replace(plan, plan=replace(plan.plan, nodes=2, hourly_cost=None))
+        unpriced = replace(plan, nodes=2, hourly_cost=None)
         text = (
             "waits for approval of 1 replica of 2 nodes with L4:1 each, on aws, OnDemand, at a price that is not known"
         )
@@ -261,8 +261,8 @@ class TestTheWords:
 
         def priced(each: str, on_demand: str | None, base: int = 1) -> str:
             cost = Decimal(on_demand) if on_demand is not None else None
-            prices = replace(plan.plan, hourly_cost=Decimal(each), on_demand_cost=cost, base=base)
-            return self.words(of, replace(plan, plan=prices)).partition("Spot, ")[2].partition(". What")[0]
+            prices = replace(plan, hourly_cost=Decimal(each), on_demand_cost=cost, base=base)
+            return self.words(of, prices).partition("Spot, ")[2].partition(". What")[0]
 
         catalog, cap = "0.30 $/h each at today's catalog prices", ", at most 9 $/h by maxHourlyCost"
         assert priced("0.3", "0.8") == f"{catalog}, 1 of them on demand for 0.80 $/h, 1.40 $/h together{cap}"

@@ -49,13 +49,13 @@ def test_a_limit_is_the_same_however_it_is_written() -> None:
 def test_what_the_planner_asks_for_beside_the_gpus_counts_as_what_the_user_asks_for() -> None:
     plan = b.planned(waiting("aws"))
     for change in ({"cpus": 64}, {"memory_gb": 999}, {"disk_gb": 999}, {"network_tier": "best"}):
-        assert hash_of(Planned(plan.spec, replace(plan.plan, **change))) != hash_of(plan)
+        assert hash_of(replace(plan, **change)) != hash_of(plan)
 
 
 def test_a_disk_that_is_not_rented_costs_nothing() -> None:
     assert digest("kubernetes", diskSize=900) == digest("kubernetes")
     plan = b.planned(waiting("kubernetes"))
-    assert hash_of(Planned(plan.spec, replace(plan.plan, network_tier="best"))) == hash_of(plan)
+    assert hash_of(replace(plan, network_tier="best")) == hash_of(plan)
 
 
 def view(name: ClusterName, blocked: Failure | None = None) -> View:
@@ -99,7 +99,7 @@ class TestThePlan:
     def planner(self, spec: DeepSeekDeploymentSpec) -> Planned | Refused:
         """Remembers what it was asked, and finds everything else than what is approved."""
         self.asked.append(spec)
-        return Planned(spec, replace(self.plan.plan, accelerators=("H100:8",)))
+        return replace(self.plan, spec=spec, accelerators=("H100:8",))
 
     def choose(self, text: str, *, shown: bool = True, **spec: Any) -> None:
         free = self.of.spec.resources.model_copy(update={"accelerators": None, **spec.pop("resources", {})})
@@ -150,7 +150,7 @@ def test_what_is_asked_for_is_said_in_words(fields: dict[str, Any], words: str) 
 def test_an_unknown_price_is_said_to_be_unknown() -> None:
     of = waiting("aws")
     plan = b.planned(of)
-    waits = Gate.of(of, Planned(plan.spec, replace(plan.plan, hourly_cost=None)), 0).waiting
+    waits = Gate.of(of, replace(plan, hourly_cost=None), 0).waiting
     assert waits is not None
     assert "at a price that is not known, without maxHourlyCost" in waits.message
 
@@ -165,5 +165,5 @@ def test_what_was_approved_before_is_named() -> None:
 def test_nothing_is_on_demand_where_nothing_is_rented() -> None:
     here = b.deployment()
     plan = b.planned(here)
-    counted = replace(plan.plan, base=1, on_demand_cost=Decimal(0))
-    assert Base.of(Planned(plan.spec, counted), ()).missing == 0
+    counted = replace(plan, base=1, on_demand_cost=Decimal(0))
+    assert Base.of(counted, ()).missing == 0

@@ -180,10 +180,10 @@ def test_nodes_that_are_adopted_may_cost_what_their_launch_might_have() -> None:
 def priced(plan_cost: str | None, *candidates: str | None) -> Planned:
     """A plan that costs so much, with candidates that do."""
     known = b.planned(capped("4"))
-    first = known.plan.candidates[0]
+    first = known.candidates[0]
     costs = [None if cost is None else Decimal(cost) for cost in (plan_cost, *candidates)]
     others = tuple(replace(first, hourly_cost=cost) for cost in costs[1:])
-    return replace(known, plan=replace(known.plan, candidates=others, hourly_cost=costs[0]))
+    return replace(known, candidates=others, hourly_cost=costs[0])
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_whatever_skypilot_chooses_the_object_never_costs_more_than_the_cap(
 def test_the_limit_reaches_skypilot_for_each_node() -> None:
     plan = b.planned(capped("4"))
     identity = Identity("r1-0a1b2c3d-00000000-0", "serving", "r1", b.UID, "00000000", "r1-engine")
-    two_nodes = replace(plan, plan=replace(plan.plan, nodes=2))
+    two_nodes = replace(plan, nodes=2)
     task = build_task(limited(two_nodes, Launch(b.name(capped("4")), Decimal("1.9999"))), identity).task
     assert task["resources"]["max_hourly_cost"] == 0.9999
     unlimited = build_task(limited(plan, Launch(b.name(capped("4")))), identity).task

@@ -134,7 +134,7 @@ class TestMaxHourlyCost:
 
     def test_what_spot_machines_leave_is_there_for_the_base(self) -> None:
         of = mixed(1, kind="Spot", maxHourlyCost="40", accelerators=["A100:8"])
-        prices = b.planned(of).plan.prices
+        prices = b.planned(of).prices
         assert prices.on_demand is not None
         assert prices.each is not None
         assert prices.each < Decimal(40) / 3 < prices.on_demand  # an equal share would not do

@@ -350,7 +350,7 @@ class TestProbes:
     def test_use_the_path_of_the_plan_where_the_launch_is_forgotten(self) -> None:
         of = b.remembering(self.OF, {self.NAME: b.ledger(health_path=None)})
         planned = b.planned(self.OF)
-        plan = replace(planned, plan=replace(planned.plan, health_path="/ready"))
+        plan = replace(planned, health_path="/ready")
         assert decide(b.world(of, b.up(self.NAME)), plan).targets[self.AT].path == "/ready"
 
     def leaving(self, *, published: bool, since: float, engine: str = "VLLM", running: int = 3) -> World:

@@ -200,11 +200,11 @@ def test_nodes_of_ones_own_cluster_cost_nothing_and_leave_no_amount() -> None:
     assert status.cost == Cost(hourly="0.00")
 
 
-OTHER = replace(b.planned(DSD).plan.candidates[0], hourly_cost=Decimal("1.5"))
-PLAN = replace(b.planned(DSD), plan=replace(b.planned(DSD).plan, hourly_cost=Decimal("7"), candidates=(OTHER,)))
-NO_PRICE = replace(PLAN, plan=replace(PLAN.plan, hourly_cost=None, candidates=()))
+OTHER = replace(b.planned(DSD).candidates[0], hourly_cost=Decimal("1.5"))
+PLAN = replace(b.planned(DSD), hourly_cost=Decimal("7"), candidates=(OTHER,))
+NO_PRICE = replace(PLAN, hourly_cost=None, candidates=())
 BEFORE = Instance(name=str(R1), revision="r", hourly_cost="4.00")
-UNPRICED = replace(PLAN, plan=replace(PLAN.plan, candidates=(replace(OTHER, hourly_cost=None),)))
+UNPRICED = replace(PLAN, candidates=(replace(OTHER, hourly_cost=None),))
 SAME = b.seen(b.row(R1, cloud="AWS", accelerators=str(OTHER.accelerator)))
 ELSE = b.seen(b.row(R1, cloud="AWS", accelerators="H100:8"))
 

@@ -100,7 +100,7 @@ class TestTheStatus:
     def test_shows_the_nodes_of_the_plan_where_nothing_was_launched_yet(self) -> None:
         plan = b.planned(self.OF)
         waiting = b.world(self.OF, b.facts(self.NAME, skypilot=b.AWAY), skypilot=b.AWAY)
-        assert self.instance(waiting, replace(plan, plan=replace(plan.plan, nodes=3))).nodes == 3
+        assert self.instance(waiting, replace(plan, nodes=3)).nodes == 3
         assert self.instance(waiting, Refused(Reason.DOES_NOT_FIT, "too big")).nodes == 1
 
     def test_names_the_secret_of_the_key_that_the_plan_has(self) -> None:

@@ -1,6 +1,6 @@
 """Whose addresses are whose, and how they are spoken to."""
 
-from dataclasses import dataclass, fields
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,6 @@ from deepseek_operator.facts.base import Address, ProbeTarget
 from deepseek_operator.facts.engine import EngineTarget
 from deepseek_operator.facts.kubernetes import Endpoints
 from deepseek_operator.facts.world import Question, QuestionKind
-from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.replica.view import Finding, Replica, View
 from deepseek_operator.reconcile.targets import encrypted, engine_targets, probe_targets, speaks_tls, unplaced
@@ -94,18 +93,9 @@ def test_an_engine_is_read_where_its_name_is_known(engine: str | None, known: En
     assert found == ({PLAIN: EngineTarget(known)} if known is not None else {})
 
 
-@dataclass(frozen=True)
-class OfAnotherEngine(Planned):
-    """A plan of an engine that says elsewhere whether it can serve."""
-
-    @property
-    def health_path(self) -> str:
-        return "/ready"
-
-
 def test_the_service_of_engines_that_cannot_be_asked_is_asked_as_the_plan_says() -> None:
     plan = b.planned(DSD)
-    other = OfAnotherEngine(**{one.name: getattr(plan, one.name) for one in fields(plan)})
+    other = replace(plan, health_path="/ready")
     for known, path in ((other, "/ready"), (None, "/health")):
         found = probe_targets(b.world(DSD), (replica(MACHINE, **OVER_TLS),), known)
         assert found == {b.SERVICE: ProbeTarget(path, keep_alive=False)}

@@ -194,7 +194,7 @@ async def test_an_approved_plan_stays_although_prices_have_moved_since() -> None
     planner = Planner(b.planner().catalog)
     before = planner.plan(DeepSeekDeploymentSpec.model_validate(spec))
     assert isinstance(before, Planned)
-    dear = before.plan.accelerators[0]
+    dear = before.accelerators[0]
     moved = [
         one.model_copy(update={"on_demand": one.on_demand and one.on_demand * 10}) if one.accelerators == dear else one
         for one in planner.catalog.prices
@@ -211,4 +211,4 @@ async def test_an_approved_plan_stays_although_prices_have_moved_since() -> None
         reconciler = reconciler_of(store, actor, DeploymentCollector(LiveFigures()))
         reconciler.planner = planner
         await reconciler.reconcile(KEY)
-        assert (set(actor.statuses[-1]["plan"]["accelerators"]) == set(before.plan.accelerators)) is same
+        assert (set(actor.statuses[-1]["plan"]["accelerators"]) == set(before.accelerators)) is same

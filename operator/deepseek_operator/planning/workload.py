@@ -6,11 +6,11 @@ from deepseek_operator.api.spec import Ranking
 from deepseek_operator.catalog import ModelInfo
 from deepseek_operator.planning.overrides import Overrides
 
-__all__ = ["Question"]
+__all__ = ["Workload"]
 
 
 @dataclass(frozen=True)
-class Question:
+class Workload:
     """What is served, and what is wanted of it."""
 
     model: ModelInfo
