@@ -39,10 +39,29 @@ capabilities: {drop: [ALL]}
 
 {{- define "deepseek-operator.podSecurityContext" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
+{{- range $name, $id := .Values.podSecurityContext }}
+{{- if not (kindIs "invalid" $id) }}
+{{ $name }}: {{ int64 $id }}
+{{- end }}
+{{- end }}
 seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{/* What the operator is told of the pods of proxies, as JSON. */}}
+{{- define "deepseek-operator.proxyPod" -}}
+{{- $ids := dict -}}
+{{- range $name, $id := omit .Values.podSecurityContext "fsGroup" -}}
+{{- if not (kindIs "invalid" $id) -}}
+{{- $_ := set $ids $name (int64 $id) -}}
+{{- end -}}
+{{- end -}}
+{{- $pod := dict "securityContext" $ids "resources" .Values.proxy.resources -}}
+{{- range $name := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "priorityClassName" -}}
+{{- with get $.Values.proxy $name -}}
+{{- $_ := set $pod $name . -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $pod -}}
 {{- end -}}
 
 {{/* Where a pod runs: the same for the operator and for SkyPilot. */}}

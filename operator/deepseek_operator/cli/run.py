@@ -5,11 +5,14 @@ import importlib.util
 import socket
 
 import typer
+from pydantic import ValidationError
 
 from deepseek_operator.cli import run_options as options
+from deepseek_operator.cli.input import sentence
 from deepseek_operator.cli.logs import LogFormat, configure_logging
 from deepseek_operator.kube.client import missing_configuration
 from deepseek_operator.launch.proxy import ProxySettings
+from deepseek_operator.launch.proxy_pod import ProxyPod
 from deepseek_operator.runtime.operator import run as run_operator
 from deepseek_operator.runtime.settings import Settings
 
@@ -35,6 +38,7 @@ def run(
     launch_slots: options.LaunchSlots = _DEFAULTS.launch_slots,
     proxy_image: options.ProxyImage = _DEFAULTS.proxy.image,
     proxy_replicas: options.ProxyReplicas = _DEFAULTS.proxy.replicas,
+    proxy_pod: options.ProxyPod = None,
     lease: options.Lease = None,
     instance: options.Instance = None,
     health_address: options.HealthAddress = _DEFAULTS.health_address,
@@ -61,7 +65,7 @@ def run(
     lease_namespace, _, lease_name = (lease or "").rpartition("/")
     settings = Settings(
         launch_slots=launch_slots,
-        proxy=ProxySettings(proxy_image, proxy_replicas),
+        proxy=ProxySettings(proxy_image, proxy_replicas, check_proxy_pod(proxy_pod or "{}")),
         lease_name=lease_name or None,
         lease_namespace=lease_namespace or _DEFAULTS.lease_namespace,
         skypilot_endpoint=skypilot_endpoint,
@@ -86,6 +90,14 @@ def check_user_id(value: str) -> str:
     if len(value) != 8 or any(digit not in "0123456789abcdef" for digit in value):
         raise typer.BadParameter("must be 8 lower-case hexadecimal digits", param_hint="--skypilot-user-id")
     return value
+
+
+def check_proxy_pod(value: str) -> ProxyPod:
+    """Return what is said of the pods of proxies, or refuse it."""
+    try:
+        return ProxyPod.model_validate_json(value)
+    except ValidationError as error:
+        raise typer.BadParameter(sentence(error, ProxyPod), param_hint="--proxy-pod") from error
 
 
 def _traces_can_be_sent() -> bool:

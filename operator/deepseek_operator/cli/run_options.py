@@ -63,6 +63,15 @@ ProxyImage = Annotated[
 ProxyReplicas = Annotated[
     int, typer.Option(envvar=f"{_ENV}PROXY_REPLICAS", min=1, max=16, help="Pods of the proxy of each deployment.")
 ]
+ProxyPod = Annotated[
+    str | None,
+    typer.Option(
+        envvar=f"{_ENV}PROXY_POD",
+        help="Part of a PodSpec for the pods of every proxy, as JSON: imagePullSecrets, nodeSelector, tolerations, "
+        "affinity, priorityClassName, resources, and of securityContext runAsUser and runAsGroup. "
+        "Unset: both ids are 65532.",
+    ),
+]
 Lease = Annotated[
     str | None,
     typer.Option(

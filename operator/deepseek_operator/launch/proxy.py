@@ -10,7 +10,7 @@ The configuration holds no secrets: the key is a variable of the container, the 
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from deepseek_operator.api.names import LABEL_UID
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.facts.kubernetes import COMPONENT, PROXY
 from deepseek_operator.facts.names import authority_secret_name, members_service, proxy_name, shared_server_name
+from deepseek_operator.launch.proxy_pod import ProxyPod
 
 __all__ = [
     "CONFIG_KEY",
@@ -44,7 +45,6 @@ LEAVE_S: Final = 5
 """Seconds for which a proxy that goes takes new requests: kube-proxy needs a moment on each node."""
 SLOTS: Final = 128
 """Engines of each kind that a proxy can hold: 100 replicas, and some that come or go."""
-USER: Final = 65532
 
 _CONFIG: Final = """\
 global
@@ -131,6 +131,7 @@ class ProxySettings:
 
     image: str = "docker.io/library/haproxy:2.6-bookworm"
     replicas: int = 2
+    pod: ProxyPod = field(default_factory=ProxyPod)
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ def _pod_spec(spec: ProxySpec) -> dict[str, Any]:
         "readinessProbe": {"httpGet": {"path": PROXY_PATH, "port": "http"}, "periodSeconds": 1, "failureThreshold": 2},
         "livenessProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 10, "failureThreshold": 6},
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(LEAVE_S)]}}},
-        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
+        "resources": dict(spec.settings.pod.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -230,8 +231,7 @@ def _pod_spec(spec: ProxySpec) -> dict[str, Any]:
         "terminationGracePeriodSeconds": GRACE_S,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
+            **spec.settings.pod.security_context,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "topologySpreadConstraints": [
@@ -244,6 +244,7 @@ def _pod_spec(spec: ProxySpec) -> dict[str, Any]:
         ],
         "containers": [container],
         "volumes": volumes,
+        **spec.settings.pod.placement(),
     }
 
 

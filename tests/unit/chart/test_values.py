@@ -80,6 +80,16 @@ WRONG = [
     ('podAnnotations={"a": true}', "at '/podAnnotations/a': got boolean, want string"),
     ('nodeSelector=["a"]', "at '/nodeSelector': got array, want object"),
     ('tolerations={"key": "a"}', "at '/tolerations': got object, want array"),
+    ('tolerations=[{"key": "a", "effect": "Never"}]', "at '/tolerations/0/effect': value must be one of 'NoSchedule'"),
+    ('proxy.tolerations=[{"kye": "a"}]', "at '/proxy/tolerations/0': additional properties 'kye' not allowed"),
+    ('proxy.imagePullSecrets=["registry"]', "at '/proxy/imagePullSecrets/0': got string, want object"),
+    ('proxy.resources.limits.memory="much"', "at '/proxy/resources/limits/memory': 'much' does not match"),
+    ('proxy.nodeSelector={"a": 1}', "at '/proxy/nodeSelector/a': got number, want string"),
+    ('proxy.affinity="zone"', "at '/proxy/affinity': got string, want object"),
+    ('proxy.priorityClassName="High!"', "at '/proxy/priorityClassName': 'High!' does not match pattern"),
+    ("podSecurityContext.runAsUser=0", "at '/podSecurityContext/runAsUser': minimum: got 0, want 1"),
+    ('podSecurityContext.fsGroup="65532"', "at '/podSecurityContext/fsGroup': got string, want null or integer"),
+    ("podSecurityContext.runAsNonRoot=false", "at '/podSecurityContext': additional properties 'runAsNonRoot' not"),
     ('priorityClassName="High!"', "at '/priorityClassName': 'High!' does not match pattern"),
 ]
 

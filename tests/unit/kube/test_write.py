@@ -1,5 +1,6 @@
 """Every write, as the API server receives it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -19,6 +20,7 @@ from deepseek_operator.kube.errors import (
 )
 from deepseek_operator.kube.write import KubeWriter
 from deepseek_operator.launch.proxy import ProxySettings, ProxySpec, pod_template, proxy_revision
+from deepseek_operator.launch.proxy_pod import ProxyPod
 from tests.unit.reconcile import builders as b
 
 DSD = b.deployment()
@@ -217,6 +219,23 @@ async def test_the_pods_of_a_proxy_are_fit_for_the_restricted_profile() -> None:
     assert set(container["resources"]) == {"requests", "limits"}
 
 
+def test_an_administrator_says_whence_the_image_of_a_proxy_comes_and_where_its_pods_run() -> None:
+    said = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "nodeSelector": {"pool": "edge"},
+        "tolerations": [{"key": "edge", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "serving",
+    }
+    resources = {"requests": {"cpu": 1}, "limits": {"memory": "2Gi"}}
+    pod = ProxyPod.model_validate_json(json.dumps({**said, "resources": resources, "securityContext": {}}))
+    spec = pod_template(replace(PROXY, settings=ProxySettings("x/haproxy:1", 3, pod)), {})["spec"]
+    assert {name: spec[name] for name in said} == said
+    assert spec["containers"][0]["resources"] == resources
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert spec.keys() - pod_template(PROXY, {})["spec"].keys() == said.keys()
+
+
 async def test_a_proxy_that_is_there_is_brought_back_to_what_it_should_be() -> None:
     client = Recorded(GET={"metadata": {"labels": {"deepseek-operator.io/uid": b.UID}}})
     await writer(client).apply_proxy(DSD, PROXY)
@@ -251,6 +270,7 @@ def test_what_a_proxy_is_made_from_has_a_name_that_changes_with_it() -> None:
         replace(PROXY, health_path="/ready"),
         replace(PROXY, authority="0ddba11f"),
         replace(PROXY, settings=ProxySettings("x/haproxy:2", 3)),
+        replace(PROXY, settings=ProxySettings("x/haproxy:1", 3, ProxyPod(node_selector={"pool": "edge"}))),
     ]
-    assert len({proxy_revision(spec) for spec in (PROXY, *others)}) == 6
+    assert len({proxy_revision(spec) for spec in (PROXY, *others)}) == 7
     assert proxy_revision(replace(PROXY, settings=ProxySettings("x/haproxy:1", 2))) == proxy_revision(PROXY)
