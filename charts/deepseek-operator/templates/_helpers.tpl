@@ -99,6 +99,14 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- if and (ne .Values.skypilot.mode "external") .Values.skypilot.external.endpoint -}}
 {{- fail (printf "skypilot.external.endpoint is set, but skypilot.mode is %s: it must be external" .Values.skypilot.mode) -}}
 {{- end -}}
+{{- with .Values.skypilot.external -}}
+{{- if and (or .ca.configMapName .ca.secretName) (not (hasPrefix "https://" .endpoint)) -}}
+{{- fail "skypilot.external.ca is that of a server with https://, which skypilot.external.endpoint does not begin with" -}}
+{{- end -}}
+{{- if and .ca.configMapName .ca.secretName -}}
+{{- fail "skypilot.external.ca: configMapName and secretName exclude each other" -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq .Values.skypilot.mode "external") .Values.skypilot.database.uriSecret.name -}}
 {{- fail "skypilot.database is that of a SkyPilot API server that this chart runs, and skypilot.mode is external" -}}
 {{- end -}}

@@ -5,18 +5,19 @@ import importlib.util
 import socket
 
 import typer
-from pydantic import ValidationError
 
+from deepseek_operator.catalog.errors import CatalogError
 from deepseek_operator.cli import run_options as options
-from deepseek_operator.cli.input import sentence
+from deepseek_operator.cli.input import fail
 from deepseek_operator.cli.logs import LogFormat, configure_logging
 from deepseek_operator.kube.client import missing_configuration
 from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.launch.proxy_pod import ProxyPod
+from deepseek_operator.runtime.health import ListenError
 from deepseek_operator.runtime.operator import run as run_operator
 from deepseek_operator.runtime.settings import Settings
 
-__all__ = ["check_user_id", "register"]
+__all__ = ["register"]
 
 _DEFAULTS = Settings()
 
@@ -30,6 +31,7 @@ def run(
     skypilot_endpoint: options.SkypilotEndpoint = _DEFAULTS.skypilot_endpoint,
     skypilot_user_id: options.SkypilotUserId = _DEFAULTS.skypilot_user_id,
     skypilot_token_file: options.SkypilotTokenFile = None,
+    skypilot_ca_file: options.SkypilotCaFile = None,
     kubernetes_context: options.KubernetesContext = None,
     default_infra: options.DefaultInfra = None,
     namespace: options.Namespace = None,
@@ -65,12 +67,13 @@ def run(
     lease_namespace, _, lease_name = (lease or "").rpartition("/")
     settings = Settings(
         launch_slots=launch_slots,
-        proxy=ProxySettings(proxy_image, proxy_replicas, check_proxy_pod(proxy_pod or "{}")),
+        proxy=ProxySettings(proxy_image, proxy_replicas, ProxyPod.model_validate_json(proxy_pod or "{}")),
         lease_name=lease_name or None,
         lease_namespace=lease_namespace or _DEFAULTS.lease_namespace,
         skypilot_endpoint=skypilot_endpoint,
-        skypilot_user_id=check_user_id(skypilot_user_id),
+        skypilot_user_id=skypilot_user_id,
         skypilot_token_file=skypilot_token_file,
+        skypilot_ca_file=skypilot_ca_file,
         kubernetes_context=kubernetes_context,
         default_infra=tuple(default_infra or _DEFAULTS.default_infra),
         namespaces=tuple(namespace or ()),
@@ -82,22 +85,10 @@ def run(
         tracing_endpoint=tracing_endpoint or None,
         instance=instance or socket.gethostname(),
     )
-    asyncio.run(run_operator(settings))
-
-
-def check_user_id(value: str) -> str:
-    """Return a SkyPilot user id, or refuse it."""
-    if len(value) != 8 or any(digit not in "0123456789abcdef" for digit in value):
-        raise typer.BadParameter("must be 8 lower-case hexadecimal digits", param_hint="--skypilot-user-id")
-    return value
-
-
-def check_proxy_pod(value: str) -> ProxyPod:
-    """Return what is said of the pods of proxies, or refuse it."""
     try:
-        return ProxyPod.model_validate_json(value)
-    except ValidationError as error:
-        raise typer.BadParameter(sentence(error, ProxyPod), param_hint="--proxy-pod") from error
+        asyncio.run(run_operator(settings))
+    except (CatalogError, ListenError) as error:
+        fail(str(error))
 
 
 def _traces_can_be_sent() -> bool:

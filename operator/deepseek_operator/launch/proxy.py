@@ -93,7 +93,8 @@ resolvers cluster
   hold refused 1h
 
 frontend http
-  bind :{port}
+  # All addresses of the pod: its own is one of IPv6 in a cluster that has no other.
+  bind "${{LISTEN}}" v4v6
   monitor-uri {path}
   monitor fail if {{ nbsrv(engines) lt 1 }}
   default_backend engines
@@ -113,8 +114,12 @@ for domain in $(sed -n 's/^search //p' /etc/resolv.conf); do
   case "$domain" in "$NAMESPACE".svc|"$NAMESPACE".svc.*) MEMBERS_DOMAIN="$domain"; break ;; esac
 done
 : "${{MEMBERS_DOMAIN:?the pod has no search domain of its namespace}}"
-NAMESERVER="$(sed -n 's/^nameserver //p' /etc/resolv.conf | head -n 1):53"
-export MEMBERS_DOMAIN NAMESERVER
+NAMESERVER="$(sed -n 's/^nameserver //p' /etc/resolv.conf | head -n 1)"
+case "$NAMESERVER" in *:*) NAMESERVER="[$NAMESERVER]" ;; esac
+NAMESERVER="$NAMESERVER:53"
+LISTEN=":{PROXY_PORT}"
+if [ -e /proc/net/if_inet6 ]; then LISTEN="[::]:{PROXY_PORT}"; fi
+export MEMBERS_DOMAIN NAMESERVER LISTEN
 exec haproxy -db -f {CONFIG_FOLDER}/{CONFIG_KEY}
 """
 
@@ -161,9 +166,9 @@ class ProxySpec:
     api_key: SecretKeyRef | None = None
 
 
-def haproxy_config(spec: ProxySpec, *, port: int = PROXY_PORT, authority_file: str = AUTHORITY_FILE) -> str:
+def haproxy_config(spec: ProxySpec, *, authority_file: str = AUTHORITY_FILE) -> str:
     """Return HAProxy's configuration. Its variables are set where the container starts."""
-    text = _CONFIG.format(grace=GRACE_S, obsolete=OBSOLETE_S, port=port, path=PROXY_PATH, health=spec.health_path)
+    text = _CONFIG.format(grace=GRACE_S, obsolete=OBSOLETE_S, path=PROXY_PATH, health=spec.health_path)
     if spec.api_key is not None:
         text += _KEY
     text += _servers(spec, encrypted=False) + "\n"

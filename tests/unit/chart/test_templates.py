@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.cli.run import check_proxy_pod
 from deepseek_operator.launch.proxy_pod import ProxyPod
 from tests.unit.chart.chart import CHART, COMBINATIONS, ROOT, helm, objects, render
 
@@ -143,6 +142,20 @@ def test_only_the_account_of_skypilot_gets_a_role_of_a_cloud(flags: list[str], a
     assert [one["metadata"]["name"] for one in found if one["metadata"].get("annotations") == role] == accounts
 
 
+@pytest.mark.parametrize(("kind", "name"), [("configMap", "configMapName"), ("secret", "secretName")])
+def test_a_server_that_runs_elsewhere_may_have_a_certificate_of_the_company(kind: str, name: str) -> None:
+    server = "--set=skypilot.mode=external,skypilot.external.endpoint=https://skypilot.example.com"
+    pod = pod_of(render(server, f"--set=skypilot.external.ca.{name}=company"), "deepseek-operator")
+    (operator,) = pod["containers"]
+    folder, _, file = environment(operator)["DEEPSEEK_OPERATOR_SKYPILOT_CA_FILE"].rpartition("/")
+    (mount,) = (one["name"] for one in operator["volumeMounts"] if one["mountPath"] == folder)
+    (volume,) = (one for one in pod["volumes"] if one["name"] == mount)
+    assert volume[kind]["items"] == [{"key": "ca.crt", "path": file}]
+    assert "company" in volume[kind].values()
+    (operator,) = pod_of(render(server), "deepseek-operator")["containers"]
+    assert "DEEPSEEK_OPERATOR_SKYPILOT_CA_FILE" not in environment(operator)
+
+
 def test_a_server_that_runs_elsewhere_is_given_its_token_from_a_file() -> None:
     rendered = render(f"--values={CHART}/ci/external-values.yaml")
     pod = pod_of(rendered, "deepseek-operator")
@@ -158,7 +171,7 @@ def test_a_server_that_runs_elsewhere_is_given_its_token_from_a_file() -> None:
 def proxy_pod(*flags: str) -> ProxyPod:
     """Return what the operator is told of the pods of proxies, read as it reads it."""
     operator = pod_of(render(*flags), "deepseek-operator")["containers"][0]
-    return check_proxy_pod(environment(operator)["DEEPSEEK_OPERATOR_PROXY_POD"])
+    return ProxyPod.model_validate_json(environment(operator)["DEEPSEEK_OPERATOR_PROXY_POD"])
 
 
 def test_the_operator_is_told_of_the_pods_of_proxies_what_the_values_say() -> None:
@@ -200,7 +213,7 @@ def test_the_pod_is_ready_when_skypilot_answers_and_alive_when_the_operator_is()
     ports = {one["name"]: one["containerPort"] for one in operator["ports"]}
     assert operator["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "readiness"}
     assert operator["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
-    assert f"--readiness-address=0.0.0.0:{ports['readiness']}" in operator["args"]
+    assert f"--readiness-address=:{ports['readiness']}" in operator["args"]
 
 
 def test_uninstalling_is_guarded_only_where_one_wants_it() -> None:

@@ -46,6 +46,7 @@ WRONG = [
         "at '/skypilot/external/endpoint': 'skypilot:46580' does not match",
     ),
     ('skypilot.external.token="abc"', "at '/skypilot/external': additional properties 'token' not allowed"),
+    ('skypilot.external.ca.key="a/b"', "at '/skypilot/external/ca/key': 'a/b' does not match pattern"),
     ('skypilot.database.uri="postgres://"', "at '/skypilot/database': additional properties 'uri' not allowed"),
     ('skypilot.database.uriSecret.key=""', "at '/skypilot/database/uriSecret/key': minLength: got 0, want 1"),
     ('skypilot.aws.credentialsSecret.key=""', "at '/skypilot/aws/credentialsSecret/key': minLength: got 0, want 1"),
@@ -109,6 +110,18 @@ def test_a_wrong_value_is_refused_in_a_sentence_that_names_it(value: str, words:
         (
             ["skypilot.mode=external", "skypilot.external.endpoint=http://a", "skypilot.database.uriSecret.name=a"],
             "skypilot.database is that of a SkyPilot API server that this chart runs",
+        ),
+        (
+            ["skypilot.mode=external", "skypilot.external.endpoint=http://a", "skypilot.external.ca.secretName=b"],
+            "skypilot.external.ca is that of a server with https://",
+        ),
+        (
+            [
+                "skypilot.mode=external",
+                "skypilot.external.endpoint=https://a",
+                "skypilot.external.ca.secretName=b,skypilot.external.ca.configMapName=c",
+            ],
+            "skypilot.external.ca: configMapName and secretName exclude each other",
         ),
         (
             ["skypilot.extraEnv[0].name=SKYPILOT_USER_ID"],
