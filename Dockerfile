@@ -95,8 +95,10 @@ RUN groupadd --gid 65532 deepseek \
     && install -d -o 65532 -g 65532 -m 0750 /home/skypilot
 COPY images/skypilot/seed /opt/skypilot/share/seed
 COPY --chmod=0755 images/skypilot/entrypoint.sh /usr/local/bin/skypilot-server
+# USER: a user whom a cluster chose has no name in /etc/passwd, and SkyPilot asks for one.
 ENV PATH=/opt/skypilot/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/home/skypilot \
+    USER=deepseek \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     PIP_NO_BUILD_ISOLATION=0 \
     SKYPILOT_DISABLE_USAGE_COLLECTION=1

@@ -1,17 +1,18 @@
-"""A DNS server over TCP that answers for headless Services as a cluster does: SRV records, and A beside them.
+"""A DNS server over TCP that answers for headless Services as a cluster does: SRV records, and A or AAAA beside them.
 
 Records are wire format of RFC 1035 and RFC 2782, written here because nothing else in the tests needs DNS.
 """
 
 import asyncio
 import struct
+from ipaddress import ip_address
 from typing import Final
 
 from deepseek_operator.facts.base import Address
 
 __all__ = ["NO_SUCH_NAME", "FakeDns"]
 
-_A, _SRV, _IN = 1, 33, 1
+_A, _AAAA, _SRV, _IN = 1, 28, 33, 1
 NO_SUCH_NAME: Final = 3
 TTL_S: Final = 5
 
@@ -42,12 +43,12 @@ class FakeDns:
     def address(self) -> str:
         """``host:port`` of the server."""
         assert self._server is not None
-        host, port = self._server.sockets[0].getsockname()
-        return f"{host}:{port}"
+        host, port, *_ = self._server.sockets[0].getsockname()
+        return str(Address(host, port))
 
-    async def start(self) -> None:
+    async def start(self, host: str = "127.0.0.1") -> None:
         """Listen on loopback."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, host, 0)
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -73,12 +74,14 @@ class FakeDns:
         self.asked.append(name)
         service = next((known for known in self.members if f"{known}." in f"{name}."), "")
         members = self.members.get(service, ())
-        targets = [(f"{member.host.replace('.', '-')}.{service}.test", member) for member in members]
+        labels = [member.host.translate(str.maketrans(".:", "--")).strip("-") for member in members]
+        targets = [(f"{label}.{service}.test", member) for label, member in zip(labels, members, strict=True)]
         if kind == _SRV:
             answers = [_record(name, _SRV, struct.pack("!HHH", 0, 100, one.port) + _name(to)) for to, one in targets]
-            more = [_record(to, _A, _host(member)) for to, member in targets]
+            more = [_address(to, member) for to, member in targets]
         else:
-            answers, more = [_record(to, _A, _host(member)) for to, member in targets if to == name], []
+            found = [member for to, member in targets if to == name and kind == _kind(member)]
+            answers, more = [_address(name, member) for member in found], []
         code = 0 if answers else self.code_of_none
         head = struct.pack("!HHHHHH", number, 0x8580 | code, 1, len(answers), 0, len(more))
         return head + question + b"".join(answers + more)
@@ -96,8 +99,12 @@ def _name(name: str) -> bytes:
     return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
 
 
-def _host(member: Address) -> bytes:
-    return bytes(int(part) for part in member.host.split("."))
+def _kind(member: Address) -> int:
+    return _AAAA if ":" in member.host else _A
+
+
+def _address(name: str, member: Address) -> bytes:
+    return _record(name, _kind(member), ip_address(member.host).packed)
 
 
 def _record(name: str, kind: int, data: bytes) -> bytes:

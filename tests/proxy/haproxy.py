@@ -65,9 +65,10 @@ class HaProxy:
         spec = SPEC if self._authority is None else replace(SPEC, encrypted=True)
         if self._key is not None:
             spec = replace(spec, api_key=KEY_REF)
-        text = haproxy_config(spec, port=self.port, authority_file=str(ca))
+        text = haproxy_config(spec, authority_file=str(ca))
         config.write_text(text)
-        variables = {"MEMBERS_DOMAIN": "serving.svc.test", "NAMESERVER": self._nameserver}
+        listen = f"[::]:{self.port}" if socket.has_dualstack_ipv6() else f":{self.port}"
+        variables = {"MEMBERS_DOMAIN": "serving.svc.test", "NAMESERVER": self._nameserver, "LISTEN": listen}
         if self._key is not None:
             variables["ENGINE_KEY"] = self._key
         self.process = await asyncio.create_subprocess_exec(

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ import pytest
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.names import server_name, shared_server_name
 from deepseek_operator.launch.certificates import Authority, engine_identity, make_authority
+from deepseek_operator.launch.proxy import PROXY_PATH
 from tests.fakes.dns import NO_SUCH_NAME, FakeDns
 from tests.proxy.engines import StandIn, Tap, server_context
 from tests.proxy.haproxy import UID, HaProxy, until
@@ -89,6 +91,22 @@ async def test_a_client_needs_neither_key_nor_authority(staged: Stage) -> None:
             assert answer.status == 401
         async with session.get(direct, ssl=False, headers={"Authorization": f"Bearer {KEY}"}) as answer:
             assert answer.status == 200
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this kernel has no IPv6")
+async def test_a_cluster_of_ipv6_alone_is_served_as_well(tmp_path: Path) -> None:
+    made = Stage(tmp_path)
+    await made.dns.start("::1")
+    try:
+        made.dns.members = {TLS: (await made.engine(machine("a"), "::1"),)}
+        proxy = await made.proxy()
+        await until(proxy.ready, "the proxy finds the machine")
+        async with aiohttp.ClientSession() as session:
+            assert await ask(proxy, session) == (200, "a")
+            async with session.get(f"http://[::1]:{proxy.port}{PROXY_PATH}") as answer:  # as the kubelet does
+                assert answer.status == 200
+    finally:
+        await made.close()
 
 
 async def test_a_key_that_the_user_gave_is_asked_of_the_client(staged: Stage) -> None:

@@ -39,10 +39,29 @@ capabilities: {drop: [ALL]}
 
 {{- define "deepseek-operator.podSecurityContext" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
+{{- range $name, $id := .Values.podSecurityContext }}
+{{- if not (kindIs "invalid" $id) }}
+{{ $name }}: {{ int64 $id }}
+{{- end }}
+{{- end }}
 seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{/* What the operator is told of the pods of proxies, as JSON. */}}
+{{- define "deepseek-operator.proxyPod" -}}
+{{- $ids := dict -}}
+{{- range $name, $id := omit .Values.podSecurityContext "fsGroup" -}}
+{{- if not (kindIs "invalid" $id) -}}
+{{- $_ := set $ids $name (int64 $id) -}}
+{{- end -}}
+{{- end -}}
+{{- $pod := dict "securityContext" $ids "resources" .Values.proxy.resources -}}
+{{- range $name := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "priorityClassName" -}}
+{{- with get $.Values.proxy $name -}}
+{{- $_ := set $pod $name . -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $pod -}}
 {{- end -}}
 
 {{/* Where a pod runs: the same for the operator and for SkyPilot. */}}
@@ -79,6 +98,14 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 {{- if and (ne .Values.skypilot.mode "external") .Values.skypilot.external.endpoint -}}
 {{- fail (printf "skypilot.external.endpoint is set, but skypilot.mode is %s: it must be external" .Values.skypilot.mode) -}}
+{{- end -}}
+{{- with .Values.skypilot.external -}}
+{{- if and (or .ca.configMapName .ca.secretName) (not (hasPrefix "https://" .endpoint)) -}}
+{{- fail "skypilot.external.ca is that of a server with https://, which skypilot.external.endpoint does not begin with" -}}
+{{- end -}}
+{{- if and .ca.configMapName .ca.secretName -}}
+{{- fail "skypilot.external.ca: configMapName and secretName exclude each other" -}}
+{{- end -}}
 {{- end -}}
 {{- if and (eq .Values.skypilot.mode "external") .Values.skypilot.database.uriSecret.name -}}
 {{- fail "skypilot.database is that of a SkyPilot API server that this chart runs, and skypilot.mode is external" -}}

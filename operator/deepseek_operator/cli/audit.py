@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -16,8 +15,8 @@ import typer
 from deepseek_operator.api.status import Instance
 from deepseek_operator.api.v1alpha1 import LABEL_UID, DeepSeekDeployment
 from deepseek_operator.cli import aws
+from deepseek_operator.cli import run_options as options
 from deepseek_operator.cli.aws import AwsError, AwsMachine
-from deepseek_operator.cli.run import check_user_id
 from deepseek_operator.cli.table import render_table
 from deepseek_operator.facts.names import belongs_to, parse_cluster_name
 from deepseek_operator.kube.client import KubeClient
@@ -26,15 +25,16 @@ from deepseek_operator.kube.read import SKYPILOT_LABEL
 from deepseek_operator.kube.reader import KubeReader
 from deepseek_operator.kube.write import KubeWriter
 from deepseek_operator.runtime.settings import Settings
+from deepseek_operator.skypilot.authority import AuthorityFile
 from deepseek_operator.skypilot.client import SkyPilotClient
 from deepseek_operator.skypilot.errors import SkyPilotError
+from deepseek_operator.skypilot.token import TokenFile
 
 __all__ = ["Orphan", "find", "register"]
 
 EXIT_FOUND: Final = 4
 EXIT_UNKNOWN: Final = 2
 _DEFAULTS: Final = Settings()
-_ENV: Final = "DEEPSEEK_OPERATOR_"
 _GONE_S: Final = 600.0
 _LOOK_S: Final = 2.0
 
@@ -85,22 +85,11 @@ def audit(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --delete: do not ask.")] = False,
     output: Annotated[AuditFormat, typer.Option("-o", "--output", help="table or json.")] = AuditFormat.TABLE,
-    skypilot_endpoint: Annotated[
-        str, typer.Option(envvar=f"{_ENV}SKYPILOT_ENDPOINT", help="Base URL of the SkyPilot API server.")
-    ] = _DEFAULTS.skypilot_endpoint,
-    skypilot_user_id: Annotated[
-        str, typer.Option(envvar=f"{_ENV}SKYPILOT_USER_ID", help="The operator's 8 hexadecimal digits.")
-    ] = _DEFAULTS.skypilot_user_id,
-    skypilot_token_file: Annotated[
-        Path | None,
-        typer.Option(envvar=f"{_ENV}SKYPILOT_TOKEN_FILE", help="File with a SkyPilot service-account token."),
-    ] = None,
-    namespace: Annotated[
-        list[str] | None,
-        typer.Option(
-            envvar=f"{_ENV}NAMESPACES", help="Namespaces that the operator serves; may be repeated. Unset: all."
-        ),
-    ] = None,
+    skypilot_endpoint: options.SkypilotEndpoint = _DEFAULTS.skypilot_endpoint,
+    skypilot_user_id: options.SkypilotUserId = _DEFAULTS.skypilot_user_id,
+    skypilot_token_file: options.SkypilotTokenFile = None,
+    skypilot_ca_file: options.SkypilotCaFile = None,
+    namespace: options.Namespace = None,
     ask_aws: Annotated[
         bool,
         typer.Option("--aws", help="Ask AWS, too, in every enabled region, with the aws program and its credentials."),
@@ -128,10 +117,11 @@ def audit(
       2  it could not be found out
       4  something found
     """
-    token = skypilot_token_file.read_text().strip() if skypilot_token_file else None
-    user = check_user_id(skypilot_user_id)
+    token = TokenFile(skypilot_token_file) if skypilot_token_file else None
+    authority = AuthorityFile(skypilot_ca_file) if skypilot_ca_file else None
     try:
-        question = _Question(skypilot_endpoint, user, token, tuple(namespace or ()), ask_aws)
+        skypilot = SkyPilotClient(skypilot_endpoint, user_id=skypilot_user_id, token=token, authority=authority)
+        question = _Question(skypilot, tuple(namespace or ()), ask_aws)
         left = asyncio.run(_audit(question, output, delete, yes))
     except (SkyPilotError, KubeError, WrongUserError, AwsError) as error:
         typer.echo(f"cannot audit: {error}", err=True)
@@ -143,9 +133,7 @@ def audit(
 class _Question:
     """Who is asked, and for what."""
 
-    endpoint: str
-    user: str
-    token: str | None
+    skypilot: SkyPilotClient
     namespaces: tuple[str, ...]
     aws: bool
 
@@ -154,7 +142,7 @@ async def _audit(question: _Question, output: AuditFormat, delete: bool, yes: bo
     """Return whether anything is left."""
     kube = KubeClient()
     try:
-        async with SkyPilotClient(question.endpoint, user_id=question.user, token=question.token) as skypilot:
+        async with question.skypilot as skypilot:
             reader, writer = KubeReader(kube), KubeWriter(kube, f"audit-{os.getpid()}")
             user = await skypilot.user()
 

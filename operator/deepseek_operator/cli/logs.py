@@ -43,6 +43,8 @@ def configure_logging(log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    # They log every request, event and liveness probe.
-    for noisy in ("aiohttp.access", "kopf.objects", "kopf.activities.probe", "kopf._core.engines.probing"):
+    # They log every request and event.
+    for noisy in ("aiohttp.access", "kopf.objects"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Its attempts to reach an API server that is away, in the words of its library; the feeds say so in a sentence.
+    logging.getLogger("kopf._core.reactor.observation").setLevel(logging.CRITICAL)

@@ -6,14 +6,18 @@ import socket
 
 import typer
 
+from deepseek_operator.catalog.errors import CatalogError
 from deepseek_operator.cli import run_options as options
+from deepseek_operator.cli.input import fail
 from deepseek_operator.cli.logs import LogFormat, configure_logging
 from deepseek_operator.kube.client import missing_configuration
 from deepseek_operator.launch.proxy import ProxySettings
+from deepseek_operator.launch.proxy_pod import ProxyPod
+from deepseek_operator.runtime.health import ListenError
 from deepseek_operator.runtime.operator import run as run_operator
 from deepseek_operator.runtime.settings import Settings
 
-__all__ = ["check_user_id", "register"]
+__all__ = ["register"]
 
 _DEFAULTS = Settings()
 
@@ -27,6 +31,7 @@ def run(
     skypilot_endpoint: options.SkypilotEndpoint = _DEFAULTS.skypilot_endpoint,
     skypilot_user_id: options.SkypilotUserId = _DEFAULTS.skypilot_user_id,
     skypilot_token_file: options.SkypilotTokenFile = None,
+    skypilot_ca_file: options.SkypilotCaFile = None,
     kubernetes_context: options.KubernetesContext = None,
     default_infra: options.DefaultInfra = None,
     namespace: options.Namespace = None,
@@ -35,6 +40,7 @@ def run(
     launch_slots: options.LaunchSlots = _DEFAULTS.launch_slots,
     proxy_image: options.ProxyImage = _DEFAULTS.proxy.image,
     proxy_replicas: options.ProxyReplicas = _DEFAULTS.proxy.replicas,
+    proxy_pod: options.ProxyPod = None,
     lease: options.Lease = None,
     instance: options.Instance = None,
     health_address: options.HealthAddress = _DEFAULTS.health_address,
@@ -61,12 +67,13 @@ def run(
     lease_namespace, _, lease_name = (lease or "").rpartition("/")
     settings = Settings(
         launch_slots=launch_slots,
-        proxy=ProxySettings(proxy_image, proxy_replicas),
+        proxy=ProxySettings(proxy_image, proxy_replicas, ProxyPod.model_validate_json(proxy_pod or "{}")),
         lease_name=lease_name or None,
         lease_namespace=lease_namespace or _DEFAULTS.lease_namespace,
         skypilot_endpoint=skypilot_endpoint,
-        skypilot_user_id=check_user_id(skypilot_user_id),
+        skypilot_user_id=skypilot_user_id,
         skypilot_token_file=skypilot_token_file,
+        skypilot_ca_file=skypilot_ca_file,
         kubernetes_context=kubernetes_context,
         default_infra=tuple(default_infra or _DEFAULTS.default_infra),
         namespaces=tuple(namespace or ()),
@@ -78,14 +85,10 @@ def run(
         tracing_endpoint=tracing_endpoint or None,
         instance=instance or socket.gethostname(),
     )
-    asyncio.run(run_operator(settings))
-
-
-def check_user_id(value: str) -> str:
-    """Return a SkyPilot user id, or refuse it."""
-    if len(value) != 8 or any(digit not in "0123456789abcdef" for digit in value):
-        raise typer.BadParameter("must be 8 lower-case hexadecimal digits", param_hint="--skypilot-user-id")
-    return value
+    try:
+        asyncio.run(run_operator(settings))
+    except (CatalogError, ListenError) as error:
+        fail(str(error))
 
 
 def _traces_can_be_sent() -> bool:

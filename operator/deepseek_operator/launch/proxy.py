@@ -10,7 +10,7 @@ The configuration holds no secrets: the key is a variable of the container, the 
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from deepseek_operator.api.names import LABEL_UID
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.facts.kubernetes import COMPONENT, PROXY
 from deepseek_operator.facts.names import authority_secret_name, members_service, proxy_name, shared_server_name
+from deepseek_operator.launch.proxy_pod import ProxyPod
 
 __all__ = [
     "CONFIG_KEY",
@@ -44,7 +45,6 @@ LEAVE_S: Final = 5
 """Seconds for which a proxy that goes takes new requests: kube-proxy needs a moment on each node."""
 SLOTS: Final = 128
 """Engines of each kind that a proxy can hold: 100 replicas, and some that come or go."""
-USER: Final = 65532
 
 _CONFIG: Final = """\
 global
@@ -93,7 +93,8 @@ resolvers cluster
   hold refused 1h
 
 frontend http
-  bind :{port}
+  # All addresses of the pod: its own is one of IPv6 in a cluster that has no other.
+  bind "${{LISTEN}}" v4v6
   monitor-uri {path}
   monitor fail if {{ nbsrv(engines) lt 1 }}
   default_backend engines
@@ -113,8 +114,12 @@ for domain in $(sed -n 's/^search //p' /etc/resolv.conf); do
   case "$domain" in "$NAMESPACE".svc|"$NAMESPACE".svc.*) MEMBERS_DOMAIN="$domain"; break ;; esac
 done
 : "${{MEMBERS_DOMAIN:?the pod has no search domain of its namespace}}"
-NAMESERVER="$(sed -n 's/^nameserver //p' /etc/resolv.conf | head -n 1):53"
-export MEMBERS_DOMAIN NAMESERVER
+NAMESERVER="$(sed -n 's/^nameserver //p' /etc/resolv.conf | head -n 1)"
+case "$NAMESERVER" in *:*) NAMESERVER="[$NAMESERVER]" ;; esac
+NAMESERVER="$NAMESERVER:53"
+LISTEN=":{PROXY_PORT}"
+if [ -e /proc/net/if_inet6 ]; then LISTEN="[::]:{PROXY_PORT}"; fi
+export MEMBERS_DOMAIN NAMESERVER LISTEN
 exec haproxy -db -f {CONFIG_FOLDER}/{CONFIG_KEY}
 """
 
@@ -131,6 +136,7 @@ class ProxySettings:
 
     image: str = "docker.io/library/haproxy:2.6-bookworm"
     replicas: int = 2
+    pod: ProxyPod = field(default_factory=ProxyPod)
 
 
 @dataclass(frozen=True)
@@ -160,9 +166,9 @@ class ProxySpec:
     api_key: SecretKeyRef | None = None
 
 
-def haproxy_config(spec: ProxySpec, *, port: int = PROXY_PORT, authority_file: str = AUTHORITY_FILE) -> str:
+def haproxy_config(spec: ProxySpec, *, authority_file: str = AUTHORITY_FILE) -> str:
     """Return HAProxy's configuration. Its variables are set where the container starts."""
-    text = _CONFIG.format(grace=GRACE_S, obsolete=OBSOLETE_S, port=port, path=PROXY_PATH, health=spec.health_path)
+    text = _CONFIG.format(grace=GRACE_S, obsolete=OBSOLETE_S, path=PROXY_PATH, health=spec.health_path)
     if spec.api_key is not None:
         text += _KEY
     text += _servers(spec, encrypted=False) + "\n"
@@ -216,7 +222,7 @@ def _pod_spec(spec: ProxySpec) -> dict[str, Any]:
         "readinessProbe": {"httpGet": {"path": PROXY_PATH, "port": "http"}, "periodSeconds": 1, "failureThreshold": 2},
         "livenessProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 10, "failureThreshold": 6},
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(LEAVE_S)]}}},
-        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
+        "resources": dict(spec.settings.pod.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -230,8 +236,7 @@ def _pod_spec(spec: ProxySpec) -> dict[str, Any]:
         "terminationGracePeriodSeconds": GRACE_S,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
+            **spec.settings.pod.security_context,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "topologySpreadConstraints": [
@@ -244,6 +249,7 @@ def _pod_spec(spec: ProxySpec) -> dict[str, Any]:
         ],
         "containers": [container],
         "volumes": volumes,
+        **spec.settings.pod.placement(),
     }
 
 

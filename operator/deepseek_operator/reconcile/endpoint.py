@@ -206,7 +206,7 @@ def endpoint_status(world: World, plan: Planned | None) -> EndpointStatus | None
     if service is None or service.foreign or not service.ports:
         return None
     port = service.ports[0]
-    outside = f"http://{service.external_host}:{port}/v1" if service.external_host else None
+    outside = f"http://{Address(service.external_host, port)}/v1" if service.external_host else None
     api_key = world.deployment.spec.endpoint.api_key_secret_ref
     if plan is not None and api_key is None:
         api_key = plan.own_api_key(metadata.name)

@@ -1,11 +1,15 @@
 """The process: builds the parts, and waits for the Lease.
 
-kopf is its frame: start and end, signals, and the liveness probe. Its watches are not used; feeds.kubernetes says why.
+kopf is its frame: start, end and signals. Its watches are not used; feeds.kubernetes says why.
 """
 
 import asyncio
 import gc
+import itertools
 import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -25,13 +29,14 @@ from deepseek_operator.kube.write import KubeWriter
 from deepseek_operator.planning import Planner
 from deepseek_operator.runtime import metrics, series, tracing
 from deepseek_operator.runtime.audit import AuditLoop
+from deepseek_operator.runtime.health import EVERYWHERE, HealthServer, ListenError, listen
 from deepseek_operator.runtime.loop import ControlLoop, Outside
-from deepseek_operator.runtime.readiness import Readiness
 from deepseek_operator.runtime.settings import Settings
+from deepseek_operator.skypilot.authority import AuthorityFile
 from deepseek_operator.skypilot.client import SkyPilotClient
 from deepseek_operator.skypilot.token import TokenFile
 
-__all__ = ["Operator", "run"]
+__all__ = ["Operator", "configure", "run"]
 
 log = structlog.get_logger(__name__)
 
@@ -46,12 +51,14 @@ class Operator:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         token = TokenFile(settings.skypilot_token_file) if settings.skypilot_token_file else None
+        authority = AuthorityFile(settings.skypilot_ca_file) if settings.skypilot_ca_file else None
         self._kube = KubeClient()
         self._tracer = tracing.start(settings.tracing_endpoint, settings.instance)
         self._skypilot = SkyPilotClient(
             settings.skypilot_endpoint,
             user_id=settings.skypilot_user_id,
             token=token,
+            authority=authority,
             observe=self._skypilot_asked,
         )
         planner = Planner(
@@ -80,39 +87,33 @@ class Operator:
         )
         self._prices = PriceFeed(self._skypilot, planner, clock=_now)
         self._audit = AuditLoop(self._loop.store, self._skypilot.user)
-        address = settings.readiness_address
-        self._readiness = Readiness(address, self._loop.unready) if address else None
+        self._health = HealthServer("/healthz", self.trouble)
+        self._readiness = HealthServer("/readyz", self._loop.unready)
         self._tasks: list[asyncio.Task[None]] = []
 
-    def register(self, registry: kopf.OperatorRegistry) -> None:
+    def register(self, registry: kopf.OperatorRegistry, listening: "Listening") -> None:
         """Hook the operator into kopf."""
 
         @kopf.on.login(registry=registry)
         async def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
             return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
-        @kopf.on.startup(registry=registry)
+        # An error is final: kopf would try again after a minute, and nobody would know what it waits for.
+        @kopf.on.startup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)
         async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
-            _configure(settings)
+            configure(settings)
+            await self._health.start(listening.health)
+            if listening.readiness is not None:
+                await self._readiness.start(listening.readiness)
             await self.start()
 
         @kopf.on.cleanup(registry=registry)
         async def stop(**_: Any) -> None:
             await self.stop()
 
-        # An error is final: kopf would try the probe again before it answers the kubelet, which waits for 5 s.
-        @kopf.on.probe(id="operator", registry=registry, errors=kopf.ErrorsMode.PERMANENT)
-        async def alive(**_: Any) -> str:
-            """Fail when a part of the process has died or a pass hangs, so that the pod is restarted."""
-            if trouble := self.trouble():
-                raise RuntimeError(trouble)
-            return "ok"
-
     async def start(self) -> None:
         """Begin to ask SkyPilot, and act at once or with the Lease."""
         self._loop.start()
-        if self._readiness is not None:
-            await self._readiness.start()
         self._tasks = [asyncio.create_task(self._prices.run())]
         if self._settings.lease_name is None:
             self._lead()
@@ -125,14 +126,14 @@ class Operator:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._readiness is not None:
-            await self._readiness.close()
+        await self._health.close()
+        await self._readiness.close()
         await self._skypilot.close()
         await self._kube.close()
         await self._tracer.close()
 
     def trouble(self) -> str:
-        """Return what is wrong with this process itself; empty if nothing is."""
+        """Return what is wrong with this process itself, so that the pod is restarted; empty if nothing is."""
         if dead := [task for task in self._tasks if task.done()]:
             return f"a task of the process has ended: {dead[0]}"
         return self._loop.trouble()
@@ -164,7 +165,16 @@ class Operator:
         await election.run(self._lead, lost)
 
 
-def _configure(settings: kopf.OperatorSettings) -> None:
+class _Endless:
+    """Seconds between attempts to reach the API server, without end: an operator waits for it as for SkyPilot."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.repeat(2.0)
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Switch off what of kopf is not used, and let it wait."""
+    settings.networking.error_backoffs = _Endless()
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True
@@ -172,24 +182,47 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.process.ultimate_exiting_timeout = 20
 
 
+@dataclass(frozen=True)
+class Listening:
+    """Where the kubelet's questions come in."""
+
+    health: socket.socket
+    readiness: socket.socket | None
+
+
 async def run(settings: Settings) -> None:
-    """Run the operator until a signal ends it."""
+    """Run the operator until a signal ends it.
+
+    Raises
+    ------
+    CatalogError
+        If a catalog file cannot be used.
+    ListenError
+        If something else listens where this process should.
+    """
+    readiness = settings.readiness_address
+    listening = Listening(listen(settings.health_address), listen(readiness) if readiness else None)
     if settings.metrics_port is not None:
-        # Each counter and histogram has a second series otherwise, which no query of ours reads.
-        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-        prometheus_client.start_http_server(settings.metrics_port)
+        _serve_metrics(settings.metrics_port)
     registry = kopf.OperatorRegistry()
-    Operator(settings).register(registry)
+    Operator(settings).register(registry, listening)
     # What is there now stays for ever: modules and the catalog. A full collection that looked through them again would
     # hold up everything for 20 ms and more.
     gc.collect()
     gc.freeze()
-    host_port = settings.health_address
     await kopf.operator(
         registry=registry,
         settings=kopf.OperatorSettings(),
         standalone=True,
-        liveness_endpoint=f"http://{host_port}/healthz",
         clusterwide=not settings.namespaces,
         namespaces=list(settings.namespaces),
     )
+
+
+def _serve_metrics(port: int) -> None:
+    # Each counter and histogram has a second series otherwise, which no query of ours reads.
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+    try:
+        prometheus_client.start_http_server(port, addr=EVERYWHERE)
+    except OSError as error:
+        raise ListenError(f"cannot listen on :{port} for metrics: {error.strerror}") from error

@@ -23,6 +23,10 @@ class Settings:
     skypilot_token_file: Path | None = None
     """File with a service-account token of a shared SkyPilot server. Unset: a sidecar on loopback, which needs none."""
 
+    skypilot_ca_file: Path | None = None
+    """File with the certificates, in PEM, of the authorities by which that server's certificate is believed. Unset: the
+    public ones of this machine."""
+
     kubernetes_context: str | None = None
     """Context of the SkyPilot server's kubeconfig in which replicas on Kubernetes run: the cluster of the deployments.
     Unset: the server's default, which for a sidecar is the cluster that it runs in."""
@@ -55,8 +59,8 @@ class Settings:
     resync_period_s: float = 600.0
     """Seconds after which a settled deployment is looked at although nothing announced a change."""
 
-    health_address: str = "0.0.0.0:8080"
-    """``host:port`` of the liveness probe, at ``/healthz``."""
+    health_address: str = ":8080"
+    """``host:port`` of the liveness probe, at ``/healthz``. Without a host: every address of either family."""
 
     readiness_address: str | None = None
     """``host:port`` of the readiness probe, at ``/readyz``. Unset: none is served, as on a laptop."""

@@ -6,7 +6,7 @@ waited for: an open long-poll keeps the server from shutting down, and the snaps
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, Self
@@ -18,6 +18,7 @@ from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.skypilot import Job, JobState, Outcome, RequestKind, SkyPilotCluster, SkyPilotRequest
 from deepseek_operator.planning.offers import Offer
 from deepseek_operator.skypilot import wire
+from deepseek_operator.skypilot.authority import AuthorityFile
 from deepseek_operator.skypilot.errors import SkyPilotError, SkyPilotRequestFailedError, SkyPilotUnavailableError
 from deepseek_operator.skypilot.failures import classify, no_access
 from deepseek_operator.skypilot.prices import hourly_price, read_offers, read_prices
@@ -57,6 +58,8 @@ class SkyPilotClient:
     token
         Service-account token of a shared server, as text or in a file that may be replaced; None for a sidecar on
         loopback.
+    authority
+        By which the server's certificate is believed; None: the public ones of this machine.
     observe
         Called after each request.
 
@@ -72,12 +75,16 @@ class SkyPilotClient:
         *,
         user_id: str,
         token: str | TokenFile | None = None,
+        authority: AuthorityFile | None = None,
         observe: Observe = lambda *_: None,
     ) -> None:
         self._user_id = user_id
         identity = {"SKYPILOT_USER_ID": user_id, "SKYPILOT_USER": "deepseek-operator"}
         headers = {"X-SkyPilot-API-Version": str(API_VERSION), "X-SkyPilot-Version": SERVER_VERSION}
-        self.transport = Transport(endpoint, headers=headers, identity=identity, token=token, observe=observe)
+        self.transport = Transport(
+            endpoint, headers=headers, identity=identity, token=token, authority=authority, observe=observe
+        )
+        self._clock = self.transport.clock
 
     async def __aenter__(self) -> Self:
         """Return the client; it holds connections until closed."""
@@ -122,17 +129,30 @@ class SkyPilotClient:
         try:
             # Requests first: a launch that ends between the two calls is then seen as both in flight and a cluster,
             # never as neither.
-            requests = await self.requests_in_flight()
-            return Snapshot(await self.clusters(), requests)
+            dated_by_server = await self._requests_in_flight(None)
+            clusters = await self.clusters()
+            # Only now: the second call tells what the server's clock shows.
+            return Snapshot(clusters, self._by_our_clock(dated_by_server))
         except (KeyError, TypeError, ValueError) as error:
             raise SkyPilotUnavailableError(f"the SkyPilot API server answers in an unknown form: {error!r}") from error
 
     async def requests_in_flight(self, cluster_name: str | None = None) -> dict[str, tuple[SkyPilotRequest, ...]]:
         """Return launches, execs and downs that have not ended, by cluster name."""
+        return self._by_our_clock(await self._requests_in_flight(cluster_name))
+
+    async def _requests_in_flight(self, cluster_name: str | None) -> dict[str, tuple[SkyPilotRequest, ...]]:
         found: dict[str, tuple[SkyPilotRequest, ...]] = await self.transport.requests(
             cluster_name, ended=False, read=wire.requests_in_flight
         )
         return found
+
+    def _by_our_clock(self, found: dict[str, tuple[SkyPilotRequest, ...]]) -> dict[str, tuple[SkyPilotRequest, ...]]:
+        if not self._clock.differs:
+            return found
+        return {
+            name: tuple(replace(request, created_at=self._clock.ours(request.created_at)) for request in requests)
+            for name, requests in found.items()
+        }
 
     async def last_outcome(self, cluster_name: str) -> Outcome | None:
         """Return how the newest ended launch, exec or down of a name ended; None if the server remembers none.
@@ -145,17 +165,17 @@ class SkyPilotClient:
         if not ended:
             return None
         newest, kind = max(ended, key=lambda pair: float(pair[0]["finished_at"]))
-        request_id = str(newest["request_id"])
+        request_id, finished_at = str(newest["request_id"]), self._clock.ours(wire.finished_at(newest))
         if newest["status"] == "SUCCEEDED":
             log = await self.transport.request_log(request_id) if kind is RequestKind.LAUNCH else ""
-            return Outcome(request_id, kind, wire.finished_at(newest), tried=places_tried(log, succeeded=True))
+            return Outcome(request_id, kind, finished_at, tried=places_tried(log, succeeded=True))
         error_type, message = wire.error_of(await self.transport.result(request_id))
         if kind is RequestKind.DOWN and error_type in ("ClusterDoesNotExist", "ValueError"):
-            return Outcome(request_id, kind, wire.finished_at(newest), found=False)
+            return Outcome(request_id, kind, finished_at, found=False)
         told = kind is RequestKind.LAUNCH and newest["status"] == "FAILED"
         log = await self.transport.request_log(request_id) if told else ""
         failure, tried = classify(error_type, message, log), places_tried(log)
-        return Outcome(request_id, kind, wire.finished_at(newest), failure, tried=tried)
+        return Outcome(request_id, kind, finished_at, failure, tried=tried)
 
     async def job(self, cluster_name: str) -> Job:
         """Return the newest job of a cluster."""
@@ -184,7 +204,8 @@ class SkyPilotClient:
         A cluster that is in neither its table nor its history was lost with its database.
         """
         # For one cluster alone the answer would hold its task, and the server stores every answer.
-        return wire.terminated_at(await self.transport.call("/cost_report", {"days": 30}), cluster_name)
+        gone_at = wire.terminated_at(await self.transport.call("/cost_report", {"days": 30}), cluster_name)
+        return self._clock.ours(gone_at) if gone_at is not None else None
 
     async def hourly_price(self, cluster_name: str) -> Decimal | None:
         """Return US dollars an hour of all nodes of a cluster, at the price of what was rented; None if unknown."""

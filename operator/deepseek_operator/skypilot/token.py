@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-__all__ = ["TokenFile"]
+__all__ = ["TokenFile", "version_of"]
 
 
 class TokenFile:
@@ -18,12 +18,12 @@ class TokenFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._version, self._token = _version(path), path.read_text(encoding="utf-8").strip()
+        self._version, self._token = version_of(path), path.read_text(encoding="utf-8").strip()
 
     def __str__(self) -> str:
         """Return the token."""
         try:
-            version = _version(self._path)
+            version = version_of(self._path)
             if version != self._version:
                 token = self._path.read_text(encoding="utf-8").strip()
                 self._version, self._token = version, token or self._token
@@ -32,6 +32,7 @@ class TokenFile:
         return self._token
 
 
-def _version(path: Path) -> tuple[int, int]:
+def version_of(path: Path) -> tuple[int, int]:
+    """Return what changes when a file is replaced."""
     found = path.stat()
     return found.st_mtime_ns, found.st_ino

@@ -16,6 +16,8 @@ import aiohttp
 
 from deepseek_operator.facts.text import clean
 from deepseek_operator.skypilot import wire
+from deepseek_operator.skypilot.authority import AuthorityFile
+from deepseek_operator.skypilot.clock import ServerClock
 from deepseek_operator.skypilot.errors import (
     SkyPilotRejectedError,
     SkyPilotRequestFailedError,
@@ -53,8 +55,15 @@ class Transport:
         Variables by which the server knows whose a request is; sent with every body.
     token
         Sent with every request, as it is at that moment.
+    authority
+        By which the server's certificate is believed; None: the public ones of this machine.
     observe
         Called after each request.
+
+    Attributes
+    ----------
+    clock
+        That of the server.
     """
 
     def __init__(
@@ -64,6 +73,7 @@ class Transport:
         headers: Mapping[str, str],
         identity: Mapping[str, str],
         token: str | TokenFile | None,
+        authority: AuthorityFile | None,
         observe: Observe,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
@@ -71,6 +81,8 @@ class Transport:
         # Messages of errors end up in statuses and Events, which more people may read than may use the server.
         self._shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._headers, self._identity, self._token, self._observe = headers, identity, token, observe
+        self._authority = authority
+        self.clock = ServerClock()
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -101,9 +113,19 @@ class Transport:
         SkyPilotRequestFailedError
             If it ended in an error.
         """
-        answer = await self._ended(await self.start(path, body))
+        sent = time.time()
+        request_id = await self.start(path, body)
+        accepted = time.time()
+        answer = await self._ended(request_id)
+
+        def read_payload() -> tuple[Any, Any]:
+            payload = _payload(answer)
+            return payload.get("created_at"), read(wire.return_value(payload))
+
         try:
-            return await asyncio.to_thread(lambda: read(wire.return_value(_payload(answer))))
+            created_at, value = await asyncio.to_thread(read_payload)
+            self.clock.measure(created_at, sent, accepted)
+            return value
         except SkyPilotRequestFailedError:
             self._observe(path, None, "failed")
             raise
@@ -192,6 +214,13 @@ class Transport:
         try:
             async with self._request(method, path, query=query, body=body, seconds=seconds) as response:
                 answer = Answer(response.status, response.headers, await response.read())
+        except aiohttp.ClientConnectorCertificateError as error:
+            words = getattr(error.certificate_error, "verify_message", "") or str(error)
+            raise SkyPilotUnavailableError(
+                f"the certificate of the SkyPilot API server at {self._shown} is not believed: {words}. "
+                "skypilot.external.ca (--skypilot-ca-file) names its authority",
+                maybe_heard=False,
+            ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             words = str(error) or type(error).__name__
             raise SkyPilotUnavailableError(
@@ -217,7 +246,10 @@ class Transport:
         url, whose = self._endpoint + path, {"env_vars": self._identity, **body} if body is not None else None
         bearer = {"Authorization": f"Bearer {self._token}"} if self._token is not None else {}
         headers = {**self._headers, **bearer}
-        return self._session.request(method, url, params=query, json=whose, headers=headers, timeout=timeout)
+        believed = self._authority.context() if self._authority is not None else True
+        return self._session.request(
+            method, url, params=query, json=whose, headers=headers, timeout=timeout, ssl=believed
+        )
 
 
 @dataclass(frozen=True)

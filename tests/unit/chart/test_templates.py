@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.launch.proxy_pod import ProxyPod
 from tests.unit.chart.chart import CHART, COMBINATIONS, ROOT, helm, objects, render
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -141,6 +142,20 @@ def test_only_the_account_of_skypilot_gets_a_role_of_a_cloud(flags: list[str], a
     assert [one["metadata"]["name"] for one in found if one["metadata"].get("annotations") == role] == accounts
 
 
+@pytest.mark.parametrize(("kind", "name"), [("configMap", "configMapName"), ("secret", "secretName")])
+def test_a_server_that_runs_elsewhere_may_have_a_certificate_of_the_company(kind: str, name: str) -> None:
+    server = "--set=skypilot.mode=external,skypilot.external.endpoint=https://skypilot.example.com"
+    pod = pod_of(render(server, f"--set=skypilot.external.ca.{name}=company"), "deepseek-operator")
+    (operator,) = pod["containers"]
+    folder, _, file = environment(operator)["DEEPSEEK_OPERATOR_SKYPILOT_CA_FILE"].rpartition("/")
+    (mount,) = (one["name"] for one in operator["volumeMounts"] if one["mountPath"] == folder)
+    (volume,) = (one for one in pod["volumes"] if one["name"] == mount)
+    assert volume[kind]["items"] == [{"key": "ca.crt", "path": file}]
+    assert "company" in volume[kind].values()
+    (operator,) = pod_of(render(server), "deepseek-operator")["containers"]
+    assert "DEEPSEEK_OPERATOR_SKYPILOT_CA_FILE" not in environment(operator)
+
+
 def test_a_server_that_runs_elsewhere_is_given_its_token_from_a_file() -> None:
     rendered = render(f"--values={CHART}/ci/external-values.yaml")
     pod = pod_of(rendered, "deepseek-operator")
@@ -151,6 +166,40 @@ def test_a_server_that_runs_elsewhere_is_given_its_token_from_a_file() -> None:
     volume = next(one for one in pod["volumes"] if one["name"] == mount["name"])
     assert volume["secret"] == {"secretName": "skypilot-token", "items": [{"key": "token", "path": "token"}]}
     assert objects(rendered, ("PersistentVolumeClaim",)) == []
+
+
+def proxy_pod(*flags: str) -> ProxyPod:
+    """Return what the operator is told of the pods of proxies, read as it reads it."""
+    operator = pod_of(render(*flags), "deepseek-operator")["containers"][0]
+    return ProxyPod.model_validate_json(environment(operator)["DEEPSEEK_OPERATOR_PROXY_POD"])
+
+
+def test_the_operator_is_told_of_the_pods_of_proxies_what_the_values_say() -> None:
+    assert proxy_pod() == ProxyPod()  # a release that says nothing of them gives none of them reason to be replaced
+    values = yaml.safe_load((CHART / "ci" / "one-namespace-values.yaml").read_text())["proxy"]
+    told = proxy_pod(f"--values={CHART}/ci/one-namespace-values.yaml")
+    assert told.placement() == {name: value for name, value in values.items() if name not in ("image", "resources")}
+    assert told.resources == values["resources"]
+
+
+@pytest.mark.parametrize("mode", ["sidecar", "deployment"])
+def test_the_cluster_may_choose_whom_the_pods_run_as(mode: str) -> None:
+    """OpenShift's restricted-v2 refuses any id that is not of the namespace's own range."""
+    ids = [f"--set=podSecurityContext.{name}=null" for name in ("runAsUser", "runAsGroup", "fsGroup")]
+    flags = (*ids, f"--set=skypilot.mode={mode}", "--set=uninstallGuard.enabled=true")
+    found = objects(render(*flags), ("Deployment", "Job", "Pod"))
+    pods = [one["spec"] if one["kind"] == "Pod" else one["spec"]["template"]["spec"] for one in found]
+    assert len(pods) == (4 if mode == "deployment" else 3)
+    chosen = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert [pod["securityContext"] for pod in pods] == [chosen] * len(pods)
+    assert proxy_pod(*flags).security_context == {}
+
+
+def test_an_id_of_openshifts_size_stays_a_whole_number() -> None:
+    flags = [f"--set=podSecurityContext.{name}=1000650000" for name in ("runAsUser", "runAsGroup", "fsGroup")]
+    context = pod_of(render(*flags), "deepseek-operator")["securityContext"]
+    assert {context[name] for name in ("runAsUser", "runAsGroup", "fsGroup")} == {1000650000}
+    assert proxy_pod(*flags).security_context == {"runAsUser": 1000650000, "runAsGroup": 1000650000}
 
 
 def test_the_database_is_named_by_a_secret_and_never_by_its_uri() -> None:
@@ -164,7 +213,7 @@ def test_the_pod_is_ready_when_skypilot_answers_and_alive_when_the_operator_is()
     ports = {one["name"]: one["containerPort"] for one in operator["ports"]}
     assert operator["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "readiness"}
     assert operator["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
-    assert f"--readiness-address=0.0.0.0:{ports['readiness']}" in operator["args"]
+    assert f"--readiness-address=:{ports['readiness']}" in operator["args"]
 
 
 def test_uninstalling_is_guarded_only_where_one_wants_it() -> None:

@@ -46,6 +46,7 @@ WRONG = [
         "at '/skypilot/external/endpoint': 'skypilot:46580' does not match",
     ),
     ('skypilot.external.token="abc"', "at '/skypilot/external': additional properties 'token' not allowed"),
+    ('skypilot.external.ca.key="a/b"', "at '/skypilot/external/ca/key': 'a/b' does not match pattern"),
     ('skypilot.database.uri="postgres://"', "at '/skypilot/database': additional properties 'uri' not allowed"),
     ('skypilot.database.uriSecret.key=""', "at '/skypilot/database/uriSecret/key': minLength: got 0, want 1"),
     ('skypilot.aws.credentialsSecret.key=""', "at '/skypilot/aws/credentialsSecret/key': minLength: got 0, want 1"),
@@ -80,6 +81,16 @@ WRONG = [
     ('podAnnotations={"a": true}', "at '/podAnnotations/a': got boolean, want string"),
     ('nodeSelector=["a"]', "at '/nodeSelector': got array, want object"),
     ('tolerations={"key": "a"}', "at '/tolerations': got object, want array"),
+    ('tolerations=[{"key": "a", "effect": "Never"}]', "at '/tolerations/0/effect': value must be one of 'NoSchedule'"),
+    ('proxy.tolerations=[{"kye": "a"}]', "at '/proxy/tolerations/0': additional properties 'kye' not allowed"),
+    ('proxy.imagePullSecrets=["registry"]', "at '/proxy/imagePullSecrets/0': got string, want object"),
+    ('proxy.resources.limits.memory="much"', "at '/proxy/resources/limits/memory': 'much' does not match"),
+    ('proxy.nodeSelector={"a": 1}', "at '/proxy/nodeSelector/a': got number, want string"),
+    ('proxy.affinity="zone"', "at '/proxy/affinity': got string, want object"),
+    ('proxy.priorityClassName="High!"', "at '/proxy/priorityClassName': 'High!' does not match pattern"),
+    ("podSecurityContext.runAsUser=0", "at '/podSecurityContext/runAsUser': minimum: got 0, want 1"),
+    ('podSecurityContext.fsGroup="65532"', "at '/podSecurityContext/fsGroup': got string, want null or integer"),
+    ("podSecurityContext.runAsNonRoot=false", "at '/podSecurityContext': additional properties 'runAsNonRoot' not"),
     ('priorityClassName="High!"', "at '/priorityClassName': 'High!' does not match pattern"),
 ]
 
@@ -99,6 +110,18 @@ def test_a_wrong_value_is_refused_in_a_sentence_that_names_it(value: str, words:
         (
             ["skypilot.mode=external", "skypilot.external.endpoint=http://a", "skypilot.database.uriSecret.name=a"],
             "skypilot.database is that of a SkyPilot API server that this chart runs",
+        ),
+        (
+            ["skypilot.mode=external", "skypilot.external.endpoint=http://a", "skypilot.external.ca.secretName=b"],
+            "skypilot.external.ca is that of a server with https://",
+        ),
+        (
+            [
+                "skypilot.mode=external",
+                "skypilot.external.endpoint=https://a",
+                "skypilot.external.ca.secretName=b,skypilot.external.ca.configMapName=c",
+            ],
+            "skypilot.external.ca: configMapName and secretName exclude each other",
         ),
         (
             ["skypilot.extraEnv[0].name=SKYPILOT_USER_ID"],

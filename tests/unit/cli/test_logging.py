@@ -11,12 +11,12 @@ configure_logging(LogFormat.JSON)
 with structlog.contextvars.bound_contextvars(object="serving/r1", replica="r1-0", reason="NoCapacity"):
     structlog.get_logger("ours").info("action", action="Launch")
     logging.getLogger("theirs").warning("slow")
-logging.getLogger("kopf.activities.probe").info("Activity 'operator' succeeded.")
+logging.getLogger("kopf._core.reactor.observation").error("Request attempt #1 failed; will retry: GET https://a/apis")
 logging.getLogger("aiohttp.access").info("GET /healthz")
 """
 
 
-def test_lines_carry_object_replica_and_reason_and_probes_of_the_kubelet_make_none() -> None:
+def test_lines_carry_object_replica_and_reason_and_what_libraries_repeat_makes_none() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["event"] for line in lines] == ["action", "slow"]

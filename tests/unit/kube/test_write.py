@@ -1,7 +1,11 @@
 """Every write, as the API server receives it."""
 
+import json
+import os
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -19,6 +23,7 @@ from deepseek_operator.kube.errors import (
 )
 from deepseek_operator.kube.write import KubeWriter
 from deepseek_operator.launch.proxy import ProxySettings, ProxySpec, pod_template, proxy_revision
+from deepseek_operator.launch.proxy_pod import ProxyPod
 from tests.unit.reconcile import builders as b
 
 DSD = b.deployment()
@@ -90,6 +95,13 @@ async def test_everything_goes_with_its_deployment() -> None:
     assert "skypilot-cluster-name" not in body["metadata"]["labels"]
     assert body["endpoints"] == [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}]
     assert [(port["name"], port["port"]) for port in body["ports"]] == [("http", 8000), ("http-9000", 8000)]
+
+
+@pytest.mark.parametrize(("host", "family"), [("10.0.0.1", "IPv4"), ("fd00::1", "IPv6")])
+async def test_a_slice_is_of_the_family_of_its_addresses(host: str, family: str) -> None:
+    client = Recorded()
+    await writer(client).apply_endpoints(DSD, "r1-8000", (Address(host, 8000),), 8000, ("http",))
+    assert client.calls[0][2]["addressType"] == family
 
 
 async def test_a_service_is_created_without_a_read() -> None:
@@ -217,6 +229,50 @@ async def test_the_pods_of_a_proxy_are_fit_for_the_restricted_profile() -> None:
     assert set(container["resources"]) == {"requests", "limits"}
 
 
+def test_an_administrator_says_whence_the_image_of_a_proxy_comes_and_where_its_pods_run() -> None:
+    said = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "nodeSelector": {"pool": "edge"},
+        "tolerations": [{"key": "edge", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "serving",
+    }
+    resources = {"requests": {"cpu": 1}, "limits": {"memory": "2Gi"}}
+    pod = ProxyPod.model_validate_json(json.dumps({**said, "resources": resources, "securityContext": {}}))
+    spec = pod_template(replace(PROXY, settings=ProxySettings("x/haproxy:1", 3, pod)), {})["spec"]
+    assert {name: spec[name] for name in said} == said
+    assert spec["containers"][0]["resources"] == resources
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert spec.keys() - pod_template(PROXY, {})["spec"].keys() == said.keys()
+
+
+@pytest.mark.parametrize(
+    ("nameserver", "said", "ipv6", "listen"),
+    [
+        ("10.96.0.10", "10.96.0.10:53", True, "[::]:8080"),
+        ("10.96.0.10", "10.96.0.10:53", False, ":8080"),
+        ("fd00:10:96::a", "[fd00:10:96::a]:53", True, "[::]:8080"),
+    ],
+)
+def test_a_proxy_takes_its_surroundings_from_its_pod(
+    nameserver: str, said: str, ipv6: bool, listen: str, tmp_path: Path
+) -> None:
+    resolv = tmp_path / "resolv.conf"
+    resolv.write_text(f"search serving.svc.example svc.example example\nnameserver {nameserver}\noptions ndots:5\n")
+    script = pod_template(PROXY, {})["spec"]["containers"][0]["command"][2]
+    for there, here in (
+        ("/etc/resolv.conf", str(resolv)),
+        ("/proc/net/if_inet6", str(resolv if ipv6 else tmp_path / "none")),
+        ("exec haproxy -db -f /etc/deepseek-proxy/haproxy.cfg", "env"),
+    ):
+        assert there in script
+        script = script.replace(there, here)
+    variables = {"NAMESPACE": "serving", "PATH": os.environ["PATH"]}
+    done = subprocess.run(["sh", "-euc", script], env=variables, capture_output=True, text=True, timeout=30, check=True)
+    found = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert (found["NAMESERVER"], found["LISTEN"], found["MEMBERS_DOMAIN"]) == (said, listen, "serving.svc.example")
+
+
 async def test_a_proxy_that_is_there_is_brought_back_to_what_it_should_be() -> None:
     client = Recorded(GET={"metadata": {"labels": {"deepseek-operator.io/uid": b.UID}}})
     await writer(client).apply_proxy(DSD, PROXY)
@@ -251,6 +307,7 @@ def test_what_a_proxy_is_made_from_has_a_name_that_changes_with_it() -> None:
         replace(PROXY, health_path="/ready"),
         replace(PROXY, authority="0ddba11f"),
         replace(PROXY, settings=ProxySettings("x/haproxy:2", 3)),
+        replace(PROXY, settings=ProxySettings("x/haproxy:1", 3, ProxyPod(node_selector={"pool": "edge"}))),
     ]
-    assert len({proxy_revision(spec) for spec in (PROXY, *others)}) == 6
+    assert len({proxy_revision(spec) for spec in (PROXY, *others)}) == 7
     assert proxy_revision(replace(PROXY, settings=ProxySettings("x/haproxy:1", 2))) == proxy_revision(PROXY)

@@ -134,6 +134,18 @@ def test_secrets_on_clouds_are_named_and_left_for_the_client_to_fill() -> None:
     assert "config" not in request.task
 
 
+def test_a_rented_machine_logs_in_at_a_registry_with_three_secrets() -> None:
+    """SkyPilot takes them for a login only where all three are in one place, and that must not be ``envs``."""
+    names = [f"SKYPILOT_DOCKER_{part}" for part in ("USERNAME", "PASSWORD", "SERVER")]
+    login = [{"name": name, "valueFrom": {"secretKeyRef": {"name": "login", "key": name}}} for name in names]
+    image = "registry.example.com/vllm-openai:v1"
+    request = launch(resources={"infra": ["aws"], "accelerators": L4}, engine={"image": image, "env": login})
+    assert request.task["resources"]["image_id"] == f"docker:{image}"
+    assert set(names) <= request.task["secrets"].keys()
+    assert set(names) <= {one.variable for one in request.secrets}
+    assert not set(names) & request.task.get("envs", {}).keys()
+
+
 def test_a_key_that_the_user_did_not_give_is_the_operators_own() -> None:
     request = launch(resources={"infra": ["aws"], "accelerators": L4})
     assert [(s.variable, s.secret.name, s.secret.key) for s in request.secrets] == [

@@ -169,6 +169,9 @@ class TestTheServiceItself:
         outside = endpoint_status(b.world(DSD, service=replace(b.service(), external_host="lb.example")), None)
         assert outside is not None
         assert outside.url == "http://lb.example:8000/v1"
+        outside = endpoint_status(b.world(DSD, service=replace(b.service(), external_host="2001:db8::1")), None)
+        assert outside is not None
+        assert outside.url == "http://[2001:db8::1]:8000/v1"
 
     @pytest.mark.parametrize(
         ("of", "secret"),

@@ -1,14 +1,17 @@
 """The parts of a process that belong to no control loop: prices, the audit, and the campaign for the Lease."""
 
 import asyncio
+import itertools
 import subprocess
 import sys
+from collections.abc import Iterable, Sized
 
+import kopf
 import pytest
 
 from deepseek_operator.feeds.prices import PriceFeed
 from deepseek_operator.kube.lease import LeaderElection
-from deepseek_operator.runtime.operator import Operator
+from deepseek_operator.runtime.operator import Operator, configure
 from deepseek_operator.runtime.settings import Settings
 
 NOBODY = Settings(skypilot_endpoint="http://127.0.0.1:9", lease_name="operator")
@@ -41,7 +44,7 @@ import asyncio
 import subprocess
 import sys
 from deepseek_operator.kube.lease import LeaderElection
-from deepseek_operator.runtime.operator import Operator
+from deepseek_operator.runtime.operator import Operator, configure
 from deepseek_operator.runtime.settings import Settings
 
 async def lose(self, started, lost):
@@ -69,3 +72,15 @@ def test_a_process_that_has_lost_its_lease_ends_at_once(first: bool) -> None:
     assert "lease_lost" in done.stdout
     assert "goes on to act" not in done.stdout
     assert done.returncode != 0
+
+
+def test_an_operator_waits_for_an_api_server_that_is_away_for_as_long_as_it_takes() -> None:
+    """kopf ends the process after its last attempt, with a traceback; here there is no last one."""
+    settings = kopf.OperatorSettings()
+    configure(settings)
+    waits = settings.networking.error_backoffs
+    assert isinstance(waits, Iterable)
+    assert not isinstance(waits, Sized)
+    day = 24 * 3600
+    assert sum(itertools.islice(waits, day)) >= day
+    assert max(itertools.islice(waits, day)) <= 5  # a signal ends the process only between two attempts

@@ -146,7 +146,7 @@ def test_the_liveness_probe_fails_at_once_and_not_by_a_time_out(tmp_path: Path) 
             stderr=log,
         )
     try:
-        eventually(lambda: get(port, "/healthz")[0] == 500, within=60, what="500", every=0.2)
+        eventually(lambda: get(port, "/healthz")[0] == 503, within=60, what="503", every=0.2)
     finally:
         running.kill()
         running.wait()

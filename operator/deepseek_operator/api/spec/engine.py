@@ -32,7 +32,7 @@ class EngineRuntime(StrEnum):
 class EnvVarSource(SpecModel):
     """Where the value of a variable comes from."""
 
-    secret_key_ref: SecretKeyRef = field("A key of a Secret. Kubernetes replicas only.")
+    secret_key_ref: SecretKeyRef = field("A key of a Secret in the namespace of the deployment.")
 
 
 class EnvVar(SpecModel):

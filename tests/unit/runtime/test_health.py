@@ -1,6 +1,7 @@
-"""``/readyz`` says whether the process could act now."""
+"""``/healthz`` and ``/readyz``: where they listen, and what they say."""
 
 import asyncio
+import socket
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -11,8 +12,8 @@ import pytest
 
 from deepseek_operator.facts.store import Store
 from deepseek_operator.feeds.skypilot import SkyPilotFeed
+from deepseek_operator.runtime.health import EVERYWHERE, HealthServer, address_of, listen
 from deepseek_operator.runtime.loop import ControlLoop, Outside
-from deepseek_operator.runtime.readiness import Readiness
 from deepseek_operator.skypilot.client import Snapshot
 from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
 from tests.unit.reconcile import builders as b
@@ -37,18 +38,54 @@ def get(url: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+def port_of(listening: socket.socket) -> int:
+    port: int = listening.getsockname()[1]
+    return port
+
+
 async def test_the_answer_is_200_or_503_with_the_reason() -> None:
     why = ["the SkyPilot API server: no route"]
-    readiness = Readiness("127.0.0.1:0", lambda: why[0])
-    await readiness.start()
-    host, port = readiness.addresses[0]
-    url = f"http://{host}:{port}/readyz"
+    server = HealthServer("/readyz", lambda: why[0])
+    listening = listen("127.0.0.1:0")
+    url = f"http://127.0.0.1:{port_of(listening)}/readyz"
+    await server.start(listening)
     assert await asyncio.to_thread(get, url) == (503, "the SkyPilot API server: no route\n")
     why[0] = ""
     assert await asyncio.to_thread(get, url) == (200, "ok\n")
-    await readiness.close()
+    await server.close()
     with pytest.raises(OSError):
         await asyncio.to_thread(get, url)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this kernel has no IPv6")
+async def test_without_a_host_a_pod_of_either_family_is_reached() -> None:
+    """The kubelet asks the address of the pod, which in a cluster of IPv6 alone is one of those."""
+    server = HealthServer("/healthz", lambda: "")
+    listening = listen(":0")
+    await server.start(listening)
+    for host in ("127.0.0.1", "[::1]"):
+        url = f"http://{host}:{port_of(listening)}/healthz"
+        assert await asyncio.to_thread(get, url) == (200, "ok\n")
+    await server.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        (":8080", EVERYWHERE, 8080),
+        ("127.0.0.1:8080", "127.0.0.1", 8080),
+        ("[::1]:8080", "::1", 8080),
+        ("localhost:0", "localhost", 0),
+    ],
+)
+def test_an_address_may_be_of_either_family_or_leave_its_host_out(text: str, host: str, port: int) -> None:
+    assert address_of(text) == (host, port)
+
+
+@pytest.mark.parametrize("text", ["", "8080", "::1", "::1:8080", "localhost:", "localhost:http", ":65536", "a:-1"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not host:port"):
+        address_of(text)
 
 
 async def test_a_process_is_ready_only_while_skypilot_answers() -> None:

@@ -1,0 +1,97 @@
+"""What ``run`` and ``audit`` refuse before they do anything: one sentence, which names the option."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from deepseek_operator.cli import run
+from deepseek_operator.cli.main import app
+
+KUBECONFIG = {"KUBECONFIG": __file__}
+"""Any file will do: nothing looks into it before the options are right."""
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the log of this process alone."""
+    monkeypatch.setattr(run, "configure_logging", lambda _: None)
+
+
+def refused(*words: str) -> str:
+    """Return what is said; the command must have ended with status 2 and without a traceback."""
+    done = CliRunner().invoke(app, list(words), env=KUBECONFIG, terminal_width=500)
+    assert done.exit_code == 2, done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--skypilot-endpoint=skypilot:46580", "'skypilot:46580' is not the URL of a SkyPilot API server"),
+        ("--skypilot-endpoint=https://", "'https://' is not the URL of a SkyPilot API server"),
+        ("--skypilot-user-id=D5EE9000", "must be 8 lower-case hexadecimal digits"),
+        ("--skypilot-user-id=d5ee9000a", "must be 8 lower-case hexadecimal digits"),
+        ("--skypilot-token-file=/nowhere", "file '/nowhere' does not exist"),
+        ("--skypilot-ca-file=/nowhere", "file '/nowhere' does not exist"),
+        (f"--skypilot-ca-file={__file__}", "holds no certificate in PEM"),
+        ("--namespace=Team_A", "'Team_A' is no name of a namespace"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "audit"])
+def test_what_cannot_reach_a_server_is_refused(command: str, flag: str, said: str) -> None:
+    words = refused(command, flag)
+    assert said in words
+    assert flag.partition("=")[0] in words
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--lease=operator", "'operator' is not NAMESPACE/NAME"),
+        ("--health-address=localhost", "'localhost' is not host:port, [IPv6 address]:port or :port"),
+        ("--readiness-address=::1:8082", "'::1:8082' is not host:port, [IPv6 address]:port or :port"),
+        ("--health-address=:80800", "':80800' is not host:port"),
+        ("--metrics-port=80800", "should be less than or equal to 65535"),
+        ("--proxy-pod={", "Invalid JSON"),
+        ("--proxy-pod=[]", "must be a mapping of fields"),
+        (
+            '--proxy-pod={"toleration": []}',
+            "toleration: []: there is no such field; there are affinity, imagePullSecrets",
+        ),
+        ('--proxy-pod={"tolerations": {}}', "tolerations: must be a list"),
+        ('--proxy-pod={"imagePullSecrets": ["registry"]}', "imagePullSecrets[0]: registry: must be a mapping"),
+        ('--proxy-pod={"securityContext": {"runAsUser": 0}}', "securityContext.runAsUser: 0: must be at least 1"),
+    ],
+)
+def test_what_cannot_be_run_with_is_refused(flag: str, said: str) -> None:
+    words = refused("run", flag)
+    assert said in words
+    assert flag.partition("=")[0] in words
+
+
+def test_a_catalog_that_cannot_be_used_is_refused_with_its_row(tmp_path: Path) -> None:
+    file = tmp_path / "catalog.yaml"
+    file.write_text("models: [{id: acme/a, base: acme/nothing}]")
+    flags = ("--health-address=127.0.0.1:0", "--metrics-port=0")
+    assert (
+        refused("run", "--catalog=/nowhere", *flags) == "Error: /nowhere: cannot be read: No such file or directory\n"
+    )
+    assert refused("run", f"--catalog={file}", *flags).startswith(f"Error: {file}, acme/a")
+
+
+@pytest.mark.parametrize("flag", ["--health-address=127.0.0.1:{}", "--readiness-address=127.0.0.1:{}"])
+def test_an_address_that_is_taken_is_named(flag: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = refused("run", "--health-address=127.0.0.1:0", "--metrics-port=0", flag.format(port))
+    assert words == f"Error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+def test_a_port_of_the_metrics_that_is_taken_is_named() -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = refused("run", "--health-address=127.0.0.1:0", f"--metrics-port={port}")
+    assert words == f"Error: cannot listen on :{port} for metrics: Address already in use\n"
