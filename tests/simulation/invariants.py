@@ -251,10 +251,9 @@ class Promises:
         deployments = (body["metadata"] for body in self.kubernetes.list(api.PLURAL))
         if not any(one["name"] in names and one["uid"] == uid for one in deployments):
             return set()
-        found = self.proxies.direct(uid)
-        if any(map(self.proxies.runs, self.proxies.fronts(uid))):
-            found |= self.proxies.members(uid)
-        return found
+        leads = self.proxies.leads(uid)
+        proxied = any(map(self.proxies.runs, leads.fronts))
+        return set(leads.direct | leads.members if proxied else leads.direct)
 
     def _services(self) -> Iterable[Body]:
         return self.kubernetes.list("services", selector=api.LABEL_UID)
