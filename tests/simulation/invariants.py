@@ -73,8 +73,8 @@ class Promises:
         What was broken.
     acting
         An operator has been running and the API server answering since then; None if not.
-    late
-        What is heard now was sent a while ago.
+    sent_at
+        When what is heard now was sent, if that was a while ago and its sender has given up; None if not.
     clock_moved_at
         When somebody set the clock, which makes a wait shorter or longer than it should be.
     """
@@ -86,7 +86,7 @@ class Promises:
     now: Any
     found: list[Violation] = field(default_factory=list)
     acting: float | None = None
-    late: bool = False
+    sent_at: float | None = None
     clock_moved_at: float = -1e9
     approvals: Approvals = field(default_factory=Approvals)
     _spent: dict[str, Decimal] = field(default_factory=dict)
@@ -97,6 +97,13 @@ class Promises:
     _left: dict[Address, float] = field(default_factory=dict)
     _terminating: dict[str, float] = field(default_factory=dict)
     _on_demand: dict[str, bool] = field(default_factory=dict)
+    _launched: dict[str, float] = field(default_factory=dict)
+    """By cluster: when its last launch was heard."""
+
+    @property
+    def late(self) -> bool:
+        """Whether what is heard now was sent a while ago."""
+        return self.sent_at is not None
 
     def broken(self, promise: str, detail: str) -> None:
         """Note a broken promise."""
@@ -133,11 +140,9 @@ class Promises:
         """Check a request that the server has just heard."""
         if what.startswith("P"):
             self.broken(what, cluster)
-        elif what == "second-teardown":
-            if not self.late:
-                self.broken("P2-second-teardown", cluster)
         elif what == "launch":
             self._on_launch(cluster)
+            self._launched[cluster] = self.now()
         else:
             self._on_teardown(cluster)
 
@@ -179,6 +184,11 @@ class Promises:
         return names | {one.name for one in requests if self.skypilot.belongs(one.name, uid_prefix(uid))}
 
     def _on_teardown(self, cluster: str) -> None:
+        launched = self._launched.get(cluster)
+        if self.sent_at is not None and launched is not None and launched > self.sent_at:
+            self.broken(
+                "P2-teardown-of-successor", f"{cluster}, sent {launched - self.sent_at:.0f} s before its launch"
+            )
         nodes = self.ground.nodes.get(cluster)
         body = self._deployment_of(cluster)
         if nodes is None or nodes.engine is None or not nodes.engine.answers or body is None or not nodes.whole:
@@ -241,10 +251,9 @@ class Promises:
         deployments = (body["metadata"] for body in self.kubernetes.list(api.PLURAL))
         if not any(one["name"] in names and one["uid"] == uid for one in deployments):
             return set()
-        found = self.proxies.direct(uid)
-        if any(map(self.proxies.runs, self.proxies.fronts(uid))):
-            found |= self.proxies.members(uid)
-        return found
+        leads = self.proxies.leads(uid)
+        proxied = any(map(self.proxies.runs, leads.fronts))
+        return set(leads.direct | leads.members if proxied else leads.direct)
 
     def _services(self) -> Iterable[Body]:
         return self.kubernetes.list("services", selector=api.LABEL_UID)

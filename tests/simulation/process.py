@@ -263,7 +263,7 @@ class SimulatedClient:
             raise SkyPilotUnavailableError("/launch answered 503: all workers are busy")
         world.trace(f"-> {label}{f' ({fault})' if fault else ''}")
         if fault == "post-late" and not self._process.dead:
-            world.loop.call_later(value, world.heard_late, self._process, label, effect)
+            world.loop.call_later(value, world.heard_late, self._process, label, effect, world.loop.time())
             await asyncio.sleep(20)
             raise SkyPilotUnavailableError("no answer", maybe_heard=True)
         answer = await self._process.call(label, effect, 0.2)

@@ -15,7 +15,7 @@ from tests.simulation.ground import Ground
 from tests.simulation.kubernetes import SimulatedKubernetes
 from tests.simulation.trust import Trust
 
-__all__ = ["SimulatedProxies"]
+__all__ = ["Leads", "SimulatedProxies"]
 
 Body = dict[str, Any]
 _PREFIX: Final = "10.0.1."
@@ -29,6 +29,25 @@ class _Proxy:
 
     uid: str
     trust: Trust
+
+
+@dataclass(frozen=True)
+class Leads:
+    """Where the slices of a deployment lead.
+
+    Attributes
+    ----------
+    fronts
+        Proxies to which the Service leads.
+    members
+        Engines that the proxies find.
+    direct
+        Engines to which the Service leads itself, on its port ``http``.
+    """
+
+    fronts: frozenset[Address]
+    members: frozenset[Address]
+    direct: frozenset[Address]
 
 
 class SimulatedProxies:
@@ -52,6 +71,8 @@ class SimulatedProxies:
         self._kubernetes, self._dice, self._ground, self._changed = kubernetes, dice, ground, changed
         self._running: dict[str, _Proxy] = {}
         self._made = 0
+        self._seen: tuple[int | None, ...] = ()
+        self._leads: dict[str, Leads] = {}
         kubernetes.deployment_changed = self._settle
 
     def owns(self, address: Address) -> bool:
@@ -67,14 +88,15 @@ class SimulatedProxies:
         if address.host not in self._running:
             return False
         proxy = self._running[address.host]
-        return any(self._ground.answers(one) for one in self.members(proxy.uid) if self._believes(proxy, one))
+        return any(self._ground.answers(one) for one in self.leads(proxy.uid).members if self._believes(proxy, one))
 
     def refused(self, uid: str) -> set[tuple[Address, Address]]:
         """Return proxies and engines that answer and ask for another key than the proxy adds."""
         found: set[tuple[Address, Address]] = set()
-        for front in filter(self.runs, self.fronts(uid)):
+        leads = self.leads(uid)
+        for front in filter(self.runs, leads.fronts):
             proxy = self._running[front.host]
-            for member in self.members(uid) if proxy.trust.key else ():
+            for member in leads.members if proxy.trust.key else ():
                 identity = self._ground.identity_at(member)
                 if identity is not None and proxy.trust.believes(identity) and identity.key != proxy.trust.key:
                     found.add((front, member))
@@ -84,37 +106,29 @@ class SimulatedProxies:
         nodes = self._ground.at(member)
         return proxy.trust.believes(self._ground.identity_at(member)) and nodes is not None and nodes.uid == proxy.uid
 
-    def fronts(self, uid: str) -> set[Address]:
-        """Return the proxies to which the Service of a deployment leads."""
-        return {
-            address
-            for name, piece in self._pieces(uid)
-            if piece.name == proxy_name(name)
-            for address in piece.addresses
-        }
+    def leads(self, uid: str) -> Leads:
+        """Return where the slices of a deployment lead."""
+        seen = tuple(map(self._kubernetes.changed_at.get, ("services", "endpointslices")))
+        if self._seen != seen:
+            self._seen, self._leads = seen, {}
+        if uid not in self._leads:
+            self._leads[uid] = self._find_leads(uid)
+        return self._leads[uid]
 
-    def members(self, uid: str) -> set[Address]:
-        """Return the engines that the proxies of a deployment find."""
-        found: set[Address] = set()
-        for name, piece in self._pieces(uid):
-            services = {members_service(name, encrypted=encrypted) for encrypted in (False, True)}
-            if piece.service in services & {body["metadata"]["name"] for body in self._kubernetes.list("services")}:
-                found |= set(piece.addresses)
-        return found
-
-    def direct(self, uid: str) -> set[Address]:
-        """Return the engines to which the Service of a deployment leads itself, on its port ``http``."""
-        return {
-            address
-            for name, piece in self._pieces(uid)
-            if piece.service == name and piece.name != proxy_name(name) and "http" in piece.port_names
-            for address in piece.addresses
-        }
-
-    def _pieces(self, uid: str) -> list[tuple[str, Any]]:
-        bodies = self._kubernetes.list("endpointslices", selector=f"{api.LABEL_UID}={uid}")
-        found = ((body["metadata"]["labels"][api.LABEL_NAME], read_endpoints(body)) for body in bodies if _ours(body))
-        return [(name, piece) for name, piece in found if piece is not None]
+    def _find_leads(self, uid: str) -> Leads:
+        services = {body["metadata"]["name"] for body in self._kubernetes.list("services")}
+        fronts, members, direct = set[Address](), set[Address](), set[Address]()
+        for body in self._kubernetes.list("endpointslices", selector=f"{api.LABEL_UID}={uid}"):
+            name, piece = body["metadata"]["labels"].get(api.LABEL_NAME), read_endpoints(body)
+            if name is None or piece is None:
+                continue
+            if piece.name == proxy_name(name):
+                fronts |= set(piece.addresses)
+            elif piece.service == name and "http" in piece.port_names:
+                direct |= set(piece.addresses)
+            if piece.service in services & {members_service(name, encrypted=encrypted) for encrypted in (False, True)}:
+                members |= set(piece.addresses)
+        return Leads(frozenset(fronts), frozenset(members), frozenset(direct))
 
     def kill(self, namespace: str, name: str) -> None:
         """Let a pod of the proxy of a deployment be evicted."""
@@ -167,10 +181,6 @@ class SimulatedProxies:
         host = (body.get("status") or {}).get("podIP")
         if host and self._running.pop(host, None):
             self._changed(host)
-
-
-def _ours(body: Body) -> bool:
-    return api.LABEL_NAME in body["metadata"]["labels"]
 
 
 def _of(body: Body) -> str | None:

@@ -341,7 +341,7 @@ class Simulation:
         """Note a launch that an operator is about to ask for."""
         self.promises.on_asked(cluster, spot=spot, asking=lambda: not process.dead)
 
-    def heard_late(self, process: Process, label: str, effect: Callable[[], str]) -> None:
+    def heard_late(self, process: Process, label: str, effect: Callable[[], str], sent_at: float) -> None:
         """Let SkyPilot hear a request that its sender has given up.
 
         Not that of a process that has been killed since: between the death of an operator and such a request, nothing
@@ -350,9 +350,9 @@ class Simulation:
         if process.dead:
             return
         self.trace(f"heard late: {label}")
-        self.promises.late = True
+        self.promises.sent_at = sent_at
         effect()
-        self.promises.late = False
+        self.promises.sent_at = None
 
     def trace(self, words: str) -> None:
         """Write down what happens, if anybody wants to read it."""

@@ -153,6 +153,18 @@ SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
         False,
         (Event(0, "suspend", "a"), Event(2, "post-late", value=30), Event(12, "resume", "a")),
     ),
+    "a teardown without an answer is heard long after the replica was wanted again": (
+        (1, 1),
+        True,
+        (
+            Event(0, "post-late", value=50),
+            Event(0, "post-late", value=50),
+            Event(1, "suspend", "a"),
+            Event(1, "suspend", "b"),
+            Event(45, "resume", "a"),
+            Event(55, "resume", "b"),
+        ),
+    ),
     "the database is lost and the rented deployment deleted": (
         (1, 2),
         True,

@@ -153,7 +153,7 @@ class SimulatedSkyPilot:
         """Accept a teardown."""
         self.on_launch("down", name)
         if any(one.name == name and one.kind is RequestKind.DOWN for one in self.requests.values()):
-            self.on_launch("second-teardown", name)
+            self.on_launch("P2-second-teardown", name)
         return self._begin(RequestKind.DOWN, name, self._down)
 
     def cancel(self, ids: list[str]) -> None:

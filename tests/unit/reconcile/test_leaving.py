@@ -135,6 +135,15 @@ def test_a_request_that_may_be_heard_is_waited_for_unless_something_is_there_to_
     assert left(unheard, skypilot=b.seen(b.request(R1))).actions == (DOWN,)
 
 
+@pytest.mark.parametrize("seen", [(b.row(R1),), (b.request(R1),), (b.row(R1), b.request(R1)), ()])
+def test_a_teardown_that_may_still_be_heard_is_not_sent_again(seen: Any) -> None:
+    """The last one to be heard would find what was launched under the name meanwhile."""
+    unheard = b.ledger(teardown_at=b.ago(20), unanswered="down", unanswered_at=b.ago(20))
+    found = left(unheard, skypilot=b.seen(*seen), outcome=b.failed_teardown())
+    assert (found.actions, found.reason) == ((), Reason.TERMINATING)
+    assert "a teardown and may still carry it out" in found.message
+
+
 ASKED = b.ledger(teardown_at=b.ago(20), leaving_since=b.ago(30))
 LISTED = b.seen(b.row(R1))
 

@@ -91,7 +91,14 @@ def _being_torn_down(view: View) -> Finding | None:
 
 
 def _may_still_be_heard(view: View) -> Finding | None:
-    if not view.ledger.unanswered or view.cluster or view.requests:
+    """Wait for a request without an answer.
+
+    A teardown is not sent a second time meanwhile, whatever SkyPilot lists: of two that are under way, the one that is
+    heard last could tear down what was launched under the name since.
+    """
+    if not view.ledger.unanswered:
+        return None
+    if view.ledger.unanswered != RequestKind.DOWN and (view.cluster or view.requests):
         return None
     what = in_words(view.ledger.unanswered)
     message = (
@@ -139,7 +146,7 @@ LEAVING: Final[tuple[tuple[Rule, str], ...]] = (
     (_skypilot_unknown, "Without a snapshot newer than our last request, the rules below would read old facts."),
     (stuck_teardown, "A teardown that does not end costs money, and nothing else would notice."),
     (_being_torn_down, "One teardown at a time is enough."),
-    (_may_still_be_heard, "What is not there yet may still come of a request that was sent."),
+    (_may_still_be_heard, "A launch that was sent may still make something, and a teardown may still end it."),
     (_tear_down, "SkyPilot deletes what it knows, with everything around it."),
     (_clear_remains, "What SkyPilot does not know is deleted by label."),
     (_account, "What is left are machines that neither SkyPilot nor Kubernetes shows."),
