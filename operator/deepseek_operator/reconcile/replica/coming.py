@@ -6,24 +6,21 @@ decides. :data:`COMING` says of each rule why it stands where it stands.
 """
 
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
-from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Phase
 from deepseek_operator.facts.base import Failure, Known
-from deepseek_operator.facts.clock import elapsed, format_time, later, whole_second
+from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.skypilot import (
-    JobState,
     RequestKind,
     RequestState,
     SkyPilotClusterState,
     SkyPilotRequest,
 )
-from deepseek_operator.facts.text import cause
-from deepseek_operator.facts.world import Question, QuestionKind
-from deepseek_operator.reconcile.actions import ClearRemains, Launch, RunAgain
+from deepseek_operator.facts.world import QuestionKind
+from deepseek_operator.reconcile.actions import ClearRemains, Launch
+from deepseek_operator.reconcile.replica.engine import engine_gone, engine_silent
 from deepseek_operator.reconcile.replica.findings import (
     AGAIN,
     ask,
@@ -38,7 +35,7 @@ from deepseek_operator.reconcile.replica.findings import (
     stage,
     why_silent,
 )
-from deepseek_operator.reconcile.replica.ledger import count, update
+from deepseek_operator.reconcile.replica.ledger import count
 from deepseek_operator.reconcile.replica.places import EXCLUDED_S, excluded_now
 from deepseek_operator.reconcile.replica.remains import (
     about_its_machines,
@@ -50,11 +47,6 @@ from deepseek_operator.reconcile.replica.view import Finding, Health, Rule, View
 
 __all__ = ["COMING"]
 
-UNRESPONSIVE_S: Final = 180
-"""Seconds for which an engine may be silent while its job runs, before the replica is replaced."""
-BLOCKED_S: Final = 60
-"""Seconds after its nodes came up until an engine whose connections are dropped is called blocked: routes and the rules
-of a firewall may take some to hold."""
 LAUNCH_GRACE_S: Final = 3600
 """Seconds besides the provision timeout that a launch may take: pulling a 15 GB image is slow, not stuck."""
 MACHINES_S: Final = 1500
@@ -65,8 +57,6 @@ STUCK_S: Final = 5
 """Seconds after which a launch whose pods cannot start gives its worker to a launch that waits for one."""
 PODS_LATE_S: Final = 30
 """Seconds after the end of a launch for which its pods may be missing here: a watch can be late, or have a gap."""
-JOB_MAX_AGE_S: Final = 15
-"""Seconds for which an answer about a running job is used. Asking costs SkyPilot a ``kubectl exec``."""
 
 _LEFT_OUT: Final = f"; the place is left out for {EXCLUDED_S // 60} minutes if resources.infra has another one"
 
@@ -247,73 +237,6 @@ def _broken_cluster(view: View) -> Finding | None:
     return replace_nodes(view, f"row/{cluster.hash}/{cluster.state}", failure)
 
 
-def _engine_gone(view: View) -> Finding | None:
-    cluster, answer = view.cluster, view.facts.job
-    assert cluster is not None
-    if not isinstance(answer, Known):
-        return None  # the silence of this one question decides nothing; see _engine_silent, which asks again
-    job = answer.value
-    identity = f"job/{cluster.hash[:8]}/{job.id}"
-    if job.state is JobState.ACTIVE:
-        return None
-    if job.state is JobState.UNREACHABLE:
-        words = f"SkyPilot cannot reach its nodes: {job.status}"
-        if view.ledger.silent_since is not None:
-            return replace_nodes(view, f"lost/{cluster.hash}", loss(view, words))
-        return replace_nodes(view, identity, Failure(Reason.LAUNCH_INTERRUPTED, words))
-    if job.state is JobState.DRIVER_LOST:
-        failure = Failure(Reason.ENGINE_EXITED, "SkyPilot's job driver on the head node died; launching again")
-        return replace_nodes(view, identity, failure)
-    if view.blocked is not None:
-        return stage(view, Phase.PENDING, view.blocked.reason, view.blocked.message)
-    if job.state is JobState.NONE:
-        # The server died after the nodes came up and before it submitted the job: a launch adopts the nodes.
-        adopt = Launch(view.name, read_amount(view.ledger.cost_limit), on_demand=view.ledger.on_demand)
-        return stage(view, Phase.LAUNCHING, Reason.LAUNCHING, "the nodes are up without an engine", adopt)
-    words = f"the engine ended ({job.status})"
-    why = cause(job.log_tail)
-    failure = Failure(Reason.ENGINE_EXITED, f"{words}: {why}" if why else words)
-    return count(view, view.ledger, identity, failure, RunAgain(view.name), restarts=True)
-
-
-def _engine_silent(view: View) -> Finding | None:
-    """The job runs, as far as is known, and the engine does not answer: it is starting, or it hangs."""
-    ledger = view.ledger
-    asks = _due_questions(view)
-    if ledger.silent_since is not None:
-        if elapsed(view.now, ledger.silent_since) > UNRESPONSIVE_S:
-            words = f"no answer for {UNRESPONSIVE_S} s{why_silent(view)}; launching again"
-            return replace_nodes(view, f"silent/{ledger.silent_since}", Failure(Reason.ENGINE_UNRESPONSIVE, words))
-        until = format_time(later(ledger.silent_since, UNRESPONSIVE_S))
-        words = f"its job runs but the engine stopped answering{why_silent(view)}"
-        message = f"{words}; it is replaced if it does not answer by {until}"
-        return stage(view, Phase.STARTING, Reason.ENGINE_UNRESPONSIVE, message, asks=asks)
-    started = ledger.starting_since or whole_second(view.now)
-    blocked = _port_blocked(view, started)
-    if elapsed(view.now, ledger.starting_since) > ledger.startup_seconds:
-        words = f"no answer within {ledger.startup_seconds} s of its start{why_silent(view)}; launching again"
-        failure = Failure(Reason.ENGINE_START_TIMED_OUT, words)
-        return replace_nodes(view, f"slow/{ledger.starting_since}", blocked or failure)
-    until = format_time(later(started, ledger.startup_seconds))
-    if blocked is not None:
-        message = f"{blocked.message}; its nodes are torn down if it does not answer by {until}"
-        finding = stage(view, Phase.STARTING, blocked.reason, message, asks=asks)
-    else:
-        where = f" at {view.address}" if view.address else ""
-        message = f"the nodes are up and the engine loads the model; no answer yet{where}; it has time until {until}"
-        finding = stage(view, Phase.STARTING, Reason.ENGINE_STARTING, message, asks=asks)
-    return replace(finding, ledger=update(ledger, starting_since=started))
-
-
-def _port_blocked(view: View, started: datetime) -> Failure | None:
-    """Say who keeps connections from the port of an engine that starts; None if nobody seems to."""
-    if not view.dropped or view.cluster is None or elapsed(view.now, started) < BLOCKED_S:
-        return None
-    who = "a NetworkPolicy" if view.cluster.on_kubernetes else "a security group or a firewall"
-    words = f"connections to {view.address} are dropped, neither accepted nor refused, as {who} does"
-    return Failure(Reason.ENGINE_PORT_BLOCKED, words)
-
-
 COMING: Final[tuple[tuple[Rule, str], ...]] = (
     (_skypilot_unknown, "Without a snapshot newer than our last request, every rule below would read old facts."),
     (_may_still_be_heard, "A second request beside one that is still on its way would be a second job or a leak."),
@@ -325,18 +248,10 @@ COMING: Final[tuple[tuple[Rule, str], ...]] = (
     (_not_probed_yet, "The rules below take things away, and an engine that was not asked yet may answer."),
     (_forgotten_by_skypilot, "A launch would adopt these pods and start a second engine in them."),
     (_broken_cluster, "Nodes that are not whole are replaced before anyone asks about a job on them."),
-    (_engine_gone, "An engine that has ended is started again on the same nodes, which is cheaper than new ones."),
-    (_engine_silent, "What is left: the job runs and the engine loads its model, or hangs. Always has a finding."),
+    (engine_gone, "An engine that has ended is started again on the same nodes, which is cheaper than new ones."),
+    (engine_silent, "What is left: the job runs and the engine loads its model, or hangs. Always has a finding."),
 )
 """Rules in order, each with why it stands where it stands."""
-
-
-def _due_questions(view: View) -> tuple[Question, ...]:
-    """Ask what the job does, unless an answer is young enough."""
-    job = view.facts.job
-    if isinstance(job, Known) and elapsed(view.now, job.at) < JOB_MAX_AGE_S:
-        return ()
-    return (Question(QuestionKind.JOB, str(view.name)),)
 
 
 def _pods_should_be_seen(view: View) -> bool:

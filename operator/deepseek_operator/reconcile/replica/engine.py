@@ -1,0 +1,104 @@
+"""Rules for the engine of a replica whose nodes are whole: its job has ended, or it runs and nothing answers."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from deepseek_operator.api.base import read_amount
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Phase
+from deepseek_operator.facts.base import Failure, Known
+from deepseek_operator.facts.clock import elapsed, format_time, later, whole_second
+from deepseek_operator.facts.skypilot import JobState
+from deepseek_operator.facts.text import cause
+from deepseek_operator.facts.world import Question, QuestionKind
+from deepseek_operator.reconcile.actions import Launch, RunAgain
+from deepseek_operator.reconcile.replica.findings import loss, replace_nodes, stage, why_silent
+from deepseek_operator.reconcile.replica.ledger import count, update
+from deepseek_operator.reconcile.replica.view import Finding, View
+
+__all__ = ["engine_gone", "engine_silent"]
+
+UNRESPONSIVE_S: Final = 180
+"""Seconds for which an engine may be silent while its job runs, before the replica is replaced."""
+BLOCKED_S: Final = 60
+"""Seconds after its nodes came up until an engine whose connections are dropped is called blocked: routes and the rules
+of a firewall may take some to hold."""
+JOB_MAX_AGE_S: Final = 15
+"""Seconds for which an answer about a running job is used. Asking costs SkyPilot a ``kubectl exec``."""
+
+
+def engine_gone(view: View) -> Finding | None:
+    """The job has ended, or there is none on nodes that are up: the engine is started again."""
+    cluster, answer = view.cluster, view.facts.job
+    assert cluster is not None
+    if not isinstance(answer, Known):
+        return None  # the silence of this one question decides nothing; see engine_silent, which asks again
+    job = answer.value
+    identity = f"job/{cluster.hash[:8]}/{job.id}"
+    if job.state is JobState.ACTIVE:
+        return None
+    if job.state is JobState.UNREACHABLE:
+        words = f"SkyPilot cannot reach its nodes: {job.status}"
+        if view.ledger.silent_since is not None:
+            return replace_nodes(view, f"lost/{cluster.hash}", loss(view, words))
+        return replace_nodes(view, identity, Failure(Reason.LAUNCH_INTERRUPTED, words))
+    if job.state is JobState.DRIVER_LOST:
+        failure = Failure(Reason.ENGINE_EXITED, "SkyPilot's job driver on the head node died; launching again")
+        return replace_nodes(view, identity, failure)
+    if view.blocked is not None:
+        return stage(view, Phase.PENDING, view.blocked.reason, view.blocked.message)
+    if job.state is JobState.NONE:
+        # The server died after the nodes came up and before it submitted the job: a launch adopts the nodes.
+        adopt = Launch(view.name, read_amount(view.ledger.cost_limit), on_demand=view.ledger.on_demand)
+        return stage(view, Phase.LAUNCHING, Reason.LAUNCHING, "the nodes are up without an engine", adopt)
+    words = f"the engine ended ({job.status})"
+    why = cause(job.log_tail)
+    failure = Failure(Reason.ENGINE_EXITED, f"{words}: {why}" if why else words)
+    return count(view, view.ledger, identity, failure, RunAgain(view.name), restarts=True)
+
+
+def engine_silent(view: View) -> Finding | None:
+    """The job runs, as far as is known, and the engine does not answer: it is starting, or it hangs."""
+    ledger = view.ledger
+    asks = _due_questions(view)
+    if ledger.silent_since is not None:
+        if elapsed(view.now, ledger.silent_since) > UNRESPONSIVE_S:
+            words = f"no answer for {UNRESPONSIVE_S} s{why_silent(view)}; launching again"
+            return replace_nodes(view, f"silent/{ledger.silent_since}", Failure(Reason.ENGINE_UNRESPONSIVE, words))
+        until = format_time(later(ledger.silent_since, UNRESPONSIVE_S))
+        words = f"its job runs but the engine stopped answering{why_silent(view)}"
+        message = f"{words}; it is replaced if it does not answer by {until}"
+        return stage(view, Phase.STARTING, Reason.ENGINE_UNRESPONSIVE, message, asks=asks)
+    started = ledger.starting_since or whole_second(view.now)
+    blocked = _port_blocked(view, started)
+    if elapsed(view.now, ledger.starting_since) > ledger.startup_seconds:
+        words = f"no answer within {ledger.startup_seconds} s of its start{why_silent(view)}; launching again"
+        failure = Failure(Reason.ENGINE_START_TIMED_OUT, words)
+        return replace_nodes(view, f"slow/{ledger.starting_since}", blocked or failure)
+    until = format_time(later(started, ledger.startup_seconds))
+    if blocked is not None:
+        message = f"{blocked.message}; its nodes are torn down if it does not answer by {until}"
+        finding = stage(view, Phase.STARTING, blocked.reason, message, asks=asks)
+    else:
+        where = f" at {view.address}" if view.address else ""
+        message = f"the nodes are up and the engine loads the model; no answer yet{where}; it has time until {until}"
+        finding = stage(view, Phase.STARTING, Reason.ENGINE_STARTING, message, asks=asks)
+    return replace(finding, ledger=update(ledger, starting_since=started))
+
+
+def _port_blocked(view: View, started: datetime) -> Failure | None:
+    """Say who keeps connections from the port of an engine that starts; None if nobody seems to."""
+    if not view.dropped or view.cluster is None or elapsed(view.now, started) < BLOCKED_S:
+        return None
+    who = "a NetworkPolicy" if view.cluster.on_kubernetes else "a security group or a firewall"
+    words = f"connections to {view.address} are dropped, neither accepted nor refused, as {who} does"
+    return Failure(Reason.ENGINE_PORT_BLOCKED, words)
+
+
+def _due_questions(view: View) -> tuple[Question, ...]:
+    """Ask what the job does, unless an answer is young enough."""
+    job = view.facts.job
+    if isinstance(job, Known) and elapsed(view.now, job.at) < JOB_MAX_AGE_S:
+        return ()
+    return (Question(QuestionKind.JOB, str(view.name)),)
