@@ -217,8 +217,9 @@ class Simulation:
         self.skypilot.without_credentials.clear()
         self.skypilot.crashing.clear()
         self.kubernetes.refused.clear()
-        self.planner.refusing = False
-        self.accidents.wake_all()
+        if self.planner.refusing:
+            self.planner.refusing = False
+            self.accidents.wake_all()
         self.accidents.lift_caps()
         self._mode = "up"
         for nodes in self.ground.nodes.values():

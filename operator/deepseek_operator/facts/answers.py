@@ -7,6 +7,7 @@ from typing import Any, Final
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.facts.base import Fact, Failure, Known, Unknown
 from deepseek_operator.facts.names import ClusterName, parse_cluster_name
+from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind
 
 __all__ = ["Answers"]
@@ -32,11 +33,14 @@ class Answers:
         """Whether each cloud that was asked about can be used, or why not."""
         return self._clouds
 
-    def put(self, question: Question, answer: Fact[Any]) -> None:
-        """Store an answer. A question that fails again keeps the time since when it has been failing."""
+    def put(self, question: Question, answer: Fact[Any]) -> bool:
+        """Store an answer, and return whether it is news.
+
+        A question that fails again keeps the time since when it has been failing.
+        """
         if question.kind is QuestionKind.SECRET:
             self._put_secret(question, answer)
-            return
+            return True
         before = self._answers.get(question)
         if isinstance(answer, Unknown) and isinstance(before, Unknown) and before.since is not None:
             answer = Unknown(answer.why, before.since)
@@ -45,12 +49,13 @@ class Answers:
             self._of_name.setdefault(question.subject, set()).add(question)
             if (name := parse_cluster_name(question.subject)) is not None:
                 self._names.setdefault(name.uid, set()).add(name)
+        return _is_news(question.kind, before, answer)
 
     def put_cloud(self, cloud: str, answer: Fact[Failure | None]) -> bool:
         """Store whether a cloud can be used; return whether that is news."""
         before = self._clouds.get(cloud)
         self._clouds[cloud] = answer
-        return not (isinstance(before, Known) and isinstance(answer, Known) and before.value == answer.value)
+        return not _same(before, answer)
 
     def of(self, name: str) -> Mapping[QuestionKind, Fact[Any]]:
         """Return what was answered about a cluster, by kind of question."""
@@ -96,6 +101,19 @@ class Answers:
             alike.discard(parsed)
             if not alike:
                 del self._names[parsed.uid]
+
+
+def _is_news(kind: QuestionKind, before: Fact[Any] | None, answer: Fact[Any]) -> bool:
+    """Return whether a decision can depend on an answer."""
+    if kind is QuestionKind.API_KEY:
+        return False  # what it is concerns only who makes a Secret again
+    if kind is QuestionKind.JOB and not isinstance(before, Known) and isinstance(answer, Known):
+        return answer.value.state is not JobState.ACTIVE  # as is assumed while nobody knows
+    return not _same(before, answer)
+
+
+def _same(before: Fact[Any] | None, answer: Fact[Any]) -> bool:
+    return isinstance(before, Known) and isinstance(answer, Known) and before.value == answer.value
 
 
 def _fresh(answer: Known[str], now: datetime) -> bool:

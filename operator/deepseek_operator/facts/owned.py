@@ -66,7 +66,7 @@ class OwnedObjects(Generic[K]):
         return True
 
     def put(self, kind: str, owner: K, body: Mapping[str, Any], fact: OwnedFact) -> tuple[K, ...]:
-        """Store an object; return the deployments whose facts have changed."""
+        """Store an object; return the deployments for which that is news."""
         if not self.newer(kind, body):
             return ()
         displaced: tuple[K, ...] = ()
@@ -82,10 +82,11 @@ class OwnedObjects(Generic[K]):
             self._hosts[fact.ip] = (version, owner, fact.name)
         place = self._of.setdefault(owner, Owned()).place(fact)
         name = body["metadata"]["name"]
-        if place.get(name) == fact:
+        before = place.get(name)
+        if before == fact:
             return displaced
         place[name] = fact
-        return (owner, *displaced)
+        return displaced if before is None and _is_only_there(fact) else (owner, *displaced)
 
     def _has(self, holder: tuple[int, K, str], ip: str) -> bool:
         """Return whether a pod still has the IP that it had when it was seen to take it."""
@@ -169,6 +170,16 @@ class OwnedObjects(Generic[K]):
                 for name in place:
                     found.setdefault(name, []).append(owner)
         return found
+
+
+def _is_only_there(fact: OwnedFact) -> bool:
+    """Return whether something new of a launch says nothing but that it is there.
+
+    Nobody does anything because of that: it keeps a replica from being forgotten, in whichever pass comes next.
+    """
+    if isinstance(fact, Pod):
+        return fact.phase == "Pending" and not fact.deleting and fact.trouble is None
+    return isinstance(fact, LaunchedService)
 
 
 def _on_cloud(fact: Pod | LaunchedService) -> str:

@@ -60,6 +60,8 @@ class Store:
         The same where its engine answers no longer, or for the first time.
     wake_edited
         The same where its user has created, changed or deleted it.
+    wake_later
+        The same where only the status changes by it, and nobody waits for that.
     """
 
     def __init__(
@@ -67,8 +69,10 @@ class Store:
         wake: Callable[[Key], None],
         wake_urgently: Callable[[Key], None] | None = None,
         wake_edited: Callable[[Key], None] | None = None,
+        wake_later: Callable[[Key], None] | None = None,
     ) -> None:
-        self._wake, self._wake_urgently, self._wake_edited = wake, wake_urgently or wake, wake_edited or wake
+        self._wake, self._wake_later = wake, wake_later or wake
+        self._wake_urgently, self._wake_edited = wake_urgently or wake, wake_edited or wake
         self._deployments = Deployments()
         self._owned: OwnedObjects[_Owner] = OwnedObjects()
         self._terminating: set[str] = set()
@@ -256,8 +260,8 @@ class Store:
             keys = concerned if self._answers.put_cloud(question.subject, answer) else ()  # only where it is news
         else:
             keys = self._keys_of_question(question)
-            if keys:  # else it comes after everybody whom it concerned has gone
-                self._answers.put(question, answer)
+            if not keys or not self._answers.put(question, answer):
+                return  # it is no news, or comes after everybody whom it concerned has gone
         for key in keys:
             self._wake(key)
 
@@ -284,7 +288,7 @@ class Store:
     def put_reading(self, address: Address, fact: Fact[EngineReading] | None) -> None:
         """Store what an engine reports of itself; None when it is no longer read."""
         for key in sorted(self._probed.put_reading(address, fact)):
-            self._wake(key)
+            self._wake_later(key)
 
     # --- the join ----------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.api.status import Ledger
+from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.api.v1alpha1 import FINALIZER
 from deepseek_operator.facts.base import Address, Failure, Known, ProbeTarget
 from deepseek_operator.facts.clock import elapsed
@@ -26,7 +26,7 @@ from deepseek_operator.facts.names import ClusterName, parse_cluster_name
 from deepseek_operator.facts.world import Question, World
 from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planned, Refused
-from deepseek_operator.reconcile.actions import Action, AddFinalizer, RemoveFinalizer
+from deepseek_operator.reconcile.actions import Action, AddFinalizer, ApplyService, RemoveFinalizer
 from deepseek_operator.reconcile.approval import Gate
 from deepseek_operator.reconcile.blocked import why_blocked
 from deepseek_operator.reconcile.budget import Budget
@@ -104,6 +104,15 @@ class Decision:
         """Seconds until the next look; None when only an event can change anything."""
         looks = [one.finding.next_look_s for one in self.replicas if one.finding.next_look_s is not None]
         return min((*looks, BLOCKED_LOOK_S) if self.waits else looks, default=None)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether something waits for what is published: a proxy or the Service, or a replica that goes.
+
+        An old replica goes once the Service leads to its successor, and is torn down once it leads to it no more.
+        """
+        going = (not one.current or one.finding.phase is Phase.TERMINATING for one in self.replicas)
+        return self.proxied or any(isinstance(action, ApplyService) for action in self.publish) or any(going)
 
     @property
     def released(self) -> bool:

@@ -85,7 +85,8 @@ def compute_status(world: World, plan: Planned | Refused, decision: Decision) ->
     instances = tuple(_instance(world, plan, replica, room) for replica in decision.replicas)
     planned = _plan_status(plan, approval=deployment.spec.approval) if isinstance(plan, Planned) else plan.plan
     warned = next((one.revision for one in instances if one.revision == world.revision and too_optimistic(one)), None)
-    return DeepSeekDeploymentStatus(
+    return DeepSeekDeploymentStatus.after(
+        deployment.status,
         observed_generation=deployment.metadata.generation,
         replicas=len(instances),
         ready_replicas=ready,

@@ -36,6 +36,9 @@ log = structlog.get_logger(__name__)
 PASS_LIMIT_S: Final = 60.0
 """A pass is cancelled and retried after this time. Liveness fails when one has run three times as long."""
 
+LATER_S: Final = 2.0
+"""Seconds within which some other pass is likely to tell what nobody waits for: what an engine has reported."""
+
 _ENDED_WELL: Final = metrics.PASSES.labels("ok")
 
 
@@ -90,7 +93,7 @@ class ControlLoop:
         tracer: Tracer = Tracer(),  # noqa: B008 - keeps nothing
     ) -> None:
         self.queue = WorkQueue(waited=metrics.QUEUE_WAIT_SECONDS.observe)
-        self.store = Store(self.queue.add, self.queue.add_urgent, self.queue.add_edited)
+        self.store = Store(self.queue.add, self.queue.add_urgent, self.queue.add_edited, self._look_later)
         self.kubernetes = KubernetesFeed(outside.reader, self.store, namespaces)
         self.questions = Questions(outside.skypilot, outside.reader, self.store, clock=outside.clock)
         self.prober = outside.prober(self.store.put_probe)
@@ -189,6 +192,9 @@ class ControlLoop:
 
     def _spawn(self, *loops: Coroutine[Any, Any, None]) -> None:
         self._tasks += [asyncio.create_task(loop) for loop in loops]
+
+    def _look_later(self, key: Key) -> None:
+        self.queue.add_after(key, LATER_S)
 
     def _busy(self) -> bool:
         metrics.SKYPILOT_CALLS.set(self.skypilot.calls)

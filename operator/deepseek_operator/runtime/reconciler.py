@@ -130,10 +130,8 @@ class Reconciler:
         planned = plan if isinstance(plan, Planned) else None
         self.slots.keep(key, {str(name) for name, action in decision.actions if isinstance(action, Launch | RunAgain)})
         why = {replica.name: str(replica.finding.reason) for replica in decision.replicas}
-        ended = await asyncio.gather(
-            *(self._act(world, planned, name, action, why.get(name, "")) for name, action in decision.actions),
-            return_exceptions=True,
-        )
+        acting = [self._act(world, planned, name, action, why.get(name, "")) for name, action in decision.actions]
+        ended = await asyncio.gather(*acting, return_exceptions=True) if acting else []
         # What went wrong with one replica must not make the operator forget what was done for another.
         decision = with_results(decision, [one for one in ended if isinstance(one, Result)], planned, self.clock())
         errors += [one for one in ended if isinstance(one, BaseException)]
@@ -190,7 +188,7 @@ class Reconciler:
                 publishing_failed |= isinstance(action, PublishEndpoints)
         # What was written is in the store, and the next pass goes on from there. After a finalizer one follows anyway;
         # of what is deleted nothing goes on because its Service leads nowhere.
-        if changed and decision.finalizer is None and not world.deployment.deleting:
+        if changed and decision.goes_on and decision.finalizer is None and not world.deployment.deleting:
             self.wake(world.deployment.key)
         return errors, refused
 
@@ -202,7 +200,7 @@ class Reconciler:
         before, after = self.store.stored_status(key), compute_status(world, plan, decision)
         self.recorder.saw(world.deployment, after)
         self.store.drop_unsaved(key)
-        if before is None or before == after:
+        if before is None or before is after or before == after:
             self._waiting.pop(key, None)
             return
         self.store.put_unsaved(world.deployment, after)

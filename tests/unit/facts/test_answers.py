@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import SecretKeyRef
@@ -14,11 +15,13 @@ from deepseek_operator.facts.clock import elapsed
 from deepseek_operator.facts.engine import EngineReading
 from deepseek_operator.facts.probed import Probed
 from deepseek_operator.facts.skypilot import JobState
-from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, authority_question
+from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, api_key_question, authority_question
 from tests.unit.reconcile import builders as b
 
 NAME = str(b.name(b.deployment()))
 OUTCOME, JOB = Question(QuestionKind.OUTCOME, NAME), Question(QuestionKind.JOB, NAME)
+AUTHORITY, API_KEY = authority_question(b.deployment()), api_key_question(b.deployment())
+SECRET = Question(QuestionKind.SECRET, "serving/hf/token")
 
 
 class TestAnswers:
@@ -40,6 +43,33 @@ class TestAnswers:
         answers.put(OUTCOME, NOT_ASKED)
         answers.put(OUTCOME, Unknown("a", b.NOW))
         assert answers.of(NAME) == {QuestionKind.OUTCOME: Unknown("a", b.NOW)}
+
+    @pytest.mark.parametrize(
+        ("question", "before", "after", "news"),
+        [
+            (OUTCOME, None, Known(None, b.NOW), True),
+            (OUTCOME, Known(None, b.ago(9)), Known(None, b.NOW), False),
+            (OUTCOME, Unknown("a", b.ago(9)), Known(None, b.NOW), True),
+            (OUTCOME, Known(None, b.ago(9)), Unknown("a", b.NOW), True),
+            (JOB, None, b.job(JobState.ACTIVE), False),
+            (JOB, Unknown("a", b.ago(9)), b.job(JobState.ACTIVE), False),
+            (JOB, b.job(JobState.ENDED), b.job(JobState.ACTIVE), True),
+            (JOB, None, b.job(JobState.ENDED), True),
+            (JOB, None, Unknown("a", b.NOW), True),
+            (AUTHORITY, None, b.AUTHORITY, True),
+            (AUTHORITY, b.AUTHORITY, Known("", b.NOW), True),
+            (AUTHORITY, b.AUTHORITY, b.AUTHORITY, False),
+            (API_KEY, None, Known(SecretStr("sesame"), b.NOW), False),
+            (SECRET, Known("", b.ago(9)), Known("", b.NOW), True),
+        ],
+    )
+    def test_are_news_where_a_decision_can_depend_on_them(
+        self, question: Question, before: Any, after: Any, news: bool
+    ) -> None:
+        answers = Answers()
+        if before is not None:
+            answers.put(question, before)
+        assert answers.put(question, after) is news
 
     def test_are_forgotten_with_their_name(self) -> None:
         answers = Answers()

@@ -1,10 +1,12 @@
 """Pods, Services and slices of each deployment: what is newer, what is gone, whose they are."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from deepseek_operator.facts.base import Address
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.kubernetes import Endpoints, LaunchedService, Pod
 from deepseek_operator.facts.owned import OwnedFact, OwnedObjects
 from tests.unit.reconcile import builders as b
@@ -37,12 +39,30 @@ def owned() -> OwnedObjects[str]:
 def test_each_kind_has_its_place_and_leaves_it(
     owned: OwnedObjects[str], kind: str, place: str, fact: OwnedFact
 ) -> None:
-    assert owned.put(kind, UID, body("x"), fact) == (UID,)
+    assert owned.put(kind, UID, body("x"), fact) == (() if fact is LAUNCHED else (UID,))
     found = {name: getattr(owned.of(UID), name) for name in PLACES}
     assert {name: kept for name, kept in found.items() if kept} == {place: {"x": fact}}
     assert owned.owners(kind) == {"x": [UID]}
     assert owned.drop(kind, UID, "serving", "x")
     assert owned.owners(kind) == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "news"),
+    [
+        ({"phase": "Pending"}, False),
+        ({"phase": "Pending", "trouble": Failure(Reason.UNSCHEDULABLE, "no node")}, True),
+        ({"phase": "Pending", "deleting": True}, True),
+        ({"phase": "Failed"}, True),
+    ],
+)
+def test_a_new_pod_is_no_news_until_something_can_be_said_of_it(
+    owned: OwnedObjects[str], fields: dict[str, Any], news: bool
+) -> None:
+    pod = replace(POD, **fields)
+    assert owned.put("pods", UID, body("x", 1), pod) == ((UID,) if news else ())
+    assert owned.of(UID).pods == {"x": pod}
+    assert owned.put("pods", UID, body("x", 2), replace(pod, ip="10.88.0.9")) == (UID,), "a change always is"
 
 
 def test_the_same_news_is_no_change(owned: OwnedObjects[str]) -> None:
@@ -100,7 +120,7 @@ class TestPodsOfTwoDeployments:
         self, owned: OwnedObjects[str], fields: dict[str, Any]
     ) -> None:
         owned.put("pods", UID, body("old", 1), self.pod("old"))
-        assert owned.put("pods", OTHER, body("new", 2), self.pod("new", **fields)) == (OTHER,)
+        owned.put("pods", OTHER, body("new", 2), self.pod("new", **fields))
         owned.put("pods", UID, body("third", 3), self.pod("third", **fields))
         assert (set(owned.of(UID).pods), set(owned.of(OTHER).pods)) == ({"old", "third"}, {"new"})
 

@@ -13,7 +13,7 @@ from deepseek_operator.facts.base import Address, Failure, Known, Probe, Unknown
 from deepseek_operator.facts.engine import EngineReading
 from deepseek_operator.facts.kubernetes import LaunchedService
 from deepseek_operator.facts.owned import OwnedFact
-from deepseek_operator.facts.skypilot import Outcome, RequestKind
+from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
 from deepseek_operator.facts.store import Key, Store, owner_uid
 from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, World, authority_question
 from tests.unit.reconcile import builders as b
@@ -198,6 +198,13 @@ class TestAnswers:
         assert woken.all() == [KEY]
         assert world(store).replicas[R1].outcome == self.ANSWER
 
+    def test_an_answer_that_is_no_news_wakes_no_one_and_is_joined(self, store: Store, woken: Woken) -> None:
+        snapshot(store, b.row(R1))
+        woken.clear()
+        store.put_answer(Question(QuestionKind.JOB, str(R1)), b.job(JobState.ACTIVE))
+        assert woken.all() == []
+        assert world(store).replicas[R1].job == b.job(JobState.ACTIVE)
+
     def test_it_is_forgotten_as_soon_as_something_of_the_cluster_moves(self, store: Store) -> None:
         snapshot(store, b.row(R1))
         store.put_answer(self.QUESTION, self.ANSWER)
@@ -231,11 +238,15 @@ class TestProbes:
 
     def test_a_probe_is_urgent_and_what_an_engine_reports_is_not(self) -> None:
         woken: list[str] = []
-        store = Store(lambda _: woken.append("other"), wake_urgently=lambda _: woken.append("urgent"))
+        store = Store(
+            lambda _: woken.append("other"),
+            wake_urgently=lambda _: woken.append("urgent"),
+            wake_later=lambda _: woken.append("later"),
+        )
         store.watch(KEY, [AT])
         store.put_probe(AT, Known(Probe(True, b.NOW), b.NOW))
         store.put_reading(AT, Known(EngineReading(4096), b.NOW))
-        assert woken == ["urgent", "other"]
+        assert woken == ["urgent", "later"]
 
     def test_what_an_engine_reports_is_joined(self, store: Store) -> None:
         store.watch(KEY, [AT])

@@ -13,7 +13,14 @@ from deepseek_operator.facts.base import Address, Failure, Known, Probe, ProbeTa
 from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, World
 from deepseek_operator.planning import Refused
-from deepseek_operator.reconcile.actions import AddFinalizer, ApplyService, Launch, TearDown, UnpublishEndpoints
+from deepseek_operator.reconcile.actions import (
+    AddFinalizer,
+    ApplyService,
+    Launch,
+    PublishEndpoints,
+    TearDown,
+    UnpublishEndpoints,
+)
 from deepseek_operator.reconcile.decide import Decision, decide
 from tests.unit.reconcile import builders as b
 
@@ -28,6 +35,28 @@ def decided(world: World, plan: Refused | None = None, **options: Any) -> Decisi
 
 def asked(decision: Decision) -> list[QuestionKind]:
     return [question.kind for question in decision.asks]
+
+
+class TestAfterPublishingAnotherPassFollows:
+    OF = b.deployment()
+    NAME = b.name(OF)
+
+    def test_not_where_nothing_waits_for_it(self) -> None:
+        decision = decided(replace(b.serving(self.OF), endpoints=()))
+        assert [type(action) for action in decision.publish] == [PublishEndpoints]
+        assert not decision.goes_on
+
+    @pytest.mark.parametrize(
+        ("says", "world"),
+        [
+            ("its port is probed next", replace(b.serving(OF), service=None)),
+            ("an old replica makes room", b.serving(OF, b.older(OF), NAME)),
+            ("a replica drains", b.serving(b.deployment(replicas=0))),
+            ("a proxy finds it", b.serving(b.deployment(endpoint={"proxy": True}))),
+        ],
+    )
+    def test_where(self, says: str, world: World) -> None:
+        assert decided(world).goes_on, says
 
 
 class TestSecretsAreRead:

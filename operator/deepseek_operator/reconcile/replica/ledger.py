@@ -34,8 +34,11 @@ UNANSWERED_S: Final = 120
 
 def update(ledger: Ledger, **changes: object) -> Ledger:
     """Return ``ledger`` with some fields changed; the same object if none differs."""
-    different = {key: value for key, value in changes.items() if getattr(ledger, key) != value}
-    return ledger.model_copy(update=different) if different else ledger
+    known = vars(ledger)
+    for key, value in changes.items():
+        if known[key] != value:
+            return ledger.model_copy(update=changes)
+    return ledger
 
 
 def advance(view: View, *, wanted: bool) -> Ledger:
