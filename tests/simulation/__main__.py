@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import gc
 import os
 import sys
 import time
@@ -30,7 +31,8 @@ def failures(seeds: range, kinds: tuple[str, ...] = tuple(KINDS)) -> list[tuple[
 def spread(seeds: range, *, processes: int | None = None) -> Iterable[list[tuple[int, str]]]:
     """Play the schedules of many seeds on all cores; yield what each chunk of them broke."""
     chunks = [range(start, min(start + CHUNK, seeds.stop)) for start in range(seeds.start, seeds.stop, CHUNK)]
-    with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
+    # What every schedule shares, such as the catalog, is not to be looked through for garbage again and again.
+    with ProcessPoolExecutor(processes or os.cpu_count(), initializer=gc.freeze) as pool:
         yield from pool.map(failures, chunks)
 
 

@@ -57,7 +57,10 @@ class StatusModel(ApiModel):
         """
         known = vars(before) if before is not None else {}
         for name, value in values.items():
-            if name not in known or known[name] != value:
+            if name not in known:
+                return cls(**values)
+            same = known[name]
+            if same is not value and same != value:  # two models are compared field by field even where they are one
                 return cls(**values)
         return before if before is not None else cls()
 

@@ -138,12 +138,17 @@ def parse_cluster_name(name: str) -> ClusterName | None:
 
 def belongs_to(name: ClusterName, deployment: DeepSeekDeployment) -> bool:
     """Return whether ``name`` was derived from ``deployment``; two UIDs may share the digits that stand in a name."""
-    metadata = deployment.metadata
-    texts = (
-        _text(metadata.name, uid_prefix(metadata.uid), name.revision, name.ordinal, most)
-        for most in (CLUSTER_NAME_MAX_LENGTH, SHORT_NAME_MAX_LENGTH)
+    return name.text in _texts(deployment.metadata.name, deployment.metadata.uid, name.revision, name.ordinal)
+
+
+@lru_cache(maxsize=65_536)
+def _texts(name: str, uid: str, revision: str, ordinal: int) -> tuple[str, str]:
+    """Return what a replica of an object may be called: clouds with short names have their own."""
+    digits = uid_prefix(uid)
+    return (
+        _text(name, digits, revision, ordinal, CLUSTER_NAME_MAX_LENGTH),
+        _text(name, digits, revision, ordinal, SHORT_NAME_MAX_LENGTH),
     )
-    return name.text in texts
 
 
 def service_account_name(deployment: DeepSeekDeployment) -> str:

@@ -18,6 +18,7 @@ facts                key -> value                        written by
 
 from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from pydantic import SecretStr
@@ -325,7 +326,7 @@ class Store:
         found.update(service.cluster_name for service in owned.services.values())
         found.update(self._skypilot.acted_names(key))
         names = {name for text in found if (name := parse_cluster_name(text)) and belongs_to(name, deployment)}
-        return sorted(names | set(self._seen_names(deployment)))
+        return sorted(names.union(self._seen_names(deployment)), key=attrgetter("text"))
 
     def _replica(self, name: ClusterName, owned: Owned) -> ReplicaFacts:
         text = str(name)

@@ -64,10 +64,11 @@ def conditions(report: Report) -> tuple[Condition, ...]:
     """Return all conditions; the time of one changes only when its status does."""
     deployment = report.world.deployment
     before = {condition.type: condition for condition in deployment.status.conditions}
+    ready, stalled = _ready(report), _stalled(report)
     found: dict[ConditionType, _Verdict] = {
-        ConditionType.READY: _ready(report),
-        ConditionType.RECONCILING: _reconciling(report),
-        ConditionType.STALLED: _stalled(report),
+        ConditionType.READY: ready,
+        ConditionType.RECONCILING: _reconciling(report, ready, stalled),
+        ConditionType.STALLED: stalled,
         ConditionType.PLANNED: _planned(report),
         ConditionType.ENDPOINT_PUBLISHED: _endpoint(report),
     }
@@ -122,8 +123,8 @@ def _ready(report: Report) -> _Verdict:
     return "False", Reason.PLANNING, f"{count}replicas are about to be launched"
 
 
-def _reconciling(report: Report) -> _Verdict:
-    if _stalled(report)[0] == "True":
+def _reconciling(report: Report, ready: _Verdict, stalled: _Verdict) -> _Verdict:
+    if stalled[0] == "True":
         return (
             "False",
             Reason.PLANNED if report.decision.blocked is None else report.decision.blocked.reason,
@@ -131,7 +132,7 @@ def _reconciling(report: Report) -> _Verdict:
         )
     if (held := _held(report)) is not None:
         return "True", held.reason, held.message
-    status, reason, message = _ready(report)
+    status, reason, message = ready
     if reason in (Reason.SUSPENDED, Reason.SCALED_TO_ZERO):
         busy = bool(report.replicas)
         return ("True", Reason.TERMINATING, "replicas are being torn down") if busy else ("False", reason, message)

@@ -14,6 +14,7 @@ import structlog
 
 from deepseek_operator.api.base import read_time
 from deepseek_operator.api.reasons import ConditionType, Reason
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, EngineStatus, Instance, Phase
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address
@@ -45,6 +46,8 @@ class Recorder:
 
     deployments: series.DeploymentCollector = field(default_factory=lambda: series.DEPLOYMENTS)
     tracer: Tracer = field(default_factory=Tracer)
+    _exported: dict[Key, tuple[DeepSeekDeploymentSpec, DeepSeekDeploymentStatus]] = field(default_factory=dict)
+    """What was exported last. A pass that changes nothing has the same objects."""
     _ended: dict[Key, dict[str, datetime | None]] = field(default_factory=dict)
     """Launches whose result has been counted: replica and time of the launch. An engine that is started again on the
     same nodes is no launch."""
@@ -54,6 +57,10 @@ class Recorder:
     def saw(self, deployment: DeepSeekDeployment, status: DeepSeekDeploymentStatus) -> None:
         """Export what is so now. Called in each pass, whether or not the status is written."""
         spec, cost = deployment.spec, status.cost
+        known = self._exported.get(deployment.key)
+        if known is not None and known[0] is spec and known[1] is status:
+            return
+        self._exported[deployment.key] = (spec, status)
         facts = series.DeploymentFacts(
             model=spec.model.name,
             desired=0 if spec.suspend else spec.replicas,
@@ -95,6 +102,7 @@ class Recorder:
 
     def forget(self, key: Key) -> None:
         """Drop everything of a deployment that is gone, its series among it."""
+        self._exported.pop(key, None)
         self._ended.pop(key, None)
         self._queued.pop(key, None)
         self.deployments.forget(key)

@@ -35,7 +35,7 @@ from deepseek_operator.reconcile.replica.findings import (
     stage,
     why_silent,
 )
-from deepseek_operator.reconcile.replica.ledger import count
+from deepseek_operator.reconcile.replica.ledger import SLOW_LOOK_S, count
 from deepseek_operator.reconcile.replica.places import EXCLUDED_S, excluded_now
 from deepseek_operator.reconcile.replica.remains import (
     about_its_machines,
@@ -91,8 +91,10 @@ def _being_torn_down(view: View) -> Finding | None:
         return None
     if view.ledger.counted:
         # A wanted replica is torn down only to be launched again; the failure that caused this stays visible.
-        return stage(view, Phase.FAILED, view.ledger.failure_reason, view.ledger.failure_message)
-    return stage(view, Phase.TERMINATING, Reason.TERMINATING, "its nodes are torn down before it is launched again")
+        reason, words = view.ledger.failure_reason, view.ledger.failure_message
+        return stage(view, Phase.FAILED, reason, words, next_look_s=SLOW_LOOK_S)
+    words = "its nodes are torn down before it is launched again"
+    return stage(view, Phase.TERMINATING, Reason.TERMINATING, words, next_look_s=SLOW_LOOK_S)
 
 
 def _under_way(view: View) -> Finding | None:
@@ -113,9 +115,9 @@ def _under_way(view: View) -> Finding | None:
         return stage(view, Phase.LAUNCHING, trouble.reason, trouble.message)
     if request.state is RequestState.PENDING:
         message = "waits for a free launch worker of the SkyPilot server"
-        return stage(view, Phase.LAUNCHING, Reason.QUEUED, message)
+        return stage(view, Phase.LAUNCHING, Reason.QUEUED, message, next_look_s=SLOW_LOOK_S)
     detail = (view.cluster.detail if view.cluster else "") or request.detail or "SkyPilot is looking for nodes"
-    return stage(view, Phase.LAUNCHING, Reason.LAUNCHING, detail)
+    return stage(view, Phase.LAUNCHING, Reason.LAUNCHING, detail, next_look_s=SLOW_LOOK_S)
 
 
 def _machines_late(view: View, request: SkyPilotRequest) -> Finding | None:

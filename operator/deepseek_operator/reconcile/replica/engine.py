@@ -14,7 +14,7 @@ from deepseek_operator.facts.text import cause
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.reconcile.actions import Launch, RunAgain
 from deepseek_operator.reconcile.replica.findings import loss, replace_nodes, stage, why_silent
-from deepseek_operator.reconcile.replica.ledger import count, update
+from deepseek_operator.reconcile.replica.ledger import SLOW_LOOK_S, count, update
 from deepseek_operator.reconcile.replica.view import Finding, View
 
 __all__ = ["engine_gone", "engine_silent"]
@@ -69,7 +69,8 @@ def engine_silent(view: View) -> Finding | None:
         until = format_time(later(ledger.silent_since, UNRESPONSIVE_S))
         words = f"its job runs but the engine stopped answering{why_silent(view)}"
         message = f"{words}; it is replaced if it does not answer by {until}"
-        return stage(view, Phase.STARTING, Reason.ENGINE_UNRESPONSIVE, message, asks=asks)
+        look_s = min(SLOW_LOOK_S, UNRESPONSIVE_S - elapsed(view.now, ledger.silent_since) + 0.5)
+        return stage(view, Phase.STARTING, Reason.ENGINE_UNRESPONSIVE, message, asks=asks, next_look_s=look_s)
     started = ledger.starting_since or whole_second(view.now)
     blocked = _port_blocked(view, started)
     if elapsed(view.now, ledger.starting_since) > ledger.startup_seconds:
@@ -83,7 +84,7 @@ def engine_silent(view: View) -> Finding | None:
     else:
         where = f" at {view.address}" if view.address else ""
         message = f"the nodes are up and the engine loads the model; no answer yet{where}; it has time until {until}"
-        finding = stage(view, Phase.STARTING, Reason.ENGINE_STARTING, message, asks=asks)
+        finding = stage(view, Phase.STARTING, Reason.ENGINE_STARTING, message, asks=asks, next_look_s=SLOW_LOOK_S)
     return replace(finding, ledger=update(ledger, starting_since=started))
 
 

@@ -58,9 +58,10 @@ def stage(
     message: str,
     *actions: Action,
     asks: tuple[Question, ...] = (),
+    next_look_s: float = BUSY_LOOK_S,
 ) -> Finding:
     """Return how far the replica is. Nothing is counted, and the next look is soon."""
-    return Finding(phase, reason, message, view.ledger, actions, asks, BUSY_LOOK_S)
+    return Finding(phase, reason, message, view.ledger, actions, asks, next_look_s)
 
 
 def passing(finding: Finding) -> Finding:

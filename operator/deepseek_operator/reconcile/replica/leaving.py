@@ -10,7 +10,7 @@ from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.reconcile.actions import Action, ClearRemains, TearDown
 from deepseek_operator.reconcile.replica.findings import in_words, passing
-from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count
+from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, SLOW_LOOK_S, count
 from deepseek_operator.reconcile.replica.remains import (
     about_its_machines,
     going_on_costing,
@@ -87,7 +87,7 @@ def _skypilot_unknown(view: View) -> Finding | None:
 def _being_torn_down(view: View) -> Finding | None:
     if view.in_flight(RequestKind.DOWN) is None:
         return None
-    return _terminating(view, Reason.TERMINATING, "SkyPilot tears its nodes down")
+    return _terminating(view, Reason.TERMINATING, "SkyPilot tears its nodes down", next_look_s=SLOW_LOOK_S)
 
 
 def _may_still_be_heard(view: View) -> Finding | None:

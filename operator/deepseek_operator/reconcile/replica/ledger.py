@@ -21,13 +21,15 @@ from deepseek_operator.reconcile.replica.places import coming_up
 from deepseek_operator.reconcile.replica.retry import retry_of
 from deepseek_operator.reconcile.replica.view import Finding, Health, View
 
-__all__ = ["BUSY_LOOK_S", "UNANSWERED_S", "advance", "count", "launched", "sent", "update"]
+__all__ = ["BUSY_LOOK_S", "SLOW_LOOK_S", "UNANSWERED_S", "advance", "count", "launched", "sent", "update"]
 
 CRASH_LOOP_ATTEMPTS: Final = 3
 STEADY_S: Final = 600
 """Seconds of readiness after which earlier failures are forgotten."""
 BUSY_LOOK_S: Final = 5.0
 """Seconds until the next look while something moves that no event announces."""
+SLOW_LOOK_S: Final = 15.0
+"""The same while SkyPilot or an engine works: its end is announced, and deadlines are minutes away."""
 UNANSWERED_S: Final = 120
 """Seconds for which a request that ended without an answer may still be carried out."""
 
@@ -47,18 +49,18 @@ def advance(view: View, *, wanted: bool) -> Ledger:
     # Of what is torn down nobody asks since when it has been silent or out of the Service: no status to write for that.
     torn_down = not wanted and ledger.teardown_at is not None
     if view.serving and view.health is Health.ANSWERS:
-        ledger = update(ledger, ready_since=ledger.ready_since or now, silent_since=None, starting_since=None)
-        ledger = update(ledger, final=False)
+        since = ledger.ready_since or now
+        ledger = update(ledger, ready_since=since, silent_since=None, starting_since=None, final=False)
         if wanted:
             ledger = update(ledger, teardown_at=None)  # it failed or was taken back: nothing tears it down now
     elif view.health is Health.SILENT and ledger.ready_since is not None and not torn_down:
         if elapsed(view.now, ledger.ready_since) >= STEADY_S:
             ledger = update(ledger, attempts=0, counted="", failure_reason="", failure_message="")
         ledger = update(ledger, ready_since=None, silent_since=now, retry_after=None)
+    seen = {"infra": view.infra, **_money(view, ledger, wanted=wanted), **coming_up(view, ledger)}
     if view.address is not None:
-        ledger = update(ledger, address=str(view.address), port=ledger.port or view.address.port)
-    ledger = update(ledger, infra=view.infra)
-    ledger = update(ledger, **_money(view, ledger, wanted=wanted), **coming_up(view, ledger))
+        seen |= {"address": str(view.address), "port": ledger.port or view.address.port}
+    ledger = update(ledger, **seen)
     if view.in_flight(RequestKind.DOWN) is not None:
         # Also where the status that noted the request could not be written.
         ledger = update(ledger, teardown_at=ledger.teardown_at or now)

@@ -104,7 +104,10 @@ class View:
 
     def in_flight(self, *kinds: RequestKind) -> SkyPilotRequest | None:
         """Return the oldest request of these kinds that has not ended."""
-        return next((request for request in self.requests if request.kind in kinds), None)
+        for request in self.requests:
+            if request.kind in kinds:
+                return request
+        return None
 
     @cached_property
     def infra(self) -> str | None:
