@@ -16,13 +16,14 @@ from deepseek_operator.facts.base import Address
 from deepseek_operator.planning import Planned
 from deepseek_operator.runtime import metrics, series
 from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
-from tests.simulation.accidents import NAMESPACE
 from tests.simulation.clock import VirtualLoop, run_virtually
+from tests.simulation.play import silence
 from tests.simulation.prober import SimulatedProber
 from tests.simulation.process import Process, SimulatedClient
 from tests.simulation.reader import SimulatedReader
-from tests.simulation.run import Simulation, silence
+from tests.simulation.run import Simulation
 from tests.simulation.schedule import Event, Schedule
+from tests.simulation.specs import NAMESPACE
 
 __all__ = ["HOURS", "SCRAPE_S", "STORY", "export"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
-from tests.simulation.run import play, shrink
+from tests.simulation.play import play, shrink
 from tests.simulation.schedule import KINDS, draw
 
 CHUNK: Final = 50

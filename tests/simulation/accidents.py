@@ -1,25 +1,17 @@
 """What people and accidents do, a method per kind of event: ``engine-hangs`` is ``_on_engine_hangs``."""
 
-from typing import Any, Final
+from typing import Any
 
 from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.kube.errors import KubeExpiredError, KubeUnavailableError
 from deepseek_operator.runtime.queue import Priority
+from tests.simulation.rows import PRICE
 from tests.simulation.schedule import Event
-from tests.simulation.skypilot import PRICE
+from tests.simulation.specs import NAMESPACE, OWN_SECRET, kinds
 
-__all__ = ["NAMESPACE", "OWN_SECRET", "Accidents", "kinds"]
-
-NAMESPACE: Final = "serving"
-OWN_SECRET: Final = "own"
-"""Name of a Secret that a user made."""
-
-
-def kinds(base: int) -> dict[str, Any]:
-    """Return the part of ``spec.resources`` that asks for spot machines, and for so many replicas on demand."""
-    return {"capacityType": "SpotThenOnDemand", "capacity": {"onDemandBase": base}}
+__all__ = ["Accidents"]
 
 
 class Accidents:
@@ -40,7 +32,7 @@ class Accidents:
             return
         head = {**body["metadata"], "generation": body["metadata"]["generation"] + 1}
         after = {**body, "metadata": head, "spec": {**body["spec"], **spec}}
-        self._world.promises.wish(self._world.kubernetes.put(api.PLURAL, NAMESPACE, name, after))
+        self._world.promises.wishes.note(self._world.kubernetes.put(api.PLURAL, NAMESPACE, name, after))
 
     def happen(self, event: Event) -> None:
         self._world.trace(f"EVENT {event}")
@@ -121,7 +113,7 @@ class Accidents:
         """Approve the plan that the status shows, whatever the spec says by now."""
         body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
         if body is not None and (shown := ((body.get("status") or {}).get("plan") or {}).get("hash")):
-            self._world.promises.approvals.give(body["metadata"]["uid"], shown, self._world.loop.time())
+            self._world.promises.wishes.approvals.give(body["metadata"]["uid"], shown, self._world.loop.time())
             self._world.annotate(body, {api.ANNOTATION_APPROVED_PLAN: shown})
 
     def approve_what_waits(self) -> None:
@@ -135,7 +127,7 @@ class Accidents:
         self._world.kubernetes.delete(api.PLURAL, NAMESPACE, event.target)
         body = self._world.kubernetes.get(api.PLURAL, NAMESPACE, event.target)
         if body is not None:
-            self._world.promises.wish(body)
+            self._world.promises.wishes.note(body)
 
     def _on_create(self, event: Event) -> None:
         self._world.create(event.target, 1)
@@ -289,7 +281,7 @@ class Accidents:
     def _api_returns(self, since: float) -> None:
         self._world.kubernetes.away = self._world.loop.time() < self._world.api_back_at - 0.001
         if not self._world.kubernetes.away:
-            self._world.promises.api_back(since)
+            self._world.promises.wishes.api_back(since)
 
     def _on_slices_refused(self, event: Event) -> None:
         self._world.kubernetes.refused.add("endpointslices")
@@ -313,7 +305,7 @@ class Accidents:
             return
         stamp = {"deletionTimestamp": format_time(self._world.loop.now())}
         self._world.kubernetes.put("namespaces", "", NAMESPACE, {**home, "metadata": {**home["metadata"], **stamp}})
-        self._world.promises.terminating(NAMESPACE, since=self._world.loop.time())
+        self._world.promises.requests.terminating(NAMESPACE, since=self._world.loop.time())
         self._world.loop.call_later(event.value, self._empty_namespace)
 
     def _empty_namespace(self) -> None:
@@ -322,7 +314,7 @@ class Accidents:
             if namespace == NAMESPACE and plural != "secrets":
                 self._world.kubernetes.delete(plural, namespace, name)
         for body in self._world.kubernetes.list(api.PLURAL):
-            self._world.promises.wish(body)
+            self._world.promises.wishes.note(body)
         for cluster, nodes in list(self._world.ground.nodes.items()):
             if nodes.on_kubernetes:
                 self._world.skypilot.nodes_go(cluster)
@@ -333,7 +325,7 @@ class Accidents:
             self._world.loop.call_later(5, self._end_namespace)
             return
         self._world.kubernetes.remove("namespaces", "", NAMESPACE)
-        self._world.promises.terminating(NAMESPACE, since=None)
+        self._world.promises.requests.terminating(NAMESPACE, since=None)
         self._world.kubernetes.put("namespaces", "", NAMESPACE, {"metadata": {"name": NAMESPACE, "uid": "n2"}})
 
     def _on_kill(self, event: Event) -> None:

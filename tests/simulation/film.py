@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import TypeVar
 
-from tests.simulation.run import play
+from tests.simulation.play import play
 from tests.simulation.schedule import Event, Schedule
 
 __all__ = ["film"]

@@ -17,9 +17,10 @@ from deepseek_operator.planning import Planner
 from tests.simulation.clock import VirtualLoop
 from tests.simulation.ground import Ground, Nodes
 from tests.simulation.kubernetes import SimulatedKubernetes
+from tests.simulation.machines import Machines
 from tests.simulation.process import Process
-from tests.simulation.run import LOCAL
 from tests.simulation.skypilot import SimulatedSkyPilot
+from tests.simulation.specs import LOCAL
 
 __all__ = ["NAMESPACE", "Fleet"]
 
@@ -48,6 +49,13 @@ class _Ground(Ground):
         return self._by_host.get(address.host)
 
 
+class _Machines(Machines):
+    """Nodes of deployments that are all in one namespace, which is not looked for."""
+
+    def namespace_of(self, uid: str) -> str:
+        return NAMESPACE
+
+
 class _SkyPilot(SimulatedSkyPilot):
     """A server whose own work does not grow with the square of N."""
 
@@ -56,8 +64,8 @@ class _SkyPilot(SimulatedSkyPilot):
     def _promise_one_request(self, name: str) -> None:
         """Promises are the business of the simulation."""
 
-    def namespace_of(self, uid: str) -> str:
-        return NAMESPACE
+    def make_machines(self) -> Machines:
+        return _Machines(self.kubernetes, self.ground)
 
     async def _worker(self, one: Any) -> None:
         """The semaphore of :meth:`_launch` stands for the workers."""

@@ -18,7 +18,7 @@ from deepseek_operator.skypilot.client import Snapshot
 from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
 from tests.simulation.prober import SimulatedProber
 from tests.simulation.reader import SimulatedReader
-from tests.simulation.skypilot import entries_of
+from tests.simulation.rows import entries_of
 
 __all__ = ["Process", "SimulatedClient"]
 

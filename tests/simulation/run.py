@@ -1,15 +1,11 @@
 """One schedule, played: two deployments, one operator at a time, and whatever the schedule does to them."""
 
 import asyncio
-import gc
 import random
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
-
-import structlog
 
 from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.api.reasons import Reason
@@ -19,17 +15,18 @@ from deepseek_operator.facts.base import Address, Encryption
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.planning import Planned, Planner, Refused
 from deepseek_operator.runtime.queue import LONGEST_BACKOFF_S
-from tests.simulation.accidents import NAMESPACE, OWN_SECRET, Accidents, kinds
-from tests.simulation.clock import VirtualLoop, run_virtually
+from tests.simulation.accidents import Accidents
+from tests.simulation.clock import VirtualLoop
 from tests.simulation.ground import Ground
-from tests.simulation.invariants import Promises, Violation
 from tests.simulation.kubernetes import SimulatedKubernetes
 from tests.simulation.process import Process
+from tests.simulation.promises import Promises
 from tests.simulation.proxies import SimulatedProxies
 from tests.simulation.schedule import Schedule
 from tests.simulation.skypilot import SimulatedSkyPilot
+from tests.simulation.specs import NAMESPACE, OWN_SECRET, spec_of
 
-__all__ = ["Played", "Simulation", "play", "silence"]
+__all__ = ["Simulation"]
 
 Body = dict[str, Any]
 
@@ -39,53 +36,6 @@ FAULTS_S: Final = 25.0
 """Seconds for which faults go on after the last event."""
 QUIET_S: Final = 700.0
 """Seconds for which a settled world is watched: longer than the resync period."""
-LOCAL: Final[Body] = {
-    "model": {"name": "tiny", "path": "/models/tiny"},
-    "engine": {"name": "VLLM", "image": "localhost/engine:1"},
-    "resources": {"accelerators": [], "cpus": "1+", "memory": "2+"},
-}
-RENTED: Final[Body] = {
-    "model": {"name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"},
-    "engine": {"name": "VLLM"},
-    "resources": {"accelerators": ["L4:1"], "infra": ["aws"]},
-}
-
-
-@dataclass(frozen=True)
-class Played:
-    """What came of a schedule."""
-
-    schedule: Schedule
-    violations: tuple[Violation, ...]
-    seconds: float
-    trace: tuple[str, ...] = ()
-
-
-def play(schedule: Schedule, *, traced: bool = False, dice: random.Random | None = None) -> Played:
-    """Play a schedule from start to convergence; the first broken promise ends it."""
-    loop = VirtualLoop()
-    random.seed(schedule.seed)
-    simulation = Simulation(schedule, loop, traced=traced, dice=dice or random.Random(schedule.seed * 7919 + 1))
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        with silence():
-            seconds = run_virtually(simulation.run(), loop)
-    finally:
-        if collecting:
-            gc.enable()
-    return Played(schedule, tuple(simulation.promises.found), seconds, tuple(simulation.lines))
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Let the operator log nothing meanwhile."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
 
 
 @lru_cache
@@ -128,7 +78,7 @@ class Simulation:
         self.skypilot = SimulatedSkyPilot(self.dice, self.ground, self.kubernetes, self.loop.now)
         self.proxies = SimulatedProxies(self.kubernetes, self.dice, self.ground, self.ground_changed)
         self.promises = Promises(self.kubernetes, self.skypilot, self.ground, self.proxies, self.loop.time)
-        self.skypilot.on_launch = self.promises.on_request
+        self.skypilot.on_launch = self.promises.requests.heard
         self.planner = _planner()
         self.planner.refusing = False
         self.process: Process | None = None
@@ -164,7 +114,7 @@ class Simulation:
         shifted_s = sum(abs(event.value) for event in self.schedule.events if event.kind == "clock")
         if not await self._watch(self.loop.time() + CONVERGE_S + shifted_s, until_converged=True):
             return
-        if words := self.promises.unfinished():
+        if words := self.promises.status.unfinished():
             self.promises.broken("not-converged", words)
             return
         await self._quiet()
@@ -185,7 +135,7 @@ class Simulation:
                 return False
             if until_converged and second % 5 == 0:
                 self._help()
-                if not self.promises.unfinished():
+                if not self.promises.status.unfinished():
                     return True
         return True
 
@@ -202,7 +152,7 @@ class Simulation:
             self.promises.broken("P5-writes", str(new[:5]))
         if len(new := self.kubernetes.reads[reads:]) > 4:  # one list of each kind
             self.promises.broken("P5-reads", str(new))
-        if words := self.promises.unfinished():
+        if words := self.promises.status.unfinished():
             self.promises.broken("not-settled", words)
 
     def _calm_down(self) -> None:
@@ -293,31 +243,31 @@ class Simulation:
     def write(self, method: str, path: str, body: Any, query: Any, content_type: str) -> Body:
         """Let the operator write in Kubernetes, and check what comes of it."""
         traffic = "endpointslices" in path or "services" in path
-        before = self.promises.reachable() if traffic else {}
+        before = self.promises.traffic.reachable() if traffic else {}
         released = api.PLURAL in path and not path.endswith("/status")
         objects = {body["metadata"]["uid"]: body for body in self.kubernetes.list(api.PLURAL)} if released else {}
         answer = self.kubernetes.request(method, path, body, query, content_type)
         if traffic:
             self._trace_traffic(before)
-            self.promises.on_write(before)
+            self.promises.traffic.on_write(before)
             if self.process is not None and self.process.prober is not None:
                 self.process.prober.traffic_changed()
         if path.endswith("/status"):
-            self.promises.on_status(answer)
+            self.promises.status.on_status(answer)
             if self.traced:
                 self.trace(_summary(answer))
         elif released:
             left = {found["metadata"]["uid"] for found in self.kubernetes.list(api.PLURAL)}
             for gone in [found for uid, found in objects.items() if uid not in left]:
                 self.trace(f"{gone['metadata']['name']} is released")
-                self.promises.on_released(gone)
+                self.promises.status.on_released(gone)
         return answer
 
     def _trace_traffic(self, before: dict[str, set[Address]]) -> None:
         if not self.traced:
             return
         names = {body["metadata"]["uid"]: body["metadata"]["name"] for body in self.kubernetes.list(api.PLURAL)}
-        for uid, addresses in self.promises.reachable().items():
+        for uid, addresses in self.promises.traffic.reachable().items():
             if addresses != before.get(uid, set()):
                 self.trace(f"Service {names[uid]} leads to {', '.join(map(str, sorted(addresses))) or 'nobody'}")
 
@@ -340,7 +290,7 @@ class Simulation:
 
     def asks_to_launch(self, process: Process, cluster: str, *, spot: bool) -> None:
         """Note a launch that an operator is about to ask for."""
-        self.promises.on_asked(cluster, spot=spot, asking=lambda: not process.dead)
+        self.promises.requests.asked(cluster, spot=spot, asking=lambda: not process.dead)
 
     def heard_late(self, process: Process, label: str, effect: Callable[[], str], sent_at: float) -> None:
         """Let SkyPilot hear a request that its sender has given up.
@@ -374,15 +324,9 @@ class Simulation:
         self._created += 1
         uid = f"{self._created:08x}-4e5f-6789-abcd-ef0123456789"
         spec = {**self.spec_of(name), "replicas": replicas}
-        if name == "b" and self.schedule.base is not None:
-            spec["resources"] = {**spec["resources"], **kinds(self.schedule.base)}
-        if self.schedule.nodes > 1:
-            spec["resources"] = {**spec["resources"], "nodes": self.schedule.nodes}
-        if self.schedule.own_key:
-            spec["endpoint"] = {"apiKeySecretRef": {"name": OWN_SECRET, "key": "token"}}
         head = {"name": name, "namespace": NAMESPACE, "uid": uid, "generation": 1}
         body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": head, "spec": spec}
-        self.promises.wish(self.kubernetes.put(api.PLURAL, NAMESPACE, name, body))
+        self.promises.wishes.note(self.kubernetes.put(api.PLURAL, NAMESPACE, name, body))
 
     def put_own_secret(self) -> None:
         """Create the Secret in which users keep a key."""
@@ -396,7 +340,7 @@ class Simulation:
 
     def spec_of(self, name: str) -> Body:
         """Return the spec of a deployment, without its replicas."""
-        return RENTED if name == "b" and self.schedule.rented else LOCAL
+        return spec_of(self.schedule, name)
 
     def terminating(self) -> bool:
         """Return whether the namespace is being deleted."""
@@ -409,16 +353,3 @@ def _summary(body: Body) -> str:
     ready: Body = next((one for one in status["conditions"] if one["type"] == "Ready"), {})
     parts = [f"{one['name'].split('-', 2)[2]} {one['phase']}/{one['reason']}" for one in status.get("instances") or ()]
     return f"status {body['metadata']['name']}: Ready={ready.get('status')} {ready.get('reason')}; {', '.join(parts)}"
-
-
-def shrink(schedule: Schedule, promise: str) -> Schedule:
-    """Return the schedule with as few events as still break the same promise."""
-    events = list(schedule.events)
-    index = 0
-    while index < len(events):
-        fewer = replace(schedule, events=tuple(events[:index] + events[index + 1 :]))
-        if any(violation.promise == promise for violation in play(fewer).violations):
-            del events[index]
-        else:
-            index += 1
-    return replace(schedule, events=tuple(events))

@@ -49,6 +49,8 @@ class Schedule:
     """Nodes of each replica."""
     base: int | None = None
     """There it rents spot machines, but for so many replicas on demand. None: all of them are on demand."""
+    listed: bool = False
+    """It runs in the cluster where that has room, and on a cloud where not."""
 
 
 _EDITS: Final = {

@@ -3,7 +3,7 @@
 import pytest
 
 from deepseek_operator.runtime import metrics
-from tests.simulation.run import play
+from tests.simulation.play import play
 from tests.simulation.scenarios import SCENARIOS, schedule
 
 DICE = range(4)

@@ -7,11 +7,11 @@ from typing import Any
 import structlog
 
 from deepseek_operator.api import v1alpha1 as api
-from tests.simulation.accidents import NAMESPACE
 from tests.simulation.clock import VirtualLoop, run_virtually
 from tests.simulation.kubernetes import Body
 from tests.simulation.run import Simulation
 from tests.simulation.schedule import Event, Schedule
+from tests.simulation.specs import NAMESPACE
 
 
 def test_no_secret_is_in_a_task_a_write_or_a_log() -> None:

@@ -1,0 +1,119 @@
+"""P3 and P6: where Services lead, at every write and every second."""
+
+from typing import Final
+
+from deepseek_operator.api import v1alpha1 as api
+from deepseek_operator.facts.base import Address
+from tests.simulation.promises.scene import Body, Scene, ready
+from tests.simulation.promises.wishes import Wishes
+
+__all__ = ["TrafficPromises"]
+
+LIE_S: Final = 13.0
+"""Seconds after which a dead engine must have left its Service, and Ready must not be True any more."""
+NEW_S: Final = 15.0
+DETECTION_S: Final = 3.0
+_LEADING: Final = ("services", "endpointslices", "pods")
+"""Kinds of objects on which it depends where a Service leads."""
+
+
+class TrafficPromises:
+    """Checks where Services lead.
+
+    Attributes
+    ----------
+    left
+        When an address that answered left its Service.
+    """
+
+    def __init__(self, scene: Scene, wishes: Wishes) -> None:
+        self._scene, self._wishes = scene, wishes
+        self.left: dict[Address, float] = {}
+        self._published_at: tuple[int | None, ...] = ()
+        self._published: dict[str, set[Address]] = {}
+        self._lying: dict[str, float] = {}
+
+    def published(self, uid: str) -> set[Address]:
+        """Return the addresses to which the Service of a deployment leads on its port ``http``."""
+        seen = tuple(map(self._scene.kubernetes.changed_at.get, _LEADING))
+        if self._published_at != seen:
+            self._published_at, self._published = seen, {}
+        if uid not in self._published:
+            self._published[uid] = self._find_published(uid)
+        return self._published[uid]
+
+    def _find_published(self, uid: str) -> set[Address]:
+        kubernetes, proxies = self._scene.kubernetes, self._scene.proxies
+        services = kubernetes.list("services", selector=f"{api.LABEL_UID}={uid}")
+        names = {body["metadata"]["name"] for body in services}
+        deployments = (body["metadata"] for body in kubernetes.list(api.PLURAL))
+        if not any(one["name"] in names and one["uid"] == uid for one in deployments):
+            return set()
+        leads = proxies.leads(uid)
+        proxied = any(map(proxies.runs, leads.fronts))
+        return set(leads.direct | leads.members if proxied else leads.direct)
+
+    def reachable(self) -> dict[str, set[Address]]:
+        """Return, by UID, the addresses that clients reach through a Service and that answer."""
+        return {
+            body["metadata"]["uid"]: set(filter(self._seems_alive, self.published(body["metadata"]["uid"])))
+            for body in self._scene.kubernetes.list(api.PLURAL)
+        }
+
+    def _seems_alive(self, address: Address) -> bool:
+        """Return whether an engine answers, or died so recently that nobody can know."""
+        ground = self._scene.ground
+        return ground.serves(address) or self._scene.now() - ground.died.get(address, -1e9) < DETECTION_S
+
+    def on_write(self, before: dict[str, set[Address]]) -> None:
+        """Check a write of the operator that may have changed where Services lead."""
+        ground, after = self._scene.ground, self.reachable()
+        for uid, had in before.items():
+            removed = had - after.get(uid, set())
+            useful = filter(ground.whole, filter(ground.answers, removed))
+            lost = {address for address in useful if not self._is_new(address)}
+            for address in lost:
+                self.left[address] = self._scene.now()
+            if not lost or uid not in after:
+                continue
+            needed = min((max(0, wish.replicas - wish.unavailable) for wish in self._wishes.recent(uid)), default=0)
+            if len(after[uid]) < min(len(after[uid]) + len(lost), needed):
+                words = f"{sorted(map(str, lost))} answered, {len(after[uid])} left of {needed}"
+                self._scene.broken("P6-drop", words)
+
+    def _is_new(self, address: Address) -> bool:
+        """Return whether the engine at an address has begun to answer so recently that nobody counts on it yet."""
+        nodes = self._scene.ground.at(address)
+        if nodes is None or nodes.engine is None or self._scene.now() - nodes.engine.since < NEW_S:
+            return True
+        return any(one.name == nodes.cluster for one in self._scene.skypilot.requests.values())
+
+    def forget_lies(self) -> None:
+        """Begin to count anew: nobody acts who could have mended anything."""
+        self._lying.clear()
+
+    def tick(self, acting: float) -> None:
+        """Check that no Service has led to a dead engine for long, and that no Ready has been a lie for long."""
+        now = self._scene.now()
+        lying = {lie for body in self._scene.kubernetes.list(api.PLURAL) for lie in self._lies(body)}
+        for what in lying:
+            since = max(self._lying.setdefault(what, now), acting)
+            if now - since > LIE_S:
+                self._scene.broken(what.split()[0], f"{what} for {now - since:.0f} s")
+        self._lying = {what: since for what, since in self._lying.items() if what in lying}
+
+    def _lies(self, body: Body) -> set[str]:
+        """Return what is not so now, although a Service or a status says it."""
+        uid, name = body["metadata"]["uid"], body["metadata"]["name"]
+        published = self.published(uid)
+        live = {address for address in published if self._serves(address, uid)}
+        lies = {f"P3-slice-dead {name} {address}" for address in published - live}
+        lies |= {f"P3-refused {name} {engine} by {front}" for front, engine in self._scene.proxies.refused(uid)}
+        said = ready(body)
+        if said is not None and said["status"] == "True" and not live:
+            lies.add(f"P3-ready-lie {name}")
+        return lies
+
+    def _serves(self, address: Address, uid: str) -> bool:
+        nodes = self._scene.ground.at(address)
+        return nodes is not None and nodes.uid == uid and self._scene.ground.serves(address)
