@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Protocol
 import typer
 
 from deepseek_operator.api.v1alpha1 import FINALIZER, DeepSeekDeployment
+from deepseek_operator.cli.run_options import web_address
 from deepseek_operator.kube.client import KubeClient
 from deepseek_operator.kube.errors import KubeError, KubeNotFoundError
 from deepseek_operator.kube.reader import KubeReader
@@ -42,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 
 def installed(
-    url: Annotated[str, typer.Option(help="URL of the operator's /readyz.")],
+    url: Annotated[str, typer.Option(callback=web_address, help="URL of the operator's /readyz.")],
     within: Annotated[float, typer.Option(min=0, help="Seconds to wait.")] = 60.0,
     namespace: Namespaces = None,
 ) -> None:

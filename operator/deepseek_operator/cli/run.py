@@ -14,6 +14,7 @@ from deepseek_operator.kube.client import missing_configuration
 from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.launch.proxy_pod import ProxyPod
 from deepseek_operator.runtime.health import ListenError
+from deepseek_operator.runtime.operator import CredentialsError
 from deepseek_operator.runtime.operator import run as run_operator
 from deepseek_operator.runtime.settings import Settings
 
@@ -87,7 +88,7 @@ def run(
     )
     try:
         asyncio.run(run_operator(settings))
-    except (CatalogError, ListenError) as error:
+    except (CatalogError, CredentialsError, ListenError) as error:
         fail(str(error))
 
 

@@ -21,11 +21,11 @@ from deepseek_operator.skypilot.authority import AuthorityFile
 _ENV = "DEEPSEEK_OPERATOR_"
 
 
-def server(url: str) -> str:
-    """Return the URL of a server, or refuse it."""
+def web_address(url: str) -> str:
+    """Return a URL, or refuse it."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise typer.BadParameter(f"{url!r} is not the URL of a SkyPilot API server, such as http://127.0.0.1:46580")
+        raise typer.BadParameter(f"{url!r} is no URL such as http://127.0.0.1:46580")
     return url
 
 
@@ -82,7 +82,7 @@ def namespaces(values: list[str] | None) -> list[str] | None:
 
 SkypilotEndpoint = Annotated[
     str,
-    typer.Option(envvar=f"{_ENV}SKYPILOT_ENDPOINT", callback=server, help="Base URL of the SkyPilot API server."),
+    typer.Option(envvar=f"{_ENV}SKYPILOT_ENDPOINT", callback=web_address, help="Base URL of the SkyPilot API server."),
 ]
 SkypilotUserId = Annotated[
     str,

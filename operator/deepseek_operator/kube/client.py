@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import yaml
 from kubernetes.aio import client as official
 from kubernetes.aio import config
 
@@ -30,6 +31,8 @@ CONNECTIONS: Final = 32
 SILENCE_S: Final = 120.0
 """A watch without a line for this long is dead: the API server sends a bookmark every minute."""
 _IN_CLUSTER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_UNREADABLE: Final = (config.ConfigException, yaml.YAMLError, OSError, TypeError, KeyError, ValueError)
+"""What the library raises for a kubeconfig that is no YAML, empty, or names what is not in it."""
 
 
 class KubeClient:
@@ -134,14 +137,21 @@ class KubeClient:
         async with self._opening:
             if connections not in self._clients:
                 configuration = official.Configuration()
-                if _IN_CLUSTER.exists():
-                    config.load_incluster_config(client_configuration=configuration)
-                else:
-                    await config.load_kube_config(client_configuration=configuration)
+                await _configure(configuration)
                 configuration.connection_pool_maxsize = connections
                 settle_proxy(configuration)
                 self._clients[connections] = official.ApiClient(configuration)
             return self._clients[connections]
+
+
+async def _configure(configuration: official.Configuration) -> None:
+    try:
+        if _IN_CLUSTER.exists():
+            config.load_incluster_config(client_configuration=configuration)
+        else:
+            await config.load_kube_config(config_file=_kubeconfig(), client_configuration=configuration)
+    except _UNREADABLE as error:
+        raise KubeUnavailableError(f"the kubeconfig cannot be used: {clean(str(error), 300)}") from error
 
 
 def _unavailable(error: Exception) -> KubeUnavailableError:
@@ -150,11 +160,22 @@ def _unavailable(error: Exception) -> KubeUnavailableError:
 
 
 def missing_configuration() -> str:
-    """Return what was looked for where neither a service account nor a kubeconfig is there; empty if one is."""
-    places = [Path(place).expanduser() for place in os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)]
-    if _IN_CLUSTER.exists() or any(place.is_file() for place in places):
+    """Return why neither a service account nor a kubeconfig can be used; empty if one can, as far as it is read."""
+    places = [Path(place).expanduser() for place in _kubeconfig().split(os.pathsep)]
+    if _IN_CLUSTER.exists():
+        return ""
+    if any(place.is_file() for place in places):
+        try:
+            config.list_kube_config_contexts(_kubeconfig())
+        except _UNREADABLE as error:
+            return f"cannot be used: {clean(str(error), 300)}"
         return ""
     return f"not in a pod, and no kubeconfig at {' or '.join(map(str, places))}; KUBECONFIG names another one"
+
+
+def _kubeconfig() -> str:
+    """Return the path of the kubeconfig, or several as one text."""
+    return os.environ.get("KUBECONFIG") or "~/.kube/config"
 
 
 def settle_proxy(configuration: official.Configuration) -> None:

@@ -19,6 +19,8 @@ from deepseek_operator.plugin.screen import Screen, print_json
 
 __all__ = ["COMMAND", "examine"]
 
+LOG_IN: Final = "log in again: the credentials of this context have expired or are wrong"
+REACH: Final = "check the context and the network: kubectl cluster-info"
 _HEALTH: Final = ("curl", "-sf", "-m", "5", "http://127.0.0.1:46580/api/health")
 _STYLES: Final = {"ok": "good", "warning": "busy", "fault": "bad"}
 
@@ -39,7 +41,8 @@ def examine(kubectl: Kubectl, operator_namespace: str, plugin: str) -> Iterator[
     try:
         yield findings.about_kubernetes(version.json())
     except KubectlError as error:
-        yield Finding("Kubernetes", "fault", error.message, "check the context and the network: kubectl cluster-info")
+        anonymous = "You must be logged in" in error.message
+        yield Finding("Kubernetes", "fault", error.message, LOG_IN if anonymous else REACH)
         return
     found, why = operators.read(looking)
     same = any((one["metadata"].get("labels") or {}).get("app.kubernetes.io/version") == plugin for one in found)

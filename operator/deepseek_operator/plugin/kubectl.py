@@ -40,7 +40,9 @@ class KubectlError(Exception):
             self.reason = message.partition("(")[2].partition(")")[0]
         for words in _SECTION:
             message = message.removeprefix(words)
-        super().__init__(message.removeprefix(f"({self.reason}): "))
+        said = message.removeprefix(f"({self.reason}): ")
+        # What kubectl makes of an answer that is no Status, such as that of a gateway before the API server.
+        super().__init__(f"the API server answered {self.reason} and no reason" if said == "unknown" else said)
 
     @property
     def message(self) -> str:

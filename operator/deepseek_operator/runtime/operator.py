@@ -36,13 +36,17 @@ from deepseek_operator.skypilot.authority import AuthorityFile
 from deepseek_operator.skypilot.client import SkyPilotClient
 from deepseek_operator.skypilot.token import TokenFile
 
-__all__ = ["Operator", "configure", "run"]
+__all__ = ["CredentialsError", "Operator", "configure", "run"]
 
 log = structlog.get_logger(__name__)
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+class CredentialsError(Exception):
+    """The API server does not know whose process this is."""
 
 
 class Operator:
@@ -199,6 +203,8 @@ async def run(settings: Settings) -> None:
         If a catalog file cannot be used.
     ListenError
         If something else listens where this process should.
+    CredentialsError
+        If the API server does not know who this is.
     """
     readiness = settings.readiness_address
     listening = Listening(listen(settings.health_address), listen(readiness) if readiness else None)
@@ -210,13 +216,18 @@ async def run(settings: Settings) -> None:
     # hold up everything for 20 ms and more.
     gc.collect()
     gc.freeze()
-    await kopf.operator(
-        registry=registry,
-        settings=kopf.OperatorSettings(),
-        standalone=True,
-        clusterwide=not settings.namespaces,
-        namespaces=list(settings.namespaces),
-    )
+    try:
+        await kopf.operator(
+            registry=registry,
+            settings=kopf.OperatorSettings(),
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=list(settings.namespaces),
+        )
+    except kopf.LoginError as error:
+        raise CredentialsError(
+            "the Kubernetes API server refuses the credentials: they have expired or are wrong"
+        ) from error
 
 
 def _serve_metrics(port: int) -> None:

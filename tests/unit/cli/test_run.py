@@ -9,19 +9,26 @@ from typer.testing import CliRunner
 from deepseek_operator.cli import run
 from deepseek_operator.cli.main import app
 
-KUBECONFIG = {"KUBECONFIG": __file__}
-"""Any file will do: nothing looks into it before the options are right."""
+KUBECONFIG = """\
+current-context: a
+contexts: [{name: a, context: {cluster: a, user: a}}]
+clusters: [{name: a, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: a, user: {token: none}}]
+"""
 
 
 @pytest.fixture(autouse=True)
-def _log_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the log of this process alone."""
+def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A kubeconfig whose server is away. The log of this process stays as it is."""
+    file = tmp_path / "kubeconfig"
+    file.write_text(KUBECONFIG)
+    monkeypatch.setenv("KUBECONFIG", str(file))
     monkeypatch.setattr(run, "configure_logging", lambda _: None)
 
 
 def refused(*words: str) -> str:
     """Return what is said; the command must have ended with status 2 and without a traceback."""
-    done = CliRunner().invoke(app, list(words), env=KUBECONFIG, terminal_width=500)
+    done = CliRunner().invoke(app, list(words), terminal_width=500)
     assert done.exit_code == 2, done.output
     assert done.exception is None or isinstance(done.exception, SystemExit)
     return done.stderr
@@ -30,8 +37,8 @@ def refused(*words: str) -> str:
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ("--skypilot-endpoint=skypilot:46580", "'skypilot:46580' is not the URL of a SkyPilot API server"),
-        ("--skypilot-endpoint=https://", "'https://' is not the URL of a SkyPilot API server"),
+        ("--skypilot-endpoint=skypilot:46580", "'skypilot:46580' is no URL such as"),
+        ("--skypilot-endpoint=https://", "'https://' is no URL such as"),
         ("--skypilot-user-id=D5EE9000", "must be 8 lower-case hexadecimal digits"),
         ("--skypilot-user-id=d5ee9000a", "must be 8 lower-case hexadecimal digits"),
         ("--skypilot-token-file=/nowhere", "file '/nowhere' does not exist"),
@@ -95,3 +102,33 @@ def test_a_port_of_the_metrics_that_is_taken_is_named() -> None:
         port = taken.getsockname()[1]
         words = refused("run", "--health-address=127.0.0.1:0", f"--metrics-port={port}")
     assert words == f"Error: cannot listen on :{port} for metrics: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "no kubeconfig at"),
+        ("not: [yaml", "cannot be used: while parsing a flow sequence"),
+        ("", "cannot be used: "),
+        ("apiVersion: v1\nkind: Config", "cannot be used: Invalid kube-config file"),
+        (KUBECONFIG.replace("current-context: a", "current-context: b"), "Expected object with name b"),
+    ],
+    ids=["none", "no YAML", "empty", "no context", "unknown context"],
+)
+def test_a_kubeconfig_that_cannot_be_used_is_refused(
+    text: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    words = refused("run")
+    assert "KUBECONFIG" in words
+    assert said in words
+    words = refused("check", "uninstall")
+    assert words.startswith("cannot tell what is held: the kubeconfig cannot be used: ")
+    assert words.count("\n") == 1
+
+
+def test_the_address_of_an_operator_that_is_checked_must_be_one() -> None:
+    assert "'operator' is no URL such as" in refused("check", "installed", "--url=operator")

@@ -1,6 +1,7 @@
 """The real kubectl, where there is one, against an API server of a few paths: the fake is not all that is trusted."""
 
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -71,8 +72,13 @@ ANSWERS: dict[str, dict[str, Any]] = {
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    refuses: tuple[int, str, str] | None = None
+    """Code, reason and message of every answer, where there is no other."""
 
     def do_GET(self) -> None:
+        if self.refuses is not None:
+            self._failure(*self.refuses)
+            return
         path = self.path.partition("?")[0]
         if path in ANSWERS:
             self._answer(200, ANSWERS[path])
@@ -83,6 +89,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer an access review, which comes as protobuf: everything is allowed but exec."""
+        if self.refuses is not None:
+            self._failure(*self.refuses)
+            return
         asked = self.rfile.read(int(self.headers["Content-Length"]))
         status = {"allowed": b"exec" not in asked}
         self._answer(
@@ -146,6 +155,37 @@ def test_errors_are_understood(real: Run) -> None:
     code, _, err = real("status", "-n", "secret")
     assert code == 1
     assert err.startswith('Error: deepseekdeployments is forbidden: User "jane"')
+
+
+COMMANDS = ["status", "endpoint r1", "events r1", "logs r1", "chat r1 -m hi", "bench r1", "approve r1", "audit"]
+NOBODY = (401, "Unauthorized", "Unauthorized")
+GATEWAY = (403, "Forbidden", "unknown")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_credentials_that_are_refused_end_every_command_in_one_sentence(
+    command: str, real: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handler, "refuses", NOBODY)
+    code, out, err = real(*command.split())
+    assert (code, out) == (2 if command == "audit" else 1, "")
+    assert re.fullmatch(r"Error: .*You must be logged in to the server.*\n", err)
+
+
+def test_a_gateway_that_refuses_without_a_word_is_told_from_a_server_that_knows_nothing(
+    real: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handler, "refuses", GATEWAY)
+    assert real("status") == (1, "", "Error: the API server answered Forbidden and no reason\n")
+
+
+def test_credentials_that_have_expired_are_told_from_a_network_that_is_away(
+    real: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handler, "refuses", NOBODY)
+    code, out, _ = real("doctor")
+    assert code == 1
+    assert "fix: log in again" in out
 
 
 def test_a_missing_crd_is_understood(real: Run, monkeypatch: pytest.MonkeyPatch) -> None:

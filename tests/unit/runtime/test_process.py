@@ -5,9 +5,11 @@ Prometheus.
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -150,3 +152,39 @@ def test_the_liveness_probe_fails_at_once_and_not_by_a_time_out(tmp_path: Path) 
     finally:
         running.kill()
         running.wait()
+
+
+class _Refuses(BaseHTTPRequestHandler):
+    """An API server that knows nobody."""
+
+    def do_GET(self) -> None:
+        body = b'{"kind": "Status", "status": "Failure", "reason": "Unauthorized", "code": 401}'
+        self.send_response(401)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Write nothing."""
+
+
+def test_credentials_that_have_expired_end_the_process_with_a_sentence(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refuses) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        kubeconfig = kubeconfig_of(server.server_address[1], tmp_path)
+        program = Path(sys.executable).with_name("deepseek-operator")
+        flags = ["--skypilot-endpoint=http://127.0.0.1:9", "--health-address=127.0.0.1:0", "--metrics-port=0"]
+        done = subprocess.run(
+            [program, "run", *flags],
+            env={"KUBECONFIG": str(kubeconfig), "NO_PROXY": "*"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        server.shutdown()
+    assert done.returncode == 2
+    said = "Error: the Kubernetes API server refuses the credentials: they have expired or are wrong"
+    assert done.stderr.splitlines()[-1] == said
