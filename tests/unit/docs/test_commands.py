@@ -192,6 +192,15 @@ def test_targets_of_make_are_there(command: Command) -> None:
     assert [word for word in command.words[1:] if "=" not in word and word not in targets] == []
 
 
+@named([c for c in COMMANDS if "docker build" in c.text or c.text.startswith("for target in")])
+def test_targets_of_docker_are_stages_of_the_dockerfile(command: Command) -> None:
+    stages = re.findall(r"^FROM \S+ AS (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    looped = re.findall(r"^for target in ([^;]+);", command.text)
+    named = [*looped[0].split()] if looped else re.findall(r"--target ([a-z-]+)", command.text)
+    assert [one for one in named if one not in stages] == []
+    assert named or "--target $target" in command.text
+
+
 @named(beginning("python -m "))
 def test_modules_that_are_run_are_there(command: Command) -> None:
     assert importlib.util.find_spec(command.words[2]) is not None
