@@ -11,8 +11,8 @@ EVIDENCE = Path(__file__).parents[2] / "tests" / "unit" / "docs" / "evidence.yam
 _HEAD = """# Which commands of these pages are run
 
 `make unit` goes through every block of these pages and of the README: objects are checked against the API's models,
-values against the chart's schema, options against the programs, and what needs no cluster is run, with helm and kubectl as
-well. What a row of this table says is done for every command that begins so.
+values against the chart's schema, options against the programs, and what needs no cluster is run, with helm and
+kubectl as well. What a row of this table says is done for every command that begins so.
 
 | commands that begin with | checked each time | run by |
 |---|---|---|
