@@ -7,6 +7,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.kube.errors import KubeExpiredError, KubeUnavailableError
 from deepseek_operator.runtime.queue import Priority
+from tests.simulation.ground import STRANGER
 from tests.simulation.rows import PRICE
 from tests.simulation.schedule import Event
 from tests.simulation.specs import NAMESPACE, OWN_SECRET, kinds
@@ -88,6 +89,17 @@ class Accidents:
     def _on_no_spot(self, event: Event) -> None:
         self._world.skypilot.no_spot = True
         self._world.loop.call_later(event.value, setattr, self._world.skypilot, "no_spot", False)
+
+    def _on_cluster_full(self, event: Event) -> None:
+        self._fill("Kubernetes", event.value)
+
+    def _on_cloud_full(self, event: Event) -> None:
+        self._fill("AWS", event.value)
+
+    def _fill(self, cloud: str, seconds: float) -> None:
+        """Let no launch find room in a place for a while."""
+        self._world.skypilot.full.add(cloud)
+        self._world.loop.call_later(seconds, self._world.skypilot.full.discard, cloud)
 
     def _on_reclaim(self, event: Event) -> None:
         """Take the machines of one spot replica back."""
@@ -197,6 +209,23 @@ class Accidents:
     def _on_nodes_go(self, event: Event) -> None:
         if (cluster := self._some_cluster(event)) is not None:
             self._world.skypilot.nodes_go(cluster)
+
+    def _on_address_taken(self, event: Event) -> None:
+        """Take a rented machine away, and give its address to the next one that is rented (0), or to a stranger.
+
+        The stranger speaks TLS with a certificate of its own (1), or plain HTTP (2).
+        """
+        nodes = self._world.ground.nodes
+        clusters = [name for name in self._clusters(event.target) if not nodes[name].on_kubernetes]
+        if clusters:
+            cluster = clusters[int(event.value) // 3 % len(clusters)]
+            host, engine = nodes[cluster].host, nodes[cluster].engine
+            self._world.skypilot.nodes_go(cluster)
+            kind = int(event.value) % 3
+            if kind == 0:
+                self._world.ground.free(host)
+            elif engine is not None:
+                self._world.ground.move_in(engine.address, STRANGER if kind == 1 else None)
 
     def _on_node_goes(self, event: Event) -> None:
         """Take one node of a replica that has several: the head (0), or a worker."""

@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from deepseek_operator.facts.base import Address, Encryption
 from tests.simulation.trust import Identity, believed
 
-__all__ = ["Engine", "Ground", "Nodes"]
+__all__ = ["STRANGER", "Engine", "Ground", "Nodes"]
+
+STRANGER: Final = Identity("another-key", b"another authority", ("somebody.example",))
+"""What the engine of somebody else shows."""
 
 TOLD_S = 3.0
 """Seconds within which an operator has drawn its conclusions from what SkyPilot says."""
@@ -76,23 +80,41 @@ class Nodes:
 class Ground:
     """All nodes.
 
-    Addresses of pods that went are given out again at once, which is the worst that a cluster can do. Those of rented
-    machines are not: until SkyPilot notices that a machine is gone, nothing tells its address from a stranger's.
+    Addresses of pods that went are given out again at once, which is the worst that a cluster can do; those of rented
+    machines only where a schedule says so.
+
+    Attributes
+    ----------
+    strangers
+        What somebody else's engine shows at an address that was ours; None: it speaks plain HTTP.
     """
 
     nodes: dict[str, Nodes] = field(default_factory=dict)
     died: dict[Address, float] = field(default_factory=dict)
     """When an address stopped answering."""
     changed: Callable[[str], None] = lambda host: None
+    strangers: dict[Address, Identity | None] = field(default_factory=dict)
     _free: list[str] = field(default_factory=lambda: [f"10.0.0.{last}" for last in range(60, 1, -1)])
+    _free_on_clouds: list[str] = field(default_factory=list)
     _rented: int = 0
 
     def take_host(self, *, on_kubernetes: bool) -> str:
         """Return a free address."""
         if on_kubernetes:
             return self._free.pop()
+        if self._free_on_clouds:
+            return self._free_on_clouds.pop()
         self._rented += 1
         return f"54.0.0.{self._rented}"
+
+    def free(self, host: str) -> None:
+        """Let the next machine have an address that one of ours had."""
+        self._free_on_clouds.append(host)
+
+    def move_in(self, address: Address, identity: Identity | None) -> None:
+        """Let somebody else's engine answer at an address."""
+        self.strangers[address] = identity
+        self.changed(address.host)
 
     def add(self, nodes: Nodes) -> None:
         """Let nodes exist."""
@@ -134,10 +156,13 @@ class Ground:
 
     def answers_as(self, address: Address, encryption: Encryption | None) -> bool:
         """Return whether a probe of an address finds the engine for which it is meant."""
-        nodes = self.at(address)
-        if nodes is None or nodes.engine is None or not nodes.engine.answers:
-            return False
-        identity = nodes.engine.identity
+        if address in self.strangers:
+            identity = self.strangers[address]
+        else:
+            nodes = self.at(address)
+            if nodes is None or nodes.engine is None or not nodes.engine.answers:
+                return False
+            identity = nodes.engine.identity
         if identity is None or encryption is None:
             return identity is None and encryption is None
         return identity.signer in believed(encryption.authority) and encryption.server_name in identity.names

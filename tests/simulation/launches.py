@@ -9,6 +9,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.skypilot import JobState, PlaceTried, SkyPilotClusterState
 from tests.simulation.ground import Engine
+from tests.simulation.machines import NO_NODE
 from tests.simulation.rows import PRICE, REGION, Request, Row, clouds_of, labels_of, uid_of
 from tests.simulation.trust import Identity, identity_of
 
@@ -86,13 +87,7 @@ class Launches:
         if server.mute and not on_kubernetes:
             server.mute -= 1
             await asyncio.sleep(MUTE_S)
-        waited_s = 0
-        while self._waits(uid, task, on_kubernetes=on_kubernetes) and (last or waited_s < NO_ROOM_S):
-            await asyncio.sleep(1)
-            waited_s += 1
-        denied = self._why_not(task, cloud)
-        if denied is None and not last and waited_s >= NO_ROOM_S:
-            denied = Failure(Reason.UNSCHEDULABLE, "the pods found no node")
+        denied = await self._wait(one, uid, task, cloud, last=last) or self._why_not(task, cloud)
         if fault == "clean" or denied:
             server.machines.remove(one.name)
             server.rows.pop(one.name, None)
@@ -106,8 +101,23 @@ class Launches:
         row.spot, row.accelerators = bool(chosen.get("use_spot")), str(chosen.get("accelerators", ""))
         return None
 
-    def _waits(self, uid: str, task: Task, *, on_kubernetes: bool) -> bool:
-        return uid in self._server.stuck or (on_kubernetes and self._server.machines.misses_secret(uid, task))
+    async def _wait(self, one: Request, uid: str, task: Task, cloud: str, *, last: bool) -> Failure | None:
+        """Wait while the nodes of a place cannot start; return the failure where SkyPilot waits no longer."""
+        server, on_kubernetes, waited_s = self._server, cloud == "Kubernetes", 0
+        while True:
+            full = on_kubernetes and "Kubernetes" in server.full
+            if (
+                not full
+                and uid not in server.stuck
+                and not (on_kubernetes and server.machines.misses_secret(uid, task))
+            ):
+                return None
+            if waited_s >= NO_ROOM_S and (full or not last):
+                return Failure(Reason.UNSCHEDULABLE, NO_NODE)
+            if full:
+                server.machines.find_no_node(one.name)
+            await asyncio.sleep(1)
+            waited_s += 1
 
     def _entry(self, task: Task, cloud: str) -> dict[str, Any] | None:
         """Return the first entry of a cloud that it has something for."""
@@ -115,11 +125,10 @@ class Launches:
         return next((one for one in entries if not (one.get("use_spot") and self._server.no_spot)), None)
 
     def _why_not(self, task: Task, cloud: str) -> Failure | None:
-        """Return why a place gives nothing."""
+        """Return why a cloud gives nothing."""
         server = self._server
         if cloud == "Kubernetes":
-            full = "Kubernetes" in server.full
-            return Failure(Reason.UNSCHEDULABLE, "0/1 nodes are available") if full else None
+            return None
         if (refused := server.cloud_access(cloud.lower())) is not None:
             return refused
         limit = clouds_of(task)[cloud][0].get("max_hourly_cost")

@@ -7,9 +7,10 @@ from deepseek_operator.api import v1alpha1 as api
 from tests.simulation.ground import Ground, Nodes
 from tests.simulation.kubernetes import SimulatedKubernetes
 
-__all__ = ["Machines"]
+__all__ = ["NO_NODE", "Machines"]
 
 Body = dict[str, Any]
+NO_NODE: Final = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 _LABEL: Final = "skypilot-cluster-name"
 _SECRET: Final = re.compile(r"'secretKeyRef': \{'name': '([^']+)'")
 
@@ -37,6 +38,17 @@ class Machines:
         host = self._ground.take_host(on_kubernetes=on_kubernetes)
         self._ground.add(Nodes(name, uid, namespace, host, on_kubernetes, count=count, members=set(members)))
         return True
+
+    def find_no_node(self, name: str) -> None:
+        """Let the scheduler say that the pods of a cluster fit nowhere."""
+        nodes = self._ground.nodes.get(name)
+        if nodes is None:
+            return
+        unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": NO_NODE}
+        for member in sorted(nodes.members):
+            place = ("pods", nodes.namespace, f"{name}-d5ee9000-{member}")
+            if (body := self._kubernetes.get(*place)) is not None:
+                self._kubernetes.put(*place, {**body, "status": {"phase": "Pending", "conditions": [unschedulable]}})
 
     def run(self, name: str) -> None:
         """Let the pods of a cluster run."""

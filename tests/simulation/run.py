@@ -165,6 +165,7 @@ class Simulation:
         self.skypilot.stuck.clear()
         self.skypilot.mute = 0
         self.skypilot.without_credentials.clear()
+        self.skypilot.full.clear()
         self.skypilot.crashing.clear()
         self.kubernetes.refused.clear()
         if self.planner.refusing:

@@ -12,13 +12,18 @@ _SETTLED: Final = 60.0
 
 _TWO_NODES: Final = frozenset({"one of two nodes goes", "one of two nodes goes during a rolling update"})
 """Scenarios whose replicas have two nodes."""
+_LISTED: Final = frozenset(
+    {"the cluster is full when machines are lost", "the cluster and the cloud are full, one after the other"}
+)
+"""Scenarios whose second deployment runs in the cluster where that has room, and on a cloud where not."""
 
 
 def schedule(name: str, seed: int = 0) -> Schedule:
     """Return a scenario by name, with the dice of a seed."""
     replicas, rented, events = SCENARIOS[name]
     moved = tuple(Event(_SETTLED + event.at, event.kind, event.target, event.value) for event in events)
-    return Schedule(seed, moved, replicas, rented, nodes=2 if name in _TWO_NODES else 1)
+    nodes = 2 if name in _TWO_NODES else 1
+    return Schedule(seed, moved, replicas, rented, nodes=nodes, listed=name in _LISTED)
 
 
 SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
@@ -315,6 +320,32 @@ SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
         (1, 1),
         True,
         (Event(0, "machines-mute", "b"), Event(0.1, "edit", "b", 2), Event(900, "kill", value=3)),
+    ),
+    "the cluster is full when machines are lost": (
+        (1, 2),
+        True,
+        (Event(0, "cluster-full", "b", 200), Event(1, "nodes-go", "b"), Event(60, "cap", "b", 1), Event(90, "kill")),
+    ),
+    "the cluster and the cloud are full, one after the other": (
+        (1, 2),
+        True,
+        (
+            Event(-60, "cluster-full", "b", 100),
+            Event(-60, "cloud-full", "b", 40),
+            Event(60, "scale", "b", 3),
+            Event(70, "cloud-full", "b", 120),
+            Event(71, "nodes-go", "b"),
+        ),
+    ),
+    "the address of a lost machine is given to its successor": (
+        (1, 2),
+        True,
+        (Event(0, "edit", "b", 2), Event(0.1, "address-taken", "b", 0), Event(40, "address-taken", "b", 3)),
+    ),
+    "the address of a lost machine is given to strangers": (
+        (1, 2),
+        True,
+        (Event(0, "address-taken", "b", 1), Event(0, "edit", "b", 2), Event(30, "address-taken", "b", 2)),
     ),
     "pods find no node": ((1, 1), False, (Event(-59, "stuck", "a"), Event(60, "unstuck", "a"))),
 }

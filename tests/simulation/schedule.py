@@ -81,9 +81,12 @@ _NODES: Final = {
     "engine-hangs": 2,
     "engine-recovers": 2,
     "nodes-go": 4,
+    "address-taken": 2,
     "node-goes": 3,
     "reclaim": 1,
     "no-spot": 1,
+    "cluster-full": 1,
+    "cloud-full": 1,
     "sky-down": 1,
     "stuck": 1,
     "unstuck": 1,
@@ -123,7 +126,10 @@ _VALUES: Final[dict[str, tuple[float, float]]] = {
     "delete-own-secret": (5, 120),
     "spot": (0, 2),
     "node-goes": (0, 3),
+    "address-taken": (0, 5),
     "no-spot": (5, 120),
+    "cluster-full": (10, 200),
+    "cloud-full": (5, 120),
     "skypilot-refuses": (1, 60),
     "skypilot-hangs": (5, 60),
     "skypilot-restarts": (0, 15),
@@ -139,7 +145,7 @@ _VALUES: Final[dict[str, tuple[float, float]]] = {
     "kill-in-calls": (1, 12),
     "clock": (-3600, 3600),
 }
-_WHOLE: Final = frozenset({"edit", "spot", "delete-secret", "node-goes", "kill-in-calls"})
+_WHOLE: Final = frozenset({"edit", "spot", "delete-secret", "node-goes", "address-taken", "kill-in-calls"})
 
 
 def draw(seed: int, *, kinds: Sequence[str] = tuple(KINDS)) -> Schedule:
@@ -160,4 +166,5 @@ def draw(seed: int, *, kinds: Sequence[str] = tuple(KINDS)) -> Schedule:
     replicas, rented = (dice.randint(1, 2), dice.randint(1, 2)), dice.random() < 0.4
     base = dice.randint(0, 2) if rented and dice.random() < 0.4 else None
     own_key, nodes = dice.random() < 0.2, dice.choice((1, 1, 1, 2))
-    return Schedule(seed, tuple(events), replicas, rented, own_key, nodes, base)
+    listed = rented and base is None and dice.random() < 0.4
+    return Schedule(seed, tuple(events), replicas, rented, own_key, nodes, base, listed)

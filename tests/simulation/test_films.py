@@ -36,6 +36,11 @@ FILMS: dict[str, tuple[int, bool, tuple[Event, ...]]] = {
         True,
         (Event(40, "edit", "b", 2), Event(46, "nodes-go", "b", 1)),
     ),
+    "rented-address-of-a-lost-machine-goes-to-its-successor": (
+        2,
+        True,
+        (Event(40, "edit", "b", 2), Event(40.1, "address-taken", "b", 0)),
+    ),
     "rented-machines-never-answer": (1, True, (Event(0, "machines-mute", "b"), Event(1800, "resume", "b"))),
     "rented-with-approval": (
         1,

@@ -34,7 +34,7 @@ from deepseek_operator.reconcile.capacity import Base, on_demand
 from deepseek_operator.reconcile.endpoint import about_to_answer, publish
 from deepseek_operator.reconcile.proxy import front, proxy_targets
 from deepseek_operator.reconcile.replica.ledger import advance
-from deepseek_operator.reconcile.replica.look import look
+from deepseek_operator.reconcile.replica.look import look, without_lost_addresses
 from deepseek_operator.reconcile.replica.view import Health, Replica, View
 from deepseek_operator.reconcile.replicas import Launches, find_replicas
 from deepseek_operator.reconcile.rollout import Existing, Rollout, limits, plan_rollout
@@ -145,7 +145,7 @@ def decide(
     revision = world.revision
     ledgers = {instance.name: instance.ledger for instance in deployment.status.instances}
     costs = {instance.name: read_amount(instance.hourly_cost) for instance in deployment.status.instances}
-    views = {
+    looks = {
         name: look(
             world,
             facts,
@@ -157,6 +157,7 @@ def decide(
         )
         for name, facts in world.replicas.items()
     }
+    views = without_lost_addresses(looks)
     current = frozenset(
         name
         for name, view in views.items()

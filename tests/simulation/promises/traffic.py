@@ -12,6 +12,8 @@ __all__ = ["TrafficPromises"]
 LIE_S: Final = 13.0
 """Seconds after which a dead engine must have left its Service, and Ready must not be True any more."""
 NEW_S: Final = 15.0
+IDLE_S: Final = 25.0
+"""Seconds within which an engine that answers is led to, where fewer are led to than are wanted."""
 DETECTION_S: Final = 3.0
 _LEADING: Final = ("services", "endpointslices", "pods")
 """Kinds of objects on which it depends where a Service leads."""
@@ -32,6 +34,7 @@ class TrafficPromises:
         self._published_at: tuple[int | None, ...] = ()
         self._published: dict[str, set[Address]] = {}
         self._lying: dict[str, float] = {}
+        self._idle: dict[str, float] = {}
 
     def published(self, uid: str) -> set[Address]:
         """Return the addresses to which the Service of a deployment leads on its port ``http``."""
@@ -91,6 +94,7 @@ class TrafficPromises:
     def forget_lies(self) -> None:
         """Begin to count anew: nobody acts who could have mended anything."""
         self._lying.clear()
+        self._idle.clear()
 
     def tick(self, acting: float) -> None:
         """Check that no Service has led to a dead engine for long, and that no Ready has been a lie for long."""
@@ -101,6 +105,33 @@ class TrafficPromises:
             if now - since > LIE_S:
                 self._scene.broken(what.split()[0], f"{what} for {now - since:.0f} s")
         self._lying = {what: since for what, since in self._lying.items() if what in lying}
+        idle = {cluster for body in self._scene.kubernetes.list(api.PLURAL) for cluster in self._unused(body)}
+        self._idle = {cluster: self._idle.get(cluster, now) for cluster in idle}
+        for cluster, since in self._idle.items():
+            if now - max(since, acting) > IDLE_S:
+                self._scene.broken("P6-unused", f"{cluster} has answered for {now - since:.0f} s, and fewer are led to")
+
+    def _unused(self, body: Body) -> set[str]:
+        """Return replicas that answer, to which no Service leads although fewer than wanted are led to."""
+        metadata, skypilot, ground = body["metadata"], self._scene.skypilot, self._scene.ground
+        if self._scene.kubernetes.get("services", metadata["namespace"], metadata["name"]) is None:
+            return set()  # somebody has deleted it, and a watch may have lost that
+        uid = metadata["uid"]
+        published = set(filter(ground.answers, self.published(uid)))
+        wanted = min((wish.replicas for wish in self._wishes.recent(uid)), default=0)
+        if len(published) >= wanted or metadata.get("deletionTimestamp"):
+            return set()
+        busy = {one.name for one in skypilot.requests.values()}
+        return {
+            nodes.cluster
+            for nodes in ground.of(uid)
+            if nodes.whole
+            and nodes.engine is not None
+            and nodes.engine.answers
+            and nodes.cluster not in busy
+            and nodes.cluster in skypilot.rows
+            and nodes.engine.address not in published
+        }
 
     def _lies(self, body: Body) -> set[str]:
         """Return what is not so now, although a Service or a status says it."""

@@ -1,16 +1,19 @@
 """What of the world concerns one replica: where its engine listens, and whether it answers."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 from deepseek_operator.api.places import KUBERNETES
 from deepseek_operator.api.status import Ledger
 from deepseek_operator.facts.base import Address, Known
+from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.world import ReplicaFacts, World
 from deepseek_operator.launch.proxy import OBSOLETE_S
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.replica.view import Health, View, terminated
 
-__all__ = ["address_of", "look"]
+__all__ = ["address_of", "look", "without_lost_addresses"]
 
 PROXY_LAG_S = OBSOLETE_S + 10
 """Seconds after which no proxy sends requests to an engine that has left its members: the cluster's DNS server keeps an
@@ -85,6 +88,38 @@ def address_of(
     if isinstance(facts.endpoint, Known) and facts.endpoint.value is not None:
         return facts.endpoint.value
     return Address.parse(ledger.address or "")
+
+
+def without_lost_addresses(views: Mapping[ClusterName, View]) -> Mapping[ClusterName, View]:
+    """Return the views of all replicas, where an address that two of them have is that of the one launched last.
+
+    A provider gives the address of a machine that is gone to the next one, and SkyPilot may need a minute to notice.
+    """
+    owners: dict[Address, ClusterName] = {}
+    lost: set[ClusterName] = set()
+    for name, view in views.items():
+        if view.address is None:
+            continue
+        other = owners.setdefault(view.address, name)
+        if other != name:
+            newer = _launched_before(views[other], view)
+            owners[view.address] = name if newer else other
+            lost.add(other if newer else name)
+    if not lost:
+        return views
+    return {name: _without_address(view) if name in lost else view for name, view in views.items()}
+
+
+def _without_address(view: View) -> View:
+    words = "its address belongs to a replica that was launched later"
+    return replace(view, address=None, health=Health.SILENT, detail=words, running=None, published=False)
+
+
+def _launched_before(one: View, other: View) -> bool:
+    """Return whether a replica was launched before the other; one of which that is not known was."""
+    if one.ledger.launched_at is None or other.ledger.launched_at is None:
+        return one.ledger.launched_at is None and other.ledger.launched_at is not None
+    return one.ledger.launched_at < other.ledger.launched_at
 
 
 def _given_back(facts: ReplicaFacts, ledger: Ledger) -> bool:
