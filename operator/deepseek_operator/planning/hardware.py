@@ -14,9 +14,18 @@ _DTYPES: dict[tuple[EngineName, Dtype], tuple[tuple[int, int], str]] = {
     (EngineName.SGLANG, Dtype.FP4): ((10, 0), "on Hopper it needs the FP8 conversion of the model"),
     (EngineName.VLLM, Dtype.NVFP4): ((10, 0), "NVFP4 needs Blackwell"),
     (EngineName.SGLANG, Dtype.NVFP4): ((10, 0), "NVFP4 needs Blackwell"),
-    (EngineName.SGLANG, Dtype.W4A8): ((9, 0), "its W4A8 kernels need Hopper or newer"),
+    (EngineName.SGLANG, Dtype.W4A8): ((9, 0), "its W4A8 kernels are for Hopper"),
     (EngineName.VLLM, Dtype.W4A8): ((9, 0), "W4A8 needs Hopper or newer"),
 }
+"""From which compute capability an engine has kernels for a number format."""
+
+_ENDED: dict[tuple[EngineName, Dtype], tuple[tuple[int, int], str]] = {
+    (EngineName.VLLM, Dtype.INT8): ((10, 0), "its INT8 kernels are for GPUs up to Hopper"),
+    (EngineName.SGLANG, Dtype.INT8): ((10, 0), "its INT8 kernels are for GPUs up to Hopper"),
+    (EngineName.SGLANG, Dtype.W4A8): ((10, 0), "its W4A8 kernels are for Hopper"),
+}
+"""From which one it has none any more: vLLM's page on INT8 W8A8; ``int8_scaled_mm`` and ``cutlass_w4a8_moe_mm_sm90`` of
+sgl-kernel."""
 
 
 def _version(capability: str) -> tuple[int, int]:
@@ -39,7 +48,9 @@ def refuse(model: ModelInfo | None, gpu: GpuInfo, engine: EngineName) -> str | N
         return None
     dtype = model.weights.dtype
     needed, why = _DTYPES.get((engine, dtype), (lowest, ""))
-    if has < needed:
+    ended, why_ended = _ENDED.get((engine, dtype), (None, ""))
+    if has < needed or (ended is not None and has >= ended):
+        why = why if has < needed else why_ended
         return (
             f"{engine} cannot run {dtype} weights of {model.short_name} on {gpu.name} "
             f"(compute capability {gpu.compute_capability}): {why}"

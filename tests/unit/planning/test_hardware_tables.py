@@ -13,6 +13,7 @@ INT8 = "meituan/DeepSeek-R1-Channel-INT8"
 BLOCK_INT8 = "meituan/DeepSeek-R1-Block-INT8"
 AWQ = "QuixiAI/DeepSeek-R1-0528-AWQ"
 W4A8 = "novita/Deepseek-R1-0528-W4AFP8"
+W8A8 = "RedHatAI/DeepSeek-R1-Distill-Llama-70B-quantized.w8a8"
 NVFP4 = "nvidia/DeepSeek-R1-0528-NVFP4-v2"
 
 SGLANG = [
@@ -39,6 +40,11 @@ SGLANG = [
     (BF16, "A100-80GB:8", 2, False),
     (NVFP4, "H100:8", 1, False),
     (W4A8, "A100-80GB:8", 1, False),
+    # sgl-kernel: int8_scaled_mm for compute capability 7.5 to 9.0, cutlass_w4a8_moe_mm for 9.0
+    (INT8, "B200:8", 1, False),
+    (BLOCK_INT8, "B200:8", 1, False),
+    (W4A8, "B200:8", 1, False),
+    (W4A8, "RTXPRO6000:8", 1, False),
 ]
 VLLM = [
     (R1, "H200:8", 1, True),
@@ -56,6 +62,9 @@ VLLM = [
     (R1, "H100:8", 1, False),
     ("deepseek-ai/DeepSeek-V3.2", "A100-80GB:8", 4, False),
     ("deepseek-ai/DeepSeek-V4-Flash", "A100-80GB:8", 1, False),
+    (W8A8, "H100:2", 1, True),
+    (W8A8, "B200:1", 1, False),  # docs.vllm.ai, INT8 W8A8: not on Blackwell
+    (W8A8, "RTXPRO6000:2", 1, False),
 ]
 ROWS = [("SGLang", *row) for row in SGLANG] + [("VLLM", *row) for row in VLLM]
 
