@@ -48,8 +48,16 @@ class Catalog:
 
     @cached_property
     def sold(self) -> tuple[tuple[Accelerator, GpuInfo], ...]:
-        """Every number of every GPU that clouds sell in one machine."""
-        return tuple((Accelerator(name=gpu.name, count=n), gpu) for gpu in self.gpus.values() for n in gpu.counts)
+        """Every number of every GPU that clouds sell in one machine, the smallest of each first."""
+        return tuple(
+            (Accelerator(name=gpu.name, count=n), gpu) for gpu in self.gpus.values() for n in sorted(gpu.counts)
+        )
+
+    @cached_property
+    def parts(self) -> tuple[tuple[Accelerator, GpuInfo], ...]:
+        """Every GPU alone, and twice as many again and again up to the largest machine that clouds sell."""
+        doubled = ((gpu, 1 << power) for gpu in self.gpus.values() for power in range(max(gpu.counts).bit_length()))
+        return tuple((Accelerator(name=gpu.name, count=count), gpu) for gpu, count in doubled)
 
     @cached_property
     def _cheapest(self) -> dict[tuple[str, bool, tuple[str, ...] | None], PriceInfo | None]:

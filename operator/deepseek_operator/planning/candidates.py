@@ -17,7 +17,15 @@ from deepseek_operator.planning.request import EngineRequest, Request
 from deepseek_operator.planning.result import Candidate
 from deepseek_operator.planning.verdicts import rank
 
-__all__ = ["MOST_NODES", "all_accelerators", "evaluate", "evaluate_all", "node_counts", "user_accelerators"]
+__all__ = [
+    "MOST_NODES",
+    "all_accelerators",
+    "evaluate",
+    "evaluate_all",
+    "node_counts",
+    "numbers_of_gpus",
+    "user_accelerators",
+]
 
 MOST_NODES = 4
 """Nodes that are tried when the user gives none: beyond, the network between them decides, not memory."""
@@ -59,13 +67,21 @@ def user_accelerators(request: Request, catalog: Catalog) -> tuple[tuple[Acceler
     return tuple(found)
 
 
+def numbers_of_gpus(request: Request, catalog: Catalog) -> tuple[tuple[Accelerator, GpuInfo], ...]:
+    """Return every number of every GPU that can be had, the smallest of each first.
+
+    Of a machine that clouds sell that is all of it. Of one's own nodes a part will do.
+    """
+    return catalog.parts if request.only_kubernetes else catalog.sold
+
+
 def all_accelerators(request: Request, catalog: Catalog) -> Iterator[tuple[Accelerator, GpuInfo]]:
-    """Yield every number of every GPU that clouds sell and that the default images run on.
+    """Yield every number of every GPU that can be had and that the default images run on.
 
     A cloud's own name for a chip (``H200-SXM``) counts only where the user named that cloud.
     """
     clouds = request.clouds or ()
-    for accelerator, gpu in catalog.sold:
+    for accelerator, gpu in numbers_of_gpus(request, catalog):
         if gpu.vendor is Vendor.NVIDIA and (gpu.only_on is None or gpu.only_on in clouds):
             yield accelerator, gpu
 
@@ -109,7 +125,7 @@ def _worth_a_look(request: Request, catalog: Catalog) -> list[tuple[Accelerator,
 def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> Candidate:
     """Return the verdict on one machine type and node count, with the first engine that can."""
     best: Candidate | None = None
-    price = _price(request, catalog, accelerator)
+    price = _price(request, catalog, accelerator, gpu)
     network = network_between(request, catalog, accelerator) if nodes > 1 else ETHERNET
     for item in request.engine_order(nodes):
         candidate = _evaluate(request, item, accelerator, gpu, nodes, price, network)
@@ -201,8 +217,16 @@ def _too_big(model: ModelInfo, item: EngineRequest, accelerator: Accelerator, no
     return f"{needs}; {what}, but {fit.reason}"
 
 
-def _price(request: Request, catalog: Catalog, accelerator: Accelerator) -> PriceInfo | None:
-    return catalog.cheapest(accelerator, spot=request.spot, clouds=request.clouds or None)
+def _price(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: GpuInfo) -> PriceInfo | None:
+    """Return the cheapest machine; for a part of one's own node, which has no price, its share of a machine's."""
+    found = catalog.cheapest(accelerator, spot=request.spot, clouds=request.clouds or None)
+    if found is not None or not request.only_kubernetes:
+        return found
+    for count in gpu.counts:
+        whole = accelerator.model_copy(update={"count": count})
+        if count > accelerator.count and (price := catalog.cheapest(whole, spot=False)) and price.on_demand:
+            return price.model_copy(update={"on_demand": price.on_demand * accelerator.count / count, "spot": None})
+    return None
 
 
 def _cost(request: Request, price: PriceInfo | None, nodes: int) -> Decimal | None:

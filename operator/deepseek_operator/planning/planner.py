@@ -61,7 +61,7 @@ def _choose(request: Request, catalog: Catalog) -> _Choice:
     """Choose the GPUs: the cheapest that fit, and others as good that SkyPilot may find sooner."""
     looked_at = sorted(evaluate_all(request, catalog), key=rank_of)
     enough = [candidate for candidate in looked_at if good_enough(candidate, request)]
-    fitting = recommended(enough, request, and_others=request.only_kubernetes)
+    fitting = recommended(enough, request)
     affordable = _affordable(request, fitting)
     if not fitting:
         best = min(looked_at, key=lambda candidate: (not candidate.fits, *closest(candidate)))
@@ -81,8 +81,7 @@ def _choose(request: Request, catalog: Catalog) -> _Choice:
     if request.only_kubernetes:
         same = _fewest_of_each(same)
     chosen, dropped = _compatible(tuple(same[:_MOST_CHOSEN]))
-    doubter = None if request.only_kubernetes else request
-    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen, _demands(request), doubter))
+    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen, _demands(request), request))
 
 
 def _choose_among_users(request: Request, catalog: Catalog) -> _Choice:

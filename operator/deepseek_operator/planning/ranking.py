@@ -82,7 +82,8 @@ def good_enough(candidate: Candidate, request: Request) -> bool:
 def why_not_recommended(candidate: Candidate, request: Request) -> str | None:
     """Return why a machine is not taken without the user's word, or None where an engine's documentation supports it.
 
-    That has machines for the large models. Of others it says that tensor parallelism wants GPUs connected by NVLink.
+    That has machines for the large models. For others it has tensor parallelism in a machine, and says that this wants
+    GPUs connected by NVLink: those without are not rented; of one's own cluster only its owner knows what is there.
     """
     model, gpu, count = request.model, candidate.gpu, candidate.accelerator.count
     if model is None:
@@ -91,24 +92,22 @@ def why_not_recommended(candidate: Candidate, request: Request) -> str | None:
         machine = f"{gpu.chip}:{count}" if candidate.nodes == 1 else f"{candidate.nodes} x {gpu.chip}:{count}"
         if machine not in model.recommended:
             return f"no engine's documentation has it for {model.short_name}; name it in resources.accelerators"
-    elif count > 1 and not gpu.nvlink:
+    elif _wants_nvlink(candidate) and not request.only_kubernetes:
         return f"{gpu.name} have no NVLink, which tensor parallelism wants; name it in resources.accelerators"
     return None
 
 
-def recommended(candidates: list[Candidate], request: Request, *, and_others: bool = False) -> list[Candidate]:
-    """Return those that may be taken without the user's word, in their order; all where that would leave none.
+def _wants_nvlink(candidate: Candidate) -> bool:
+    return candidate.accelerator.count > 1 and not candidate.gpu.nvlink
 
-    Parameters
-    ----------
-    and_others
-        The others come after them: on one's own cluster, of which only its owner knows what is there.
+
+def recommended(candidates: list[Candidate], request: Request) -> list[Candidate]:
+    """Return those that may be taken without the user's word; all where that would leave none.
+
+    They keep their order, but several GPUs without NVLink come last.
     """
-    doubts = [(candidate, why_not_recommended(candidate, request)) for candidate in candidates]
-    first = [candidate for candidate, doubt in doubts if doubt is None]
-    if and_others:
-        return first + [candidate for candidate, doubt in doubts if doubt is not None]
-    return first or candidates
+    first = [candidate for candidate in candidates if why_not_recommended(candidate, request) is None]
+    return sorted(first, key=_wants_nvlink) or candidates
 
 
 def meets(candidate: Candidate, request: Request) -> bool:

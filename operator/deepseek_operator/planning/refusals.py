@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.catalog import Catalog
-from deepseek_operator.planning.candidates import MOST_NODES, evaluate, evaluate_all
+from deepseek_operator.planning.candidates import MOST_NODES, evaluate, evaluate_all, numbers_of_gpus
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.performance import Performance, unmet
 from deepseek_operator.planning.ranking import good_enough, rank_of, recommended, size_of
@@ -130,10 +130,9 @@ def _smaller_changes(request: Request, catalog: Catalog, candidate: Candidate) -
     """Return what to change where the user's GPUs are too few: more of them in a machine, or more machines."""
     changes = []
     accelerator, gpu, nodes = candidate.accelerator, candidate.gpu, candidate.nodes
-    for count in sorted(gpu.counts):
-        if count <= accelerator.count:
+    for larger, same in numbers_of_gpus(request, catalog):
+        if same is not gpu or larger.count <= accelerator.count:
             continue
-        larger = accelerator.model_copy(update={"count": count})
         if good_enough(evaluate(request, catalog, larger, gpu, nodes), request):
             changes.append(f"{larger} fits")
             break

@@ -130,7 +130,7 @@ def test_nothing_spans_small_machines_where_the_planner_chooses() -> None:
 
 def test_a_refusal_on_ones_own_cluster_names_the_smallest_and_on_clouds_the_cheapest() -> None:
     own = plan_for("r1-70b", resources={"accelerators": ["L4:1"], "infra": ["kubernetes"]})
-    assert "1×L4 offer 20.3 GiB usable. L4:8 fits. Smallest that fits: B200:1." in own.reason
+    assert "1×L4 offer 20.3 GiB usable. L4:8 fits. Smallest that fits: A100-80GB:2." in own.reason
     rented = plan_for("r1-70b", resources={"accelerators": ["L4:1"], "infra": ["aws"]})
     request = read_request(spec_for("r1-70b", resources={"infra": ["aws"]}), CATALOG)
     assert "Cheapest that fits: A100:8 on aws for 21.96 $/h." in rented.reason

@@ -1,11 +1,16 @@
-"""What the planner recommends of itself: each layout with what supports it."""
+"""What the planner recommends of itself: each layout of each machine with what supports it.
+
+The table is the contract: whatever the widest search takes for a model of the catalog, wherever it may run and whatever
+is wanted of it, has a row here, and no row is there for nothing.
+"""
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from deepseek_operator.planning import Plan
+from deepseek_operator.planning import Candidate, PlanInputError
 from tests.unit.planning.builders import CATALOG, plan_for
 
 PAGE = Path(__file__).parents[3] / "docs" / "planning.md"
@@ -14,38 +19,65 @@ RECIPE = "vLLM's recipe"
 TABLE = "SGLang's table"
 COOKBOOK = "SGLang's cookbook"
 CROZ = "[measured](https://croz.net/deepseek-v3-0324-heavy-load-benchmark) for V3-0324"
-ONE_GPU = "one GPU: nothing to lay out; vLLM's memory and speed are measured on H200, published for H100"
-PAIRED = "vLLM's documentation: tensor parallelism in a node with NVLink; measured on two GPUs"
-
-STAGES = (
-    "SGLang's page on pipeline parallelism: TP8 with stages between nodes for DeepSeek-V3.1; TP16, as the table has "
-    "it, where the network is known to be fast"
-)
+SCALING = "[vLLM's page on scaling](https://docs.vllm.ai/en/latest/serving/parallelism_scaling/)"
+IN_A_NODE = f"{SCALING}: tensor parallelism where a model is too large for one GPU"
+STAGES = "SGLang's page on pipeline parallelism: TP8 with stages between nodes for DeepSeek-V3.1"
+V4 = f"{RECIPE}: verified, tensor and expert parallelism by default"
+V4_FOUR = f"{V4}; 4 of 8 GPUs a replica"
 
 SUPPORT: dict[tuple[str, str, str], str] = {
-    ("R1, V3", "H200:8", "VLLM TP8"): f"{RECIPE} and {TABLE}: 8 H200",
+    ("those that fit one GPU", "one GPU", "VLLM alone"): f"{SCALING}: nothing to lay out; measured on H200 and others",
+    ("others without experts, V2", "GPUs with NVLink", "VLLM TP"): f"{IN_A_NODE}; measured on two GPUs",
+    (
+        "others without experts, V2",
+        "GPUs without NVLink, of one's own cluster",
+        "VLLM TP",
+    ): f"{IN_A_NODE}; pipeline stages would answer more requests, each of them later",
+    ("R1, V3", "H200:8", "VLLM TP8 EP"): f"{RECIPE} and {TABLE}: 8 H200",
+    ("R1, V3", "B200:8", "VLLM TP8 EP"): f"{RECIPE}: B200 verified; {TABLE}: 8 B200",
+    ("R1, V3", "2 x H100:8", "SGLang TP8 x PP2"): f"{TABLE}: two H100:8. {STAGES}",
     ("R1, V3 in BF16", "2 x H200:8", "SGLang TP8 x PP2"): f"{TABLE}: two H200:8. {STAGES}",
+    ("R1, V3 in BF16", "2 x H200:8", "SGLang TP16"): f"{TABLE}: two H200:8 with TP16",
     ("R1 in INT8", "2 x A100-80GB:8", "SGLang TP8 x PP2"): f"{TABLE}: 16 A100. {STAGES}",
-    (
-        "R1 in AWQ",
-        "A100-80GB:8",
-        "VLLM TP8",
-    ): f"{TABLE}: 8 A100, with SGLang; {CROZ} with vLLM",
+    ("R1 in INT8", "2 x A100-80GB:8", "SGLang TP16"): f"{TABLE}: 16 A100 with TP16",
+    ("R1 in AWQ", "A100-80GB:8", "VLLM TP8 EP"): f"{TABLE}: 8 A100, with SGLang; {CROZ} with vLLM",
+    ("R1 in AWQ", "H100:8", "VLLM TP8 EP"): f"{TABLE}: 8 H100, with SGLang; {CROZ} with vLLM",
     ("R1 in W4AFP8", "H100:8", "SGLang TP8"): f"{TABLE}: 8 H100",
-    ("R1 in NVFP4", "B200:8", "VLLM TP8"): f"{TABLE}: 8 B200; {RECIPE}: 4 B200",
-    ("V3.2", "H200:8", "VLLM DP8"): f"{RECIPE}: -dp 8 -ep rather than -tp 8",
-    ("V4-Flash", "H200:8", "VLLM TP8"): f"{RECIPE}: 8 H200",
-    (
-        "V4-Flash in FP8",
-        "H200:8",
-        "SGLang TP4 x DP2",
-    ): f"{COOKBOOK}: TP4 on H200, here twice on a machine of 8",
-    ("V4-Pro", "H200:8", "VLLM TP8"): f"{RECIPE}: 8 H200, tensor and expert parallelism by default",
+    ("R1 in W4AFP8", "H200:4", "SGLang TP4"): f"{TABLE}: 4 H200",
+    ("R1 in NVFP4", "B200:8", "VLLM TP8 EP"): f"{TABLE}: 8 B200; {RECIPE}: 4 B200",
+    ("R1 in NVFP4", "B200:4", "VLLM TP4 EP"): f"{RECIPE} and {TABLE}: 4 B200",
+    ("R1 in NVFP4", "GB200:4", "VLLM TP4 EP"): f"{RECIPE}: GB200 verified; 4 B200",
+    ("V3.2", "H200:8", "VLLM DP8 EP"): f"{RECIPE}: -dp 8 -ep rather than -tp 8",
+    ("V4-Flash", "H200:8", "VLLM TP8 EP"): V4,
+    ("V4-Flash", "B200:8", "VLLM TP8 EP"): V4,
+    ("V4-Flash", "B300:8", "VLLM TP8 EP"): V4,
+    ("V4-Flash", "H200:4", "VLLM TP4 EP"): V4_FOUR,
+    ("V4-Flash", "B200:4", "VLLM TP4 EP"): V4_FOUR,
+    ("V4-Flash", "B300:4", "VLLM TP4 EP"): V4_FOUR,
+    ("V4-Flash", "GB200:4", "VLLM TP4 EP"): f"{V4}; a tray",
+    ("V4-Flash", "GB300:4", "VLLM TP4 EP"): f"{V4}; a tray",
+    ("V4-Flash in FP8", "H200:8", "SGLang TP4 x DP2"): f"{COOKBOOK}: TP4 on H200, here twice on a machine of 8",
+    ("V4-Flash in FP8", "H200:4", "SGLang TP4"): f"{COOKBOOK}: TP4 on H200",
+    ("V4-Pro", "H200:8", "VLLM TP8 EP"): V4,
+    ("V4-Pro", "B200:8", "VLLM TP8 EP"): V4,
+    ("V4-Pro", "B300:8", "VLLM DP8 EP"): f"{RECIPE}: 8 B300 with DP8 and expert parallelism",
+    ("V4-Pro", "GB300:4", "VLLM TP4 EP"): f"{V4}; a tray",
     ("V4-Pro in FP8", "2 x H200:8", "SGLang TP8 x PP2"): f"{COOKBOOK}: two H200:8 with TP16. {STAGES}",
-    ("V4.1-Flash", "H200:8", "VLLM TP8"): f"{RECIPE}: 8 H200",
-    ("V2", "A100-80GB:8", "VLLM TP8"): PAIRED,
+    ("V4.1-Flash", "H200:8", "VLLM TP8 EP"): f"{RECIPE}: 8 H200, tensor and expert parallelism among its strategies",
+    ("V4.1-Flash", "B300:4", "VLLM TP4 EP"): f"{RECIPE}: verified, TP4; expert parallelism among its strategies",
+    ("V4.1-Flash", "GB200:4", "VLLM TP4 EP"): f"{RECIPE}: verified, TP4 on a tray; expert parallelism among its strategies",
+    ("V4.1-Flash", "GB300:4", "VLLM TP4 EP"): f"{RECIPE}: verified, TP4 on a tray; expert parallelism among its strategies",
 }
-"""By family, machine of the first candidate, and layout. A single GPU needs no line."""
+"""By family, machine, and layout."""
+
+PLACES = [[], ["aws"], ["gcp"], ["lambda"], ["nebius", "runpod"], ["runpod"], ["kubernetes", "lambda"], ["kubernetes"]]
+WISHES: list[dict[str, Any]] = [
+    {},
+    {"ranking": "LowestCostPerToken"},
+    {"concurrency": 64},
+    {"minTokensPerSecondPerRequest": 60},
+    {"maxTimeToFirstTokenSeconds": 0.5, "concurrency": 8},
+]
 
 
 def family_of(model: str) -> str:
@@ -56,48 +88,57 @@ def family_of(model: str) -> str:
         return ("V4-Pro" if "Pro" in name else "V4-Flash") + (" in FP8" if name.endswith("FP8") else "")
     if "V3.2" in name or "Math-V2" in name:
         return "V3.2"
-    if "V2" in name and "Prover" not in name:
-        return "V2"
     for form in ("INT8", "AWQ", "NVFP4", "W4AFP8"):
         if form in name:
             return f"R1 in {form}"
     return "R1, V3 in BF16" if name.endswith("BF16") else "R1, V3"
 
 
-def layout_of(plan: Plan) -> tuple[str, str]:
-    machine = f"{plan.nodes} x {plan.accelerators[0]}" if plan.nodes > 1 else plan.accelerators[0]
+def row_of(model: str, candidate: Candidate, *, own: bool) -> tuple[str, str, str]:
+    """Return the row of the table that a candidate belongs to."""
+    layout, count, gpu = candidate.layout, candidate.accelerator.count, candidate.gpu
+    assert layout
     sizes = {
-        "TP": plan.tensor_parallel_size,
-        "PP": plan.pipeline_parallel_size,
-        "DP": plan.data_parallel_size,
+        "TP": layout.tensor_parallel_size,
+        "PP": layout.pipeline_parallel_size,
+        "DP": layout.data_parallel_size,
     }
-    parts = [f"{name}{size}" for name, size in sizes.items() if size > 1]
-    return machine, f"{plan.engine.value} {' x '.join(parts) or 'alone'}"
+    shape = " x ".join(f"{name}{size}" for name, size in sizes.items() if size > 1) or "alone"
+    shape += " EP" if layout.expert_parallel else ""
+    if candidate.nodes == count == 1:
+        return "those that fit one GPU", "one GPU", f"{candidate.engine} {shape}"
+    if not CATALOG.models[model].recommended:
+        link = "with NVLink" if gpu.nvlink else "without NVLink" + (", of one's own cluster" if own else "")
+        return (
+            "others without experts, V2",
+            f"GPUs {link}" if candidate.nodes == 1 else str(candidate.nodes),
+            f"{candidate.engine} {'TP' if shape == f'TP{count}' else shape}",
+        )
+    machine = f"{gpu.chip}:{count}" if candidate.nodes == 1 else f"{candidate.nodes} x {gpu.chip}:{count}"
+    return family_of(model), machine, f"{candidate.engine} {shape}"
 
 
-def recommended() -> dict[tuple[str, str, str], list[str]]:
-    """Models by family, machine and layout, for those that need more than one GPU."""
-    found: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for model in CATALOG.models.values():
-        plan = plan_for(model.id)
-        if plan.accelerators and plan.accelerators[0].endswith(":1") and plan.nodes == 1:
-            continue
-        found[(family_of(model.id), *layout_of(plan))].append(model.short_name)
+def taken() -> dict[tuple[str, str, str], set[str]]:
+    """Every model and machine that any search takes, by row."""
+    found: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for model in CATALOG.models:
+        for infra in PLACES:
+            for wish in WISHES:
+                try:
+                    plan = plan_for(model, resources={"infra": infra}, objective=wish)
+                except PlanInputError:
+                    continue  # nothing reaches it, which is no recommendation
+                for candidate in plan.candidates:
+                    found[row_of(model, candidate, own=infra == ["kubernetes"])].add(
+                        f"{model} on {candidate.accelerator}, {infra}, {wish}"
+                    )
     return found
 
 
-def test_every_layout_that_is_recommended_is_one_that_documents_or_measurements_support() -> None:
-    assert set(recommended()) == SUPPORT.keys()
-
-
-@pytest.mark.parametrize("infra", [[], ["aws"], ["gcp"], ["nebius", "runpod"], ["kubernetes", "lambda"]])
-def test_no_rented_machine_is_taken_by_itself_that_no_document_has(infra: list[str]) -> None:
-    for model in CATALOG.models.values():
-        plan = plan_for(model.id, resources={"infra": infra})
-        for candidate in plan.candidates:
-            count, gpu = candidate.accelerator.count, candidate.gpu
-            machine = f"{gpu.chip}:{count}" if candidate.nodes == 1 else f"{candidate.nodes} x {gpu.chip}:{count}"
-            assert machine in model.recommended if model.recommended else count == 1 or gpu.nvlink, (model.id, machine)
+def test_every_layout_that_is_taken_by_itself_is_one_that_documents_or_measurements_support() -> None:
+    found = taken()
+    assert {row: sorted(found[row])[:3] for row in found.keys() - SUPPORT.keys()} == {}
+    assert SUPPORT.keys() - found.keys() == set()
 
 
 def test_a_machine_without_support_is_taken_where_the_user_names_it_and_says_why_not_otherwise() -> None:
@@ -108,9 +149,27 @@ def test_a_machine_without_support_is_taken_where_the_user_names_it_and_says_why
     assert small["L40S:4"].startswith("L40S have no NVLink, which tensor parallelism wants")
 
 
-def test_on_ones_own_cluster_everything_that_fits_may_be_taken() -> None:
+def test_on_ones_own_cluster_gpus_without_nvlink_may_be_taken_after_those_with() -> None:
     plan = plan_for("r1-70b", resources={"infra": ["kubernetes"]})
-    assert any(not c.gpu.nvlink and c.accelerator.count > 1 for c in plan.candidates)
+    several = [c.gpu.nvlink for c in plan.candidates if c.accelerator.count > 1]
+    assert True in several
+    assert False in several
+    assert several == sorted(several, reverse=True)
+
+
+def test_on_ones_own_cluster_a_large_model_takes_only_what_documents_have_and_says_so_of_the_rest() -> None:
+    plan = plan_for("r1", resources={"infra": ["kubernetes"]})
+    assert plan.accelerators == ("H200:8", "B200:8")
+    left_out = {str(c.accelerator): c.reason for c in plan.alternatives}
+    assert left_out["B300:4"] == "no engine's documentation has it for DeepSeek-R1; name it in resources.accelerators"
+
+
+def test_of_a_node_of_ones_own_a_part_is_taken() -> None:
+    rented = plan_for("v4-flash", resources={"infra": []})
+    own = plan_for("v4-flash", resources={"infra": ["kubernetes"]})
+    assert rented.accelerators[0] == "H200:8"
+    assert "H200:4" in own.accelerators
+    assert "H200:8" not in own.accelerators
 
 
 def test_more_gpus_than_a_recipe_shares_a_model_over_become_copies() -> None:
@@ -119,17 +178,9 @@ def test_more_gpus_than_a_recipe_shares_a_model_over_become_copies() -> None:
     assert plan.environment["SGLANG_DSV4_FP4_EXPERTS"] == "0"
 
 
-def test_models_that_fit_one_gpu_get_one() -> None:
-    for model in CATALOG.models.values():
-        plan = plan_for(model.id)
-        if plan.accelerators[0].endswith(":1") and plan.nodes == 1:
-            assert layout_of(plan)[1].endswith(" alone"), model.id
-
-
 def test_the_page_shows_them(request: pytest.FixtureRequest) -> None:
-    lines = ["| models | first machine | layout | what supports it |", "|---|---|---|---|"]
-    lines += [f"| those that fit one GPU | one GPU | alone | {ONE_GPU} |"]
-    lines += [f"| {family} | `{machine}` | {layout} | {why} |" for (family, machine, layout), why in SUPPORT.items()]
+    lines = ["| models | machine | layout | what supports it |", "|---|---|---|---|"]
+    lines += [f"| {family} | {machine} | {layout} | {why} |" for (family, machine, layout), why in SUPPORT.items()]
     table = "\n".join(lines)
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
