@@ -23,6 +23,7 @@ SCALING = "[vLLM's page on scaling](https://docs.vllm.ai/en/latest/serving/paral
 IN_A_NODE = f"{SCALING}: tensor parallelism where a model is too large for one GPU"
 STAGES = "SGLang's page on pipeline parallelism: TP8 with stages between nodes for DeepSeek-V3.1"
 V4 = f"{RECIPE}: verified, tensor and expert parallelism by default"
+V41 = f"{RECIPE}: verified; TP4, expert parallelism among its strategies,"
 V4_FOUR = f"{V4}; 4 of 8 GPUs a replica"
 
 SUPPORT: dict[tuple[str, str, str], str] = {
@@ -63,10 +64,10 @@ SUPPORT: dict[tuple[str, str, str], str] = {
     ("V4-Pro", "B300:8", "VLLM DP8 EP"): f"{RECIPE}: 8 B300 with DP8 and expert parallelism",
     ("V4-Pro", "GB300:4", "VLLM TP4 EP"): f"{V4}; a tray",
     ("V4-Pro in FP8", "2 x H200:8", "SGLang TP8 x PP2"): f"{COOKBOOK}: two H200:8 with TP16. {STAGES}",
-    ("V4.1-Flash", "H200:8", "VLLM TP8 EP"): f"{RECIPE}: 8 H200, tensor and expert parallelism among its strategies",
-    ("V4.1-Flash", "B300:4", "VLLM TP4 EP"): f"{RECIPE}: verified, TP4; expert parallelism among its strategies",
-    ("V4.1-Flash", "GB200:4", "VLLM TP4 EP"): f"{RECIPE}: verified, TP4 on a tray; expert parallelism among its strategies",
-    ("V4.1-Flash", "GB300:4", "VLLM TP4 EP"): f"{RECIPE}: verified, TP4 on a tray; expert parallelism among its strategies",
+    ("V4.1-Flash", "H200:8", "VLLM TP8 EP"): f"{RECIPE}: verified on 8, expert parallelism among its strategies",
+    ("V4.1-Flash", "B300:4", "VLLM TP4 EP"): f"{V41} on 4 of 8 GPUs",
+    ("V4.1-Flash", "GB200:4", "VLLM TP4 EP"): f"{V41} on a tray",
+    ("V4.1-Flash", "GB300:4", "VLLM TP4 EP"): f"{V41} on a tray",
 }
 """By family, machine, and layout."""
 
