@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
+from deepseek_operator.api.places import CLOUDS, WITHOUT_SPOT
 from deepseek_operator.api.similar import did_you_mean
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.catalog import Accelerator, Catalog, GpuInfo, ModelInfo, PriceInfo, Vendor
@@ -125,7 +126,7 @@ def _worth_a_look(request: Request, catalog: Catalog) -> list[tuple[Accelerator,
 def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> Candidate:
     """Return the verdict on one machine type and node count, with the first engine that can."""
     best: Candidate | None = None
-    price = _price(request, catalog, accelerator, gpu)
+    price = catalog.cheapest(accelerator, spot=request.spot, clouds=request.clouds or None)
     network = network_between(request, catalog, accelerator) if nodes > 1 else ETHERNET
     for item in request.engine_order(nodes):
         candidate = _evaluate(request, item, accelerator, gpu, nodes, price, network)
@@ -134,7 +135,10 @@ def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: 
         if best.fits or _hopeless(request, accelerator, gpu, nodes):
             break
     assert best is not None
-    return replace(best, on_demand_cost=_on_demand_cost(request, catalog, best)) if request.base else best
+    if not best.fits:
+        return best
+    on_demand = _on_demand_cost(request, catalog, best) if request.base else None
+    return replace(best, list_price=_list_price(request, catalog, best), on_demand_cost=on_demand)
 
 
 def _hopeless(request: Request, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> bool:
@@ -217,16 +221,23 @@ def _too_big(model: ModelInfo, item: EngineRequest, accelerator: Accelerator, no
     return f"{needs}; {what}, but {fit.reason}"
 
 
-def _price(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: GpuInfo) -> PriceInfo | None:
-    """Return the cheapest machine; for a part of one's own node, which has no price, its share of a machine's."""
-    found = catalog.cheapest(accelerator, spot=request.spot, clouds=request.clouds or None)
-    if found is not None or not request.only_kubernetes:
-        return found
-    for count in gpu.counts:
-        whole = accelerator.model_copy(update={"count": count})
-        if count > accelerator.count and (price := catalog.cheapest(whole, spot=False)) and price.on_demand:
-            return price.model_copy(update={"on_demand": price.on_demand * accelerator.count / count, "spot": None})
-    return None
+def _list_price(request: Request, catalog: Catalog, candidate: Candidate) -> Decimal | None:
+    """Return what ranks a replica: its cost, else what it costs at most or is worth, in US dollars an hour.
+
+    A spot machine without a known price costs no more than on demand, where its cloud has both. A part of one's own
+    node is worth its share of what clouds take for the whole.
+    """
+    if candidate.hourly_cost:
+        return candidate.hourly_cost
+    if request.only_kubernetes:
+        amount = catalog.worth(candidate.accelerator)
+    else:
+        clouds = request.clouds or None
+        if request.spot:
+            clouds = tuple(cloud for cloud in clouds or CLOUDS if cloud not in WITHOUT_SPOT)
+        price = catalog.cheapest(candidate.accelerator, spot=False, clouds=clouds)
+        amount = price.on_demand if price else None
+    return None if amount is None else amount * candidate.nodes
 
 
 def _cost(request: Request, price: PriceInfo | None, nodes: int) -> Decimal | None:

@@ -33,7 +33,7 @@ def rank_of(candidate: Candidate) -> tuple[object, ...]:
     the model's number format come after those that have it.
     """
     memory = candidate.gpu.memory_gib * candidate.accelerator.count * candidate.nodes
-    price = _list_price(candidate)
+    price = candidate.list_price
     tail = (price is None, price or Decimal(0), memory, candidate.nodes, str(candidate.accelerator))
     head = (_ORDER[candidate.verdict], candidate.emulated)
     if candidate.workload is None or candidate.workload.ranking is not Ranking.LOWEST_COST_PER_TOKEN:
@@ -44,13 +44,8 @@ def rank_of(candidate: Candidate) -> tuple[object, ...]:
 
 def cost_per_token(candidate: Candidate) -> float | None:
     """Return US dollars of one output token at full load; on one's own machines at what a cloud would take for them."""
-    million = candidate.performance.price_of(_list_price(candidate)) if candidate.performance else None
+    million = candidate.performance.price_of(candidate.list_price) if candidate.performance else None
     return None if million is None else million / 1e6
-
-
-def _list_price(candidate: Candidate) -> Decimal | None:
-    amount = candidate.price and (candidate.price.on_demand or candidate.price.spot)
-    return candidate.hourly_cost or (amount * candidate.nodes if amount else None)
 
 
 def size_of(candidate: Candidate) -> tuple[object, ...]:

@@ -164,7 +164,8 @@ def _price(request: Request, first: Candidate) -> str:
     kind = "No spot price" if request.spot else "No price"
     where = f" on {' or '.join(request.clouds)}" if request.clouds else ""
     why = f": {first.gpu.not_rented}" if first.gpu.not_rented else ""
-    return f"{kind} of {first.accelerator}{where} is known{why}."
+    most = f"; on demand it would be {dollars(first.list_price)} $/h" if first.list_price else ""
+    return f"{kind} of {first.accelerator}{where} is known{why}{most}."
 
 
 def _kinds(request: Request, first: Candidate) -> str:
