@@ -117,7 +117,7 @@ class Catalog:
         return self._cheapest[key]
 
     def worth(self, accelerator: Accelerator) -> Decimal | None:
-        """Return US dollars an hour that clouds take for such GPUs: a machine of them, or their share of a larger one."""
+        """Return US dollars an hour that clouds take for such GPUs: for a machine, or as a share of a larger one."""
         key = str(accelerator)
         if key not in self._worth:
             found = self.find_gpu(accelerator.name)
