@@ -14,6 +14,7 @@ from deepseek_operator.planning.hardware import emulates, refuse
 from deepseek_operator.planning.interconnect import ETHERNET, Network, network_between
 from deepseek_operator.planning.layout import Layout
 from deepseek_operator.planning.memory import weights_gib
+from deepseek_operator.planning.ranking import meets
 from deepseek_operator.planning.request import EngineRequest, Request
 from deepseek_operator.planning.result import Candidate
 from deepseek_operator.planning.verdicts import rank
@@ -79,11 +80,13 @@ def numbers_of_gpus(request: Request, catalog: Catalog) -> tuple[tuple[Accelerat
 def all_accelerators(request: Request, catalog: Catalog) -> Iterator[tuple[Accelerator, GpuInfo]]:
     """Yield every number of every GPU that can be had and that the default images run on.
 
-    A cloud's own name for a chip (``H200-SXM``) counts only where the user named that cloud.
+    A cloud's own name for a chip (``H200-SXM``) counts only where the user named that cloud, and what no cloud rents
+    only where one's own cluster may have it.
     """
     clouds = request.clouds or ()
     for accelerator, gpu in numbers_of_gpus(request, catalog):
-        if gpu.vendor is Vendor.NVIDIA and (gpu.only_on is None or gpu.only_on in clouds):
+        there = gpu.only_on is None or gpu.only_on in clouds
+        if gpu.vendor is Vendor.NVIDIA and there and (request.kubernetes or not gpu.not_rented):
             yield accelerator, gpu
 
 
@@ -176,23 +179,29 @@ def _evaluate(
         return Candidate(accelerator, gpu, nodes, engine, Verdict.UNKNOWN, layout, None, reason, price, cost)
     if not options:
         return candidate(Verdict.DOES_NOT_FIT, f"{model.short_name} has fewer layers than {nodes} nodes need")
-    best = _best_fit(model, gpu, options, item)
-    reason = best.reason
-    if best.verdict is Verdict.DOES_NOT_FIT:
-        reason = _too_big(model, item, accelerator, nodes, best)
-    elif nodes > 1:
-        reason = f"{reason}; {_over_nodes(best.layout, network)}"
-    return candidate(best.verdict, reason, best)
+
+    def judged(fit: Fit) -> Candidate:
+        reason = fit.reason
+        if fit.verdict is Verdict.DOES_NOT_FIT:
+            reason = _too_big(model, item, accelerator, nodes, fit)
+        elif nodes > 1:
+            reason = f"{reason}; {_over_nodes(fit.layout, network)}"
+        return candidate(fit.verdict, reason, fit)
+
+    fits = (assess(model, gpu, layout, item.engine.name, item.overrides) for layout in options)
+    if len(options) == 1:
+        return judged(next(fits))
+    tried: list[Fit] = []
+    for fit in fits:
+        tried.append(fit)
+        if fit.verdict is Verdict.FITS and meets(judged(fit), request):
+            return judged(fit)
+    return judged(min(tried, key=_closest))
 
 
-def _best_fit(model: ModelInfo, gpu: GpuInfo, options: tuple[Layout, ...], item: EngineRequest) -> Fit:
-    """Return the first layout that fits, else the one that comes closest."""
-    fits: list[Fit] = []
-    for layout in options:
-        fits.append(assess(model, gpu, layout, item.engine.name, item.overrides))
-        if fits[-1].verdict is Verdict.FITS:
-            return fits[-1]
-    return min(fits, key=lambda fit: (rank(fit.verdict), -fit.memory.kv_cache if not fit.max_model_len else 0))
+def _closest(fit: Fit) -> tuple[int, float]:
+    """Order layouts of one machine: what fits, else by what is missing of memory. The first of equals is the best."""
+    return rank(fit.verdict), -fit.memory.kv_cache if not fit.max_model_len else 0
 
 
 def _over_nodes(layout: Layout, network: Network) -> str:

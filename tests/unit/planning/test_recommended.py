@@ -49,6 +49,11 @@ SUPPORT: dict[tuple[str, str, str], str] = {
     ("R1 in NVFP4", "B200:4", "VLLM TP4 EP"): f"{RECIPE} and {TABLE}: 4 B200",
     ("R1 in NVFP4", "GB200:4", "VLLM TP4 EP"): f"{RECIPE}: GB200 verified; 4 B200",
     ("V3.2", "H200:8", "VLLM DP8 EP"): f"{RECIPE}: -dp 8 -ep rather than -tp 8",
+    (
+        "V3.2",
+        "H200:8",
+        "VLLM TP8 EP",
+    ): f"{RECIPE}: TP8; only where DP8 does not reach the objective, as the time to the first token",
     ("V4-Flash", "H200:8", "VLLM TP8 EP"): V4,
     ("V4-Flash", "B200:8", "VLLM TP8 EP"): V4,
     ("V4-Flash", "B300:8", "VLLM TP8 EP"): V4,
