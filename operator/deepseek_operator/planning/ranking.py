@@ -17,6 +17,7 @@ __all__ = [
     "rank_of",
     "recommended",
     "size_of",
+    "wants_nvlink",
     "why_not_recommended",
 ]
 
@@ -87,12 +88,13 @@ def why_not_recommended(candidate: Candidate, request: Request) -> str | None:
         machine = f"{gpu.chip}:{count}" if candidate.nodes == 1 else f"{candidate.nodes} x {gpu.chip}:{count}"
         if machine not in model.recommended:
             return f"no engine's documentation has it for {model.short_name}; name it in resources.accelerators"
-    elif _wants_nvlink(candidate) and not request.only_kubernetes:
+    elif wants_nvlink(candidate) and not request.only_kubernetes:
         return f"{gpu.name} have no NVLink, which tensor parallelism wants; name it in resources.accelerators"
     return None
 
 
-def _wants_nvlink(candidate: Candidate) -> bool:
+def wants_nvlink(candidate: Candidate) -> bool:
+    """Return whether GPUs of one machine share a model without the link that this wants."""
     return candidate.accelerator.count > 1 and not candidate.gpu.nvlink
 
 
@@ -102,7 +104,7 @@ def recommended(candidates: list[Candidate], request: Request) -> list[Candidate
     They keep their order, but several GPUs without NVLink come last.
     """
     first = [candidate for candidate in candidates if why_not_recommended(candidate, request) is None]
-    return sorted(first, key=_wants_nvlink) or candidates
+    return sorted(first, key=wants_nvlink) or candidates
 
 
 def meets(candidate: Candidate, request: Request) -> bool:
