@@ -63,6 +63,10 @@ class Catalog:
     def _cheapest(self) -> dict[tuple[str, bool, tuple[str, ...] | None], PriceInfo | None]:
         return {}
 
+    @cached_property
+    def _worth(self) -> dict[str, Decimal | None]:
+        return {}
+
     def find(self, name: str) -> ModelInfo | None:
         """Return the model with this Hugging Face id, id without organisation, or alias; case does not matter."""
         return self._names.get(name.lower())
@@ -111,6 +115,17 @@ class Catalog:
         if key not in self._cheapest:
             self._cheapest[key] = self._look_up_cheapest(accelerator, spot, key[2])
         return self._cheapest[key]
+
+    def worth(self, accelerator: Accelerator) -> Decimal | None:
+        """Return US dollars an hour that clouds take for such GPUs: for a machine, or as a share of a larger one."""
+        key = str(accelerator)
+        if key not in self._worth:
+            found = self.find_gpu(accelerator.name)
+            larger = (one for one, gpu in self.sold if gpu is found and one.count >= accelerator.count)
+            prices = ((one.count, self.cheapest(one, spot=False)) for one in larger)
+            shares = [price.on_demand * accelerator.count / n for n, price in prices if price and price.on_demand]
+            self._worth[key] = shares[0] if shares else None
+        return self._worth[key]
 
     def _look_up_cheapest(
         self, accelerator: Accelerator, spot: bool, clouds: tuple[str, ...] | None

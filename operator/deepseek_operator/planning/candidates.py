@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
+from deepseek_operator.api.places import CLOUDS, WITHOUT_SPOT
 from deepseek_operator.api.similar import did_you_mean
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.catalog import Accelerator, Catalog, GpuInfo, ModelInfo, PriceInfo, Vendor
@@ -13,6 +14,7 @@ from deepseek_operator.planning.hardware import emulates, refuse
 from deepseek_operator.planning.interconnect import ETHERNET, Network, network_between
 from deepseek_operator.planning.layout import Layout
 from deepseek_operator.planning.memory import weights_gib
+from deepseek_operator.planning.ranking import meets
 from deepseek_operator.planning.request import EngineRequest, Request
 from deepseek_operator.planning.result import Candidate
 from deepseek_operator.planning.verdicts import rank
@@ -78,11 +80,13 @@ def numbers_of_gpus(request: Request, catalog: Catalog) -> tuple[tuple[Accelerat
 def all_accelerators(request: Request, catalog: Catalog) -> Iterator[tuple[Accelerator, GpuInfo]]:
     """Yield every number of every GPU that can be had and that the default images run on.
 
-    A cloud's own name for a chip (``H200-SXM``) counts only where the user named that cloud.
+    A cloud's own name for a chip (``H200-SXM``) counts only where the user named that cloud, and what no cloud rents
+    only where one's own cluster may have it.
     """
     clouds = request.clouds or ()
     for accelerator, gpu in numbers_of_gpus(request, catalog):
-        if gpu.vendor is Vendor.NVIDIA and (gpu.only_on is None or gpu.only_on in clouds):
+        there = gpu.only_on is None or gpu.only_on in clouds
+        if gpu.vendor is Vendor.NVIDIA and there and (request.kubernetes or not gpu.not_rented):
             yield accelerator, gpu
 
 
@@ -125,7 +129,7 @@ def _worth_a_look(request: Request, catalog: Catalog) -> list[tuple[Accelerator,
 def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> Candidate:
     """Return the verdict on one machine type and node count, with the first engine that can."""
     best: Candidate | None = None
-    price = _price(request, catalog, accelerator, gpu)
+    price = catalog.cheapest(accelerator, spot=request.spot, clouds=request.clouds or None)
     network = network_between(request, catalog, accelerator) if nodes > 1 else ETHERNET
     for item in request.engine_order(nodes):
         candidate = _evaluate(request, item, accelerator, gpu, nodes, price, network)
@@ -134,7 +138,10 @@ def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: 
         if best.fits or _hopeless(request, accelerator, gpu, nodes):
             break
     assert best is not None
-    return replace(best, on_demand_cost=_on_demand_cost(request, catalog, best)) if request.base else best
+    if not best.fits:
+        return best
+    on_demand = _on_demand_cost(request, catalog, best) if request.base else None
+    return replace(best, list_price=_list_price(request, catalog, best), on_demand_cost=on_demand)
 
 
 def _hopeless(request: Request, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> bool:
@@ -172,23 +179,29 @@ def _evaluate(
         return Candidate(accelerator, gpu, nodes, engine, Verdict.UNKNOWN, layout, None, reason, price, cost)
     if not options:
         return candidate(Verdict.DOES_NOT_FIT, f"{model.short_name} has fewer layers than {nodes} nodes need")
-    best = _best_fit(model, gpu, options, item)
-    reason = best.reason
-    if best.verdict is Verdict.DOES_NOT_FIT:
-        reason = _too_big(model, item, accelerator, nodes, best)
-    elif nodes > 1:
-        reason = f"{reason}; {_over_nodes(best.layout, network)}"
-    return candidate(best.verdict, reason, best)
+
+    def judged(fit: Fit) -> Candidate:
+        reason = fit.reason
+        if fit.verdict is Verdict.DOES_NOT_FIT:
+            reason = _too_big(model, item, accelerator, nodes, fit)
+        elif nodes > 1:
+            reason = f"{reason}; {_over_nodes(fit.layout, network)}"
+        return candidate(fit.verdict, reason, fit)
+
+    fits = (assess(model, gpu, layout, item.engine.name, item.overrides) for layout in options)
+    if len(options) == 1:
+        return judged(next(fits))
+    tried: list[Fit] = []
+    for fit in fits:
+        tried.append(fit)
+        if fit.verdict is Verdict.FITS and meets(judged(fit), request):
+            return judged(fit)
+    return judged(min(tried, key=_closest))
 
 
-def _best_fit(model: ModelInfo, gpu: GpuInfo, options: tuple[Layout, ...], item: EngineRequest) -> Fit:
-    """Return the first layout that fits, else the one that comes closest."""
-    fits: list[Fit] = []
-    for layout in options:
-        fits.append(assess(model, gpu, layout, item.engine.name, item.overrides))
-        if fits[-1].verdict is Verdict.FITS:
-            return fits[-1]
-    return min(fits, key=lambda fit: (rank(fit.verdict), -fit.memory.kv_cache if not fit.max_model_len else 0))
+def _closest(fit: Fit) -> tuple[int, float]:
+    """Order layouts of one machine: what fits, else by what is missing of memory. The first of equals is the best."""
+    return rank(fit.verdict), -fit.memory.kv_cache if not fit.max_model_len else 0
 
 
 def _over_nodes(layout: Layout, network: Network) -> str:
@@ -217,16 +230,23 @@ def _too_big(model: ModelInfo, item: EngineRequest, accelerator: Accelerator, no
     return f"{needs}; {what}, but {fit.reason}"
 
 
-def _price(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: GpuInfo) -> PriceInfo | None:
-    """Return the cheapest machine; for a part of one's own node, which has no price, its share of a machine's."""
-    found = catalog.cheapest(accelerator, spot=request.spot, clouds=request.clouds or None)
-    if found is not None or not request.only_kubernetes:
-        return found
-    for count in gpu.counts:
-        whole = accelerator.model_copy(update={"count": count})
-        if count > accelerator.count and (price := catalog.cheapest(whole, spot=False)) and price.on_demand:
-            return price.model_copy(update={"on_demand": price.on_demand * accelerator.count / count, "spot": None})
-    return None
+def _list_price(request: Request, catalog: Catalog, candidate: Candidate) -> Decimal | None:
+    """Return what ranks a replica: its cost, else what it costs at most or is worth, in US dollars an hour.
+
+    A spot machine without a known price costs no more than on demand, where its cloud has both. A part of one's own
+    node is worth its share of what clouds take for the whole.
+    """
+    if candidate.hourly_cost:
+        return candidate.hourly_cost
+    if request.only_kubernetes:
+        amount = catalog.worth(candidate.accelerator)
+    else:
+        clouds = request.clouds or None
+        if request.spot:
+            clouds = tuple(cloud for cloud in clouds or CLOUDS if cloud not in WITHOUT_SPOT)
+        price = catalog.cheapest(candidate.accelerator, spot=False, clouds=clouds)
+        amount = price.on_demand if price else None
+    return None if amount is None else amount * candidate.nodes
 
 
 def _cost(request: Request, price: PriceInfo | None, nodes: int) -> Decimal | None:

@@ -127,12 +127,13 @@ def _able(request: Request, fitting: list[Candidate], affordable: list[Candidate
 def _affordable(request: Request, fitting: list[Candidate]) -> list[Candidate]:
     """Drop candidates above the price limit.
 
-    Nodes of your own Kubernetes cluster always pass. If no candidate has a known price, all pass.
+    Nodes of your own Kubernetes cluster always pass. Of a spot machine without a known price that on demand counts. If
+    no candidate has either, all pass.
     """
     if request.cap is None or request.kubernetes:
         return fitting
     at_least_one = replace(request, spec=request.spec.model_copy(update={"replicas": max(1, request.spec.replicas)}))
-    priced = [(candidate, prices_of(at_least_one, candidate).total) for candidate in fitting]
+    priced = [(c, prices_of(at_least_one, replace(c, hourly_cost=c.list_price)).total) for c in fitting]
     if all(total is None for _, total in priced):
         return fitting  # SkyPilot holds each machine to its share
     return [candidate for candidate, total in priced if total is not None and total <= request.cap]
@@ -162,9 +163,9 @@ def _near_in_price(candidate: Candidate, best: Candidate, request: Request) -> b
         cost, least = cost_per_token(candidate), cost_per_token(best)
         if least is not None and (cost is None or cost > _DEARER_TOKENS * least):
             return False
-    if not best.hourly_cost:
+    if request.only_kubernetes or not best.list_price:
         return True
-    return candidate.hourly_cost is not None and candidate.hourly_cost <= _DEAREST_CHOSEN * best.hourly_cost
+    return candidate.list_price is not None and candidate.list_price <= _DEAREST_CHOSEN * best.list_price
 
 
 def _instance_cap(request: Request, candidate: Candidate) -> Decimal | None:
@@ -240,15 +241,16 @@ def _explained(
         return candidate  # its own reason says how tight
     if objective is not None and (missing := unmet(candidate.performance, objective)):
         return replace(candidate, reason=f"does not reach the objective: {'; '.join(missing.values())}")
-    more = candidate.hourly_cost - best.hourly_cost if candidate.hourly_cost and best.hourly_cost else None
+    more = candidate.hourly_cost - best.list_price if candidate.hourly_cost and best.list_price else None
     if (dearer := _dearer_tokens(candidate, best)) is not None:
         why = f"{1e6 * dearer:.2f} $ more per million tokens than {best.accelerator}"
     elif more is not None and more > 0:
-        why = f"{dollars(more)} $/h more than {best.accelerator}"
+        why = f"{'' if best.hourly_cost else 'at least '}{dollars(more)} $/h more than {best.accelerator}"
     elif context_of(candidate) < context_of(best):
         why = f"a context of {context_of(candidate):,} only; {best.accelerator} holds {context_of(best):,}"
     elif candidate.hourly_cost is None:
-        why = "its price is not known"
+        most = f": at most {dollars(candidate.list_price)} $/h" if candidate.list_price else ""
+        why = f"its price is not known{most}"
     else:
         why = f"{best.accelerator} comes first"
     return replace(candidate, reason=why)

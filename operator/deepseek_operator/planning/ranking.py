@@ -17,6 +17,7 @@ __all__ = [
     "rank_of",
     "recommended",
     "size_of",
+    "wants_nvlink",
     "why_not_recommended",
 ]
 
@@ -33,7 +34,7 @@ def rank_of(candidate: Candidate) -> tuple[object, ...]:
     the model's number format come after those that have it.
     """
     memory = candidate.gpu.memory_gib * candidate.accelerator.count * candidate.nodes
-    price = _list_price(candidate)
+    price = candidate.list_price
     tail = (price is None, price or Decimal(0), memory, candidate.nodes, str(candidate.accelerator))
     head = (_ORDER[candidate.verdict], candidate.emulated)
     if candidate.workload is None or candidate.workload.ranking is not Ranking.LOWEST_COST_PER_TOKEN:
@@ -44,13 +45,8 @@ def rank_of(candidate: Candidate) -> tuple[object, ...]:
 
 def cost_per_token(candidate: Candidate) -> float | None:
     """Return US dollars of one output token at full load; on one's own machines at what a cloud would take for them."""
-    million = candidate.performance.price_of(_list_price(candidate)) if candidate.performance else None
+    million = candidate.performance.price_of(candidate.list_price) if candidate.performance else None
     return None if million is None else million / 1e6
-
-
-def _list_price(candidate: Candidate) -> Decimal | None:
-    amount = candidate.price and (candidate.price.on_demand or candidate.price.spot)
-    return candidate.hourly_cost or (amount * candidate.nodes if amount else None)
 
 
 def size_of(candidate: Candidate) -> tuple[object, ...]:
@@ -92,12 +88,13 @@ def why_not_recommended(candidate: Candidate, request: Request) -> str | None:
         machine = f"{gpu.chip}:{count}" if candidate.nodes == 1 else f"{candidate.nodes} x {gpu.chip}:{count}"
         if machine not in model.recommended:
             return f"no engine's documentation has it for {model.short_name}; name it in resources.accelerators"
-    elif _wants_nvlink(candidate) and not request.only_kubernetes:
+    elif wants_nvlink(candidate) and not request.only_kubernetes:
         return f"{gpu.name} have no NVLink, which tensor parallelism wants; name it in resources.accelerators"
     return None
 
 
-def _wants_nvlink(candidate: Candidate) -> bool:
+def wants_nvlink(candidate: Candidate) -> bool:
+    """Return whether GPUs of one machine share a model without the link that this wants."""
     return candidate.accelerator.count > 1 and not candidate.gpu.nvlink
 
 
@@ -107,7 +104,7 @@ def recommended(candidates: list[Candidate], request: Request) -> list[Candidate
     They keep their order, but several GPUs without NVLink come last.
     """
     first = [candidate for candidate in candidates if why_not_recommended(candidate, request) is None]
-    return sorted(first, key=_wants_nvlink) or candidates
+    return sorted(first, key=wants_nvlink) or candidates
 
 
 def meets(candidate: Candidate, request: Request) -> bool:

@@ -114,8 +114,10 @@ def with_cheapest(request: Request, catalog: Catalog, candidate: Candidate) -> C
     sentences = [candidate.reason, *(["; ".join(changes)] if changes else [])]
     if not fitting:
         return replace(candidate, reason=f"{'. '.join(sentences)}. Nothing in the catalog fits.")
-    sold = [c for c in fitting if c.price is not None] or fitting
-    best = min(sold, key=size_of if request.only_kubernetes else rank_of)
+    if request.only_kubernetes:
+        best = min(fitting, key=size_of)
+    else:
+        best = min([c for c in fitting if c.price is not None] or fitting, key=rank_of)
     nodes = "" if best.nodes == 1 else f" on each of {best.nodes} nodes"
     engine = f" with {best.engine}" if best.engine is not candidate.engine else ""
     if best.price is None or request.only_kubernetes:

@@ -49,6 +49,8 @@ class Candidate:
     """What its speed depends on besides; None where the model is not known."""
     on_demand_cost: Decimal | None = None
     """``hourly_cost`` on demand; known where some replicas are on demand and others not."""
+    list_price: Decimal | None = None
+    """``hourly_cost`` for ranking: where that is not known or 0, the most that it may be, or what clouds take."""
 
     @cached_property
     def performance(self) -> Performance | None:

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from decimal import Decimal
 from math import ceil
 
+from deepseek_operator.api.spec import Ranking
 from deepseek_operator.catalog import EngineSupport
 from deepseek_operator.engines import ServeOptions
 from deepseek_operator.planning.hardware import activation_dtype
 from deepseek_operator.planning.money import Prices
+from deepseek_operator.planning.ranking import good_enough, meets, rank_of, wants_nvlink
 from deepseek_operator.planning.request import EngineRequest, Request
 from deepseek_operator.planning.result import Candidate, Plan, dollars
 from deepseek_operator.planning.verdicts import rank
@@ -64,7 +66,7 @@ def make_plan(
         image=request.spec.engine.image or support.image or engine.image,
         port=request.spec.endpoint.port or engine.port,
         verdict=verdict,
-        reason=_reason(request, first, context),
+        reason=_reason(request, first, context, others),
         model=request.model,
         served_names=request.served_names,
         accelerators=tuple(str(candidate.accelerator) for candidate in chosen),
@@ -144,16 +146,33 @@ def _serve_by_count(
     return serve
 
 
-def _reason(request: Request, first: Candidate, context: int | None) -> str:
+def _reason(request: Request, first: Candidate, context: int | None, others: tuple[Candidate, ...]) -> str:
     parts = [first.reason if first.reason.endswith(".") else f"{first.reason}."]
     own = first.fit.max_model_len if first.fit else None
     if first.fits and context is not None and own is not None and context < own:
         parts.append(f"Context {context:,}, so that it holds on each of the accelerators.")
     if first.fits and not request.only_kubernetes:
         parts.append(_price(request, first))
+        if cheaper := _much_cheaper(request, first, others):
+            parts.append(f"{cheaper.accelerator} would do for {dollars(cheaper.hourly_cost)} $/h: {cheaper.reason}.")
     if first.fits and (words := _kinds(request, first)):
         parts.append(words)
     return " ".join(parts)
+
+
+def _much_cheaper(request: Request, first: Candidate, others: tuple[Candidate, ...]) -> Candidate | None:
+    """Return a machine that costs half as much or less, and that only the want of NVLink keeps from being taken."""
+    if request.accelerators is not None or request.model is None or request.model.recommended:
+        return None
+    if first.hourly_cost is None or request.spec.objective.ranking is Ranking.LOWEST_COST_PER_TOKEN:
+        return None
+    able = (
+        other
+        for other in others
+        if wants_nvlink(other) and other.nodes == 1 and good_enough(other, request) and meets(other, request)
+    )
+    priced = [other for other in able if other.hourly_cost and 2 * other.hourly_cost <= first.hourly_cost]
+    return min(priced, key=rank_of, default=None)
 
 
 def _price(request: Request, first: Candidate) -> str:
@@ -164,7 +183,8 @@ def _price(request: Request, first: Candidate) -> str:
     kind = "No spot price" if request.spot else "No price"
     where = f" on {' or '.join(request.clouds)}" if request.clouds else ""
     why = f": {first.gpu.not_rented}" if first.gpu.not_rented else ""
-    return f"{kind} of {first.accelerator}{where} is known{why}."
+    most = f"; on demand it would be {dollars(first.list_price)} $/h" if first.list_price else ""
+    return f"{kind} of {first.accelerator}{where} is known{why}{most}."
 
 
 def _kinds(request: Request, first: Candidate) -> str:

@@ -1,12 +1,14 @@
 """Which GPUs are chosen, in which order, and what the user's own settings change."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.catalog import PriceInfo
+from deepseek_operator.catalog.schema import parse_accelerator
 from tests.unit.planning.builders import CATALOG, plan_for
 
 
@@ -66,6 +68,29 @@ def test_a_spot_price_is_not_given_the_day_of_the_on_demand_price() -> None:
     assert "Cheapest known: p5en.48xlarge on aws, undated price." in spot.reason
     on_demand = plan_for("r1", resources={"infra": ["aws"]})
     assert "Cheapest known: p5en.48xlarge on aws, price of 2026-08-01." in on_demand.reason
+
+
+def test_a_spot_machine_without_a_price_ranks_by_what_it_costs_on_demand() -> None:
+    spot: dict[str, Any] = {"infra": ["aws"], "capacityType": "Spot"}
+    plan = plan_for("r1-8b", resources=spot)
+    assert plan.accelerators[0] == "L4:1"
+    assert plan.hourly_cost is None
+    assert plan.reason.endswith("No spot price of L4:1 on aws is known; on demand it would be 0.80 $/h.")
+    reasons = {str(c.accelerator): c.reason for c in plan.alternatives}
+    assert reasons["A100:8"] == "at least 5.24 $/h more than L4:1"
+    assert reasons["RTXPRO6000:1"] == "its price is not known: at most 3.36 $/h"
+    assert plan_for("r1-8b", resources={**spot, "maxHourlyCost": "0.9"}).accelerators == ("L4:1",)
+
+
+def test_gpus_are_worth_their_share_of_the_smallest_machine_with_a_price() -> None:
+    assert CATALOG.worth(parse_accelerator("H200:2")) == Decimal(36) / 4
+    assert CATALOG.worth(parse_accelerator("h200:1")) == Decimal("4.5")
+    assert CATALOG.worth(parse_accelerator("GB200:4")) is None
+
+
+def test_clouds_without_spot_machines_give_no_price_to_one() -> None:
+    plan = plan_for("r1-8b", resources={"infra": ["lambda", "aws"], "capacityType": "Spot"})
+    assert "GH200:1" not in plan.accelerators
 
 
 def test_a_fallback_to_on_demand_counts_as_on_demand() -> None:

@@ -248,3 +248,24 @@ def test_half_a_load_costs_more_per_token_than_a_full_one() -> None:
     assert found.dollars_per_million_tokens_at_half_load
     assert found.dollars_per_million_tokens_at_half_load > found.dollars_per_million_tokens
     assert found.hourly_cost == Decimal("3.85")
+
+
+def test_an_objective_that_the_usual_layout_misses_is_reached_by_another_one() -> None:
+    usual = plan_for("v3.2", resources={"infra": ["aws"]})
+    assert (usual.tensor_parallel_size, usual.data_parallel_size) == (1, 8)
+    sooner = plan_for("v3.2", resources={"infra": ["aws"]}, objective={"maxTimeToFirstTokenSeconds": 0.5})
+    assert (sooner.tensor_parallel_size, sooner.data_parallel_size) == (8, 1)
+    assert sooner.accelerators == usual.accelerators
+
+
+def test_stages_are_planned_over_a_fast_network_where_tensor_parallelism_is_too_slow() -> None:
+    model, infra = "unsloth/DeepSeek-R1-0528-BF16", {"infra": ["aws"], "accelerators": ["H200:8"], "nodes": 2}
+    assert plan_for(model, resources=infra).tensor_parallel_size == 16
+    faster = plan_for(model, resources=infra, objective={"minTokensPerSecondPerRequest": 60})
+    assert (faster.tensor_parallel_size, faster.pipeline_parallel_size) == (8, 2)
+
+
+def test_what_no_cloud_rents_is_not_planned_there() -> None:
+    assert "GB200:4" in plan_for("v4-flash", resources={"infra": ["kubernetes"]}).accelerators
+    rented = plan_for("v4-flash", resources={"infra": ["gcp"]})
+    assert not [c for c in (*rented.candidates, *rented.alternatives) if c.gpu.not_rented]

@@ -235,7 +235,11 @@ def lines(*, of_old_engines: bool = False) -> Iterator[str]:
             if outdated(row) is of_old_engines:
                 found = compare(row)
                 error = f"{found.error:+.1%}" if kind == "memory" else f"{found.error:+.0%}"
-                yield line(row, told(row), form.format(found.published), f"{found.predicted:,.0f} ({error})")
+                if "gib" in row:
+                    published, predicted = f"{found.published:.2f} GiB of KV cache", f"{found.predicted:.2f}"
+                else:
+                    published, predicted = form.format(found.published), f"{found.predicted:,.0f}"
+                yield line(row, told(row), published, f"{predicted} ({error})")
 
 
 def told(row: dict[str, Any]) -> str:

@@ -49,6 +49,11 @@ SUPPORT: dict[tuple[str, str, str], str] = {
     ("R1 in NVFP4", "B200:4", "VLLM TP4 EP"): f"{RECIPE} and {TABLE}: 4 B200",
     ("R1 in NVFP4", "GB200:4", "VLLM TP4 EP"): f"{RECIPE}: GB200 verified; 4 B200",
     ("V3.2", "H200:8", "VLLM DP8 EP"): f"{RECIPE}: -dp 8 -ep rather than -tp 8",
+    (
+        "V3.2",
+        "H200:8",
+        "VLLM TP8 EP",
+    ): f"{RECIPE}: TP8; only where DP8 does not reach the objective, as the time to the first token",
     ("V4-Flash", "H200:8", "VLLM TP8 EP"): V4,
     ("V4-Flash", "B200:8", "VLLM TP8 EP"): V4,
     ("V4-Flash", "B300:8", "VLLM TP8 EP"): V4,
@@ -148,6 +153,19 @@ def test_a_machine_without_support_is_taken_where_the_user_names_it_and_says_why
     assert plan_for("r1", resources={"accelerators": ["B300:8"]}).launchable
     small = {str(c.accelerator): c.reason for c in plan_for("r1-70b").alternatives}
     assert small["L40S:4"].startswith("L40S have no NVLink, which tensor parallelism wants")
+
+
+def test_a_plan_names_a_machine_that_is_left_out_and_costs_half_as_much() -> None:
+    resources = {"infra": ["gcp"]}
+    plan = plan_for("r1-14b", resources=resources)
+    assert plan.accelerators[0] == "H100:1"
+    assert "L4:2 would do for 2.00 $/h: L4 have no NVLink, which tensor parallelism wants; name it in" in plan.reason
+    assert plan_for("r1-14b", resources={**resources, "accelerators": ["L4:2"]}).launchable
+    faster = plan_for("r1-14b", resources=resources, objective={"minTokensPerSecondPerRequest": 60})
+    per_token = plan_for("r1-14b", resources=resources, objective={"ranking": "LowestCostPerToken"})
+    large = plan_for("r1", resources={"infra": []})
+    for other in (faster, per_token, large):
+        assert "would do for" not in other.reason
 
 
 def test_on_ones_own_cluster_gpus_without_nvlink_may_be_taken_after_those_with() -> None:
