@@ -11,7 +11,7 @@ __all__ = ["ADVICE", "ConditionType", "Reason"]
 
 
 class ConditionType(StrEnum):
-    """Types of conditions. Ready, Reconciling and Stalled follow kstatus, so Helm and Argo CD understand them."""
+    """Types of conditions. Ready, Reconciling and Stalled follow kstatus, so Flux and Helm 4 understand them."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"

@@ -1,6 +1,6 @@
 """Conditions: one function per type, each a pure reading of the findings.
 
-Ready, Reconciling and Stalled follow kstatus: ``helm install --wait``, Argo CD and ``kubectl wait`` understand them.
+Ready, Reconciling and Stalled follow kstatus: Flux, ``helm --wait`` of Helm 4 and ``kubectl wait`` understand them.
 """
 
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ _ADMISSION = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 """An API server gets these in ``tests/integration/test_documented_policy.py``."""
 OTHERS = {"HorizontalPodAutoscaler", "NetworkPolicy", "Ingress", "PodMonitor"} | _ADMISSION
 """Kinds of other APIs, which are read as YAML only."""
-OTHER_FILES = {"measurements", "aws", "gcp"}
+OTHER_FILES = {"measurements", "aws", "gcp", "data"}
 """First keys of files of other programs, or that other tests read."""
 
 
