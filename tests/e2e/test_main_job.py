@@ -100,6 +100,8 @@ def test_two_nodes_share_one_model_and_the_endpoint_leads_to_the_head(tenant: Te
     assert set(roles) == {"0", "1"}
     (endpoints,) = tenant.kubectl.get("endpointslices", labels="kubernetes.io/service-name=tiny")
     assert [endpoint["addresses"] for endpoint in endpoints["endpoints"]] == [[roles["1"]]]
+    lines = tenant.deepseek("logs", "tiny", "--tail", "5").splitlines()
+    assert {line.split()[0] for line in lines} == {"[0/head]", "[0/worker1]"}, "each node has an engine's log"
 
     answer = chat(tenant.stack, tenant.namespace, body["status"]["endpoint"]["internalURL"], "deepseek-ai/DeepSeek-R1")
     assert answer["usage"]["completion_tokens"] > 0
