@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import kopf
 import prometheus_client
@@ -221,6 +221,8 @@ async def run(settings: Settings) -> None:
             registry=registry,
             settings=kopf.OperatorSettings(),
             standalone=True,
+            # kopf would ask for the name of the user, which one whom the cluster chose (OpenShift) does not have.
+            identity=cast(Any, settings.instance),
             clusterwide=not settings.namespaces,
             namespaces=list(settings.namespaces),
         )

@@ -138,6 +138,37 @@ asyncio.run(run(settings))
 """
 
 
+NAMELESS = """
+import asyncio
+import getpass
+from deepseek_operator.runtime.operator import run
+from deepseek_operator.runtime.settings import Settings
+
+def unknown():
+    raise KeyError("getpwuid(): uid not found: 1000650000")
+
+getpass.getuser = unknown
+asyncio.run(run(Settings(skypilot_endpoint="http://127.0.0.1:9", health_address="{}", metrics_port=None)))
+"""
+
+
+def test_a_user_whom_the_cluster_chose_needs_no_name(tmp_path: Path) -> None:
+    """OpenShift runs pods as a user that no image has heard of."""
+    port, nobody = free_ports(2)
+    with (tmp_path / "log").open("wb") as log:
+        running = subprocess.Popen(
+            [sys.executable, "-c", NAMELESS.format(f"127.0.0.1:{port}")],
+            env={"KUBECONFIG": str(kubeconfig_of(nobody, tmp_path)), "NO_PROXY": "*"},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        eventually(lambda: get(port, "/healthz") == (200, "ok\n"), within=60, what="200", every=0.2)
+    finally:
+        running.kill()
+        running.wait()
+
+
 def test_the_liveness_probe_fails_at_once_and_not_by_a_time_out(tmp_path: Path) -> None:
     port, nobody = free_ports(2)
     with (tmp_path / "log").open("wb") as log:
