@@ -218,7 +218,7 @@ class Transport:
             words = getattr(error.certificate_error, "verify_message", "") or str(error)
             raise SkyPilotUnavailableError(
                 f"the certificate of the SkyPilot API server at {self._shown} is not believed: {words}. "
-                "skypilot.external.ca (--skypilot-ca-file) names its authority",
+                "skypilot.external.ca, --skypilot-ca-file or the variable SSL_CERT_FILE names its authority",
                 maybe_heard=False,
             ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -87,7 +87,7 @@ async def test_a_server_with_a_certificate_of_the_company_is_believed_by_its_aut
         f"the certificate of the SkyPilot API server at {url} is not believed: unable to get local issuer certificate"
     )
     assert str(refused.value).startswith(said)
-    assert "skypilot.external.ca (--skypilot-ca-file) names its authority" in str(refused.value)
+    assert "--skypilot-ca-file or the variable SSL_CERT_FILE names its authority" in str(refused.value)
     assert not refused.value.maybe_heard
 
 
