@@ -1,5 +1,6 @@
 """What an administrator says of the pods of every proxy: the part of a PodSpec that the cluster decides."""
 
+import json
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -39,7 +40,7 @@ class ProxyPod(SpecModel):
 
     def __hash__(self) -> int:
         """Return the same for equal ones, although there are mappings in them."""
-        return hash(self.model_dump_json())
+        return hash(json.dumps(self.model_dump(mode="json"), sort_keys=True))
 
     def placement(self) -> dict[str, Any]:
         """Return the fields of the PodSpec that say where the pods run and whence their image may come, if any do."""

@@ -175,7 +175,9 @@ def proxy_pod(*flags: str) -> ProxyPod:
 
 
 def test_the_operator_is_told_of_the_pods_of_proxies_what_the_values_say() -> None:
-    assert proxy_pod() == ProxyPod()  # a release that says nothing of them gives none of them reason to be replaced
+    # A release that says nothing of them gives none of them reason to be replaced.
+    assert proxy_pod() == ProxyPod()
+    assert hash(proxy_pod()) == hash(ProxyPod())
     values = yaml.safe_load((CHART / "ci" / "one-namespace-values.yaml").read_text())["proxy"]
     told = proxy_pod(f"--values={CHART}/ci/one-namespace-values.yaml")
     assert told.placement() == {name: value for name, value in values.items() if name not in ("image", "resources")}
