@@ -60,7 +60,7 @@ async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     config = {"clusters": [named], "users": [named], "contexts": [context], "current-context": "test"}
     path = tmp_path / "kubeconfig"
     path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **config}))
-    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+    monkeypatch.setenv("KUBECONFIG", str(path))
     yield server
     await runner.cleanup()
 
