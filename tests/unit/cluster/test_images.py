@@ -114,3 +114,9 @@ def test_only_the_targets_that_copy_kubectl_wait_for_it() -> None:
     above = {stage.split()[0] for stage in stages}
     assert copying == images.WITH_KUBECTL
     assert not copying & above, "a stage on top of one that copies kubectl needs it, too"
+
+
+def test_skypilot_has_the_name_of_a_user_that_no_image_has_heard_of() -> None:
+    """It asks for one as it starts, and a cluster may run it as whatever user it likes."""
+    (stage,) = re.findall(r"(?ms)^FROM python AS skypilot\n(.*?)^FROM ", (ROOT / "Dockerfile").read_text())
+    assert re.search(r"^ENV [^#]*\bUSER=\w+", stage, re.MULTILINE)
