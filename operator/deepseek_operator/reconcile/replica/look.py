@@ -112,7 +112,7 @@ def without_lost_addresses(views: Mapping[ClusterName, View]) -> Mapping[Cluster
 
 def _without_address(view: View) -> View:
     words = "its address belongs to a replica that was launched later"
-    return replace(view, address=None, health=Health.SILENT, detail=words, running=None, published=False)
+    return replace(view, address=None, health=Health.SILENT, detail=words, dropped=False, running=None, published=False)
 
 
 def _launched_before(one: View, other: View) -> bool:
