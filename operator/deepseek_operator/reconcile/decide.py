@@ -26,7 +26,7 @@ from deepseek_operator.facts.names import ClusterName, parse_cluster_name
 from deepseek_operator.facts.world import Question, World
 from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planned, Refused
-from deepseek_operator.reconcile.actions import Action, AddFinalizer, ApplyService, RemoveFinalizer
+from deepseek_operator.reconcile.actions import Action, AddFinalizer, PublishEndpoints, RemoveFinalizer
 from deepseek_operator.reconcile.approval import Gate
 from deepseek_operator.reconcile.blocked import why_blocked
 from deepseek_operator.reconcile.budget import Budget
@@ -107,12 +107,13 @@ class Decision:
 
     @property
     def goes_on(self) -> bool:
-        """Whether something waits for what is published: a proxy or the Service, or a replica that goes.
+        """Whether something waits for what is published: more than another engine, a proxy, or a replica that goes.
 
-        An old replica goes once the Service leads to its successor, and is torn down once it leads to it no more.
+        An old replica goes once the Service leads to its successor, and is torn down once it leads to it no more. A
+        proxy goes once nothing leads to it.
         """
         going = (not one.current or one.finding.phase is Phase.TERMINATING for one in self.replicas)
-        return self.proxied or any(isinstance(action, ApplyService) for action in self.publish) or any(going)
+        return self.proxied or any(not isinstance(action, PublishEndpoints) for action in self.publish) or any(going)
 
     @property
     def released(self) -> bool:

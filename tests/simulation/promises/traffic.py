@@ -105,7 +105,8 @@ class TrafficPromises:
             if now - since > LIE_S:
                 self._scene.broken(what.split()[0], f"{what} for {now - since:.0f} s")
         self._lying = {what: since for what, since in self._lying.items() if what in lying}
-        idle = {cluster for body in self._scene.kubernetes.list(api.PLURAL) for cluster in self._unused(body)}
+        bodies = self._scene.kubernetes.list(api.PLURAL) if self._scene.skypilot_answers else ()
+        idle = {cluster for body in bodies for cluster in self._unused(body)}
         self._idle = {cluster: self._idle.get(cluster, now) for cluster in idle}
         for cluster, since in self._idle.items():
             if now - max(since, acting) > IDLE_S:

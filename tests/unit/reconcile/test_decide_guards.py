@@ -50,6 +50,7 @@ class TestAfterPublishingAnotherPassFollows:
         ("says", "world"),
         [
             ("its port is probed next", replace(b.serving(OF), service=None)),
+            ("nothing leads to a proxy any more", replace(b.serving(OF), probes=b.silent(Address(b.host(), b.PORT)))),
             ("an old replica makes room", b.serving(OF, b.older(OF), NAME)),
             ("a replica drains", b.serving(b.deployment(replicas=0))),
             ("a proxy finds it", b.serving(b.deployment(endpoint={"proxy": True}))),
