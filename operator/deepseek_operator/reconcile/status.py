@@ -31,13 +31,14 @@ _DETAILS: Final = frozenset(
 )
 """Fields of an instance and of its ledger that may be told a little later than they are known; the ledger is compared
 for itself."""
+_LEDGERS: Final = {"instances": {"__all__": {"ledger"}}}
 _MESSAGE: Final = frozenset({"message"})
 _LISTS: Final = frozenset({"conditions", "instances"})
 
 
 def dump_status(status: DeepSeekDeploymentStatus) -> dict[str, Any]:
     """Return the status as it is stored: camelCase, without what is unset."""
-    stored = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    stored = status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=_LEDGERS)
     for instance, written in zip(status.instances, stored["instances"], strict=True):
         written["ledger"] = instance.ledger.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return stored
