@@ -61,6 +61,12 @@ seccompProfile: {type: RuntimeDefault}
 {{- $_ := set $pod $name . -}}
 {{- end -}}
 {{- end -}}
+{{- with .Values.proxy.podLabels -}}
+{{- $_ := set $pod "labels" . -}}
+{{- end -}}
+{{- with .Values.proxy.podAnnotations -}}
+{{- $_ := set $pod "annotations" . -}}
+{{- end -}}
 {{- toJson $pod -}}
 {{- end -}}
 
@@ -114,6 +120,13 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- range $variable := .Values.skypilot.extraEnv -}}
 {{- with get $set $variable.name -}}
 {{- fail (printf "skypilot.extraEnv must not set %s: %s does" $variable.name .) -}}
+{{- end -}}
+{{- end -}}
+{{- range $value, $labels := dict "podLabels" .Values.podLabels "proxy.podLabels" .Values.proxy.podLabels -}}
+{{- range $label, $_ := $labels -}}
+{{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh|deepseek-operator\\.io)/" $label -}}
+{{- fail (printf "%s must not set %s, by which pods are known" $value $label) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- range .Values.tracing.env -}}

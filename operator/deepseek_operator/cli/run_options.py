@@ -47,7 +47,7 @@ def authorities(file: Path | None) -> Path | None:
 
 
 def proxy_pod(text: str | None) -> str | None:
-    """Return what is part of a PodSpec, or refuse it."""
+    """Return what may be said of the pods of proxies, or refuse it."""
     try:
         Pod.model_validate_json(text or "{}")
     except ValidationError as error:
@@ -159,8 +159,8 @@ ProxyPod = Annotated[
     typer.Option(
         envvar=f"{_ENV}PROXY_POD",
         callback=proxy_pod,
-        help="Part of a PodSpec for the pods of every proxy, as JSON: imagePullSecrets, nodeSelector, tolerations, "
-        "affinity, priorityClassName, resources, and of securityContext runAsUser and runAsGroup. "
+        help="What is said of the pods of every proxy, as JSON: labels, annotations, imagePullSecrets, nodeSelector, "
+        "tolerations, affinity, priorityClassName, resources, and of securityContext runAsUser and runAsGroup. "
         "Unset: both ids are 65532.",
     ),
 ]

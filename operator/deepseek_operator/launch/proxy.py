@@ -188,13 +188,19 @@ def _servers(spec: ProxySpec, *, encrypted: bool) -> str:
 @lru_cache(maxsize=4096)
 def proxy_revision(spec: ProxySpec) -> str:
     """Return 8 hexadecimal digits that change with anything that the pods of a proxy read when they start."""
-    parts = [haproxy_config(spec), _pod_spec(spec), spec.authority]
+    pod = spec.settings.pod
+    added = [pod.labels, pod.annotations] if pod.labels or pod.annotations else []
+    parts = [haproxy_config(spec), _pod_spec(spec), spec.authority, *added]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def pod_template(spec: ProxySpec, labels: dict[str, str]) -> dict[str, Any]:
     """Return the template of the pods, fit for the ``restricted`` profile of Pod Security."""
-    return {"metadata": {"labels": labels}, "spec": _pod_spec(spec)}
+    pod = spec.settings.pod
+    metadata: dict[str, Any] = {"labels": {**pod.labels, **labels}}
+    if pod.annotations:
+        metadata["annotations"] = dict(pod.annotations)
+    return {"metadata": metadata, "spec": _pod_spec(spec)}
 
 
 def _pod_spec(spec: ProxySpec) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What an administrator says of the pods of every proxy: the part of a PodSpec that the cluster decides."""
+"""What an administrator says of the pods of every proxy: the part of a pod that the cluster decides."""
 
 import json
 from typing import Annotated, Any, Final, Literal
@@ -10,6 +10,7 @@ from deepseek_operator.api.base import SpecModel
 __all__ = ["ProxyPod"]
 
 _USER: Final = 65532
+_NOT_PLACEMENT: Final = {"labels", "annotations", "resources", "security_context"}
 
 Quantity = str | int
 PullSecret = dict[Literal["name"], str]
@@ -17,7 +18,7 @@ Id = Annotated[int, Field(ge=1)]
 
 
 class ProxyPod(SpecModel):
-    """Fields of a PodSpec by their names in Kubernetes; the API server judges what is in them.
+    """Fields of a pod by their names in Kubernetes; the API server judges what is in them.
 
     Attributes
     ----------
@@ -27,6 +28,8 @@ class ProxyPod(SpecModel):
         Ids to run as. None of one kind: the cluster's choice, or else the image's.
     """
 
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
     image_pull_secrets: tuple[PullSecret, ...] = ()
     node_selector: dict[str, str] = {}
     tolerations: tuple[dict[str, Any], ...] = ()
@@ -44,5 +47,5 @@ class ProxyPod(SpecModel):
 
     def placement(self) -> dict[str, Any]:
         """Return the fields of the PodSpec that say where the pods run and whence their image may come, if any do."""
-        whole = self.model_dump(mode="json", by_alias=True, exclude={"resources", "security_context"})
+        whole = self.model_dump(mode="json", by_alias=True, exclude=_NOT_PLACEMENT)
         return {name: value for name, value in whole.items() if value}

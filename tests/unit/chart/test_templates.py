@@ -180,8 +180,16 @@ def test_the_operator_is_told_of_the_pods_of_proxies_what_the_values_say() -> No
     assert hash(proxy_pod()) == hash(ProxyPod())
     values = yaml.safe_load((CHART / "ci" / "one-namespace-values.yaml").read_text())["proxy"]
     told = proxy_pod(f"--values={CHART}/ci/one-namespace-values.yaml")
-    assert told.placement() == {name: value for name, value in values.items() if name not in ("image", "resources")}
+    apart = {"image", "resources", "podLabels", "podAnnotations"}
+    assert told.placement() == {name: value for name, value in values.items() if name not in apart}
     assert told.resources == values["resources"]
+    assert (told.labels, told.annotations) == (values["podLabels"], values["podAnnotations"])
+
+
+def test_pods_of_the_release_take_the_labels_of_the_company() -> None:
+    rendered = render("--set=skypilot.mode=deployment,podLabels.team=serving")
+    templates = [one["spec"]["template"] for one in objects(rendered, ("Deployment",))]
+    assert [one["metadata"]["labels"]["team"] for one in templates] == ["serving", "serving"]
 
 
 @pytest.mark.parametrize("mode", ["sidecar", "deployment"])

@@ -79,6 +79,13 @@ WRONG = [
     ('serviceAccount.annotations={"a": 1}', "at '/serviceAccount/annotations/a': got number, want string"),
     ('crds.keep="yes"', "at '/crds/keep': got string, want boolean"),
     ('podAnnotations={"a": true}', "at '/podAnnotations/a': got boolean, want string"),
+    (
+        'podLabels={"app.kubernetes.io/name": "a"}',
+        "podLabels must not set app.kubernetes.io/name, by which pods are known",
+    ),
+    ('proxy.podLabels={"deepseek-operator.io/uid": "a"}', "proxy.podLabels must not set deepseek-operator.io/uid, by"),
+    ('podLabels={"a": 1}', "at '/podLabels/a': got number, want string"),
+    ('proxy.podAnnotations={"a": 1}', "at '/proxy/podAnnotations/a': got number, want string"),
     ('nodeSelector=["a"]', "at '/nodeSelector': got array, want object"),
     ('tolerations={"key": "a"}', "at '/tolerations': got object, want array"),
     ('tolerations=[{"key": "a", "effect": "Never"}]', "at '/tolerations/0/effect': value must be one of 'NoSchedule'"),

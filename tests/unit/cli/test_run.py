@@ -66,7 +66,7 @@ def test_what_cannot_reach_a_server_is_refused(command: str, flag: str, said: st
         ("--proxy-pod=[]", "must be a mapping of fields"),
         (
             '--proxy-pod={"toleration": []}',
-            "toleration: []: there is no such field; there are affinity, imagePullSecrets",
+            "toleration: []: there is no such field; there are affinity, ",
         ),
         ('--proxy-pod={"tolerations": {}}', "tolerations: must be a list"),
         ('--proxy-pod={"imagePullSecrets": ["registry"]}', "imagePullSecrets[0]: registry: must be a mapping"),

@@ -246,6 +246,14 @@ def test_an_administrator_says_whence_the_image_of_a_proxy_comes_and_where_its_p
     assert spec.keys() - pod_template(PROXY, {})["spec"].keys() == said.keys()
 
 
+def test_labels_of_an_administrator_never_hide_those_by_which_a_proxy_is_known() -> None:
+    pod = ProxyPod(labels={"team": "serving", "own": "theirs"}, annotations={"sidecar.istio.io/inject": "false"})
+    template = pod_template(replace(PROXY, settings=ProxySettings("x/haproxy:1", 3, pod)), {"own": "ours"})
+    assert template["metadata"]["labels"] == {"team": "serving", "own": "ours"}
+    assert template["metadata"]["annotations"] == {"sidecar.istio.io/inject": "false"}
+    assert pod_template(PROXY, {"own": "ours"})["metadata"] == {"labels": {"own": "ours"}}
+
+
 @pytest.mark.parametrize(
     ("nameserver", "said", "ipv6", "listen"),
     [
@@ -308,6 +316,7 @@ def test_what_a_proxy_is_made_from_has_a_name_that_changes_with_it() -> None:
         replace(PROXY, authority="0ddba11f"),
         replace(PROXY, settings=ProxySettings("x/haproxy:2", 3)),
         replace(PROXY, settings=ProxySettings("x/haproxy:1", 3, ProxyPod(node_selector={"pool": "edge"}))),
+        replace(PROXY, settings=ProxySettings("x/haproxy:1", 3, ProxyPod(labels={"team": "serving"}))),
     ]
-    assert len({proxy_revision(spec) for spec in (PROXY, *others)}) == 7
+    assert len({proxy_revision(spec) for spec in (PROXY, *others)}) == 8
     assert proxy_revision(replace(PROXY, settings=ProxySettings("x/haproxy:1", 2))) == proxy_revision(PROXY)
