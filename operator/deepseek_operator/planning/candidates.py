@@ -43,7 +43,7 @@ def user_accelerators(request: Request, catalog: Catalog) -> tuple[tuple[Acceler
     Raises
     ------
     PlanInputError
-        A GPU is unknown, or no cloud sells that many in one machine.
+        A GPU is unknown, or no cloud sells it or that many in one machine.
     """
     field = "resources.accelerators"
     found = []
@@ -61,6 +61,9 @@ def user_accelerators(request: Request, catalog: Catalog) -> tuple[tuple[Acceler
                 f"no cloud sells a machine with {accelerator.count} of them; use one of {counts}, "
                 "or infra: [kubernetes] if your own nodes have them",
             )
+        if request.clouds and _rented_nowhere(request, catalog, accelerator, gpu):
+            instead = "use another one, or infra: [kubernetes] if your own nodes have it"
+            raise PlanInputError(field, accelerator, f"{gpu.not_rented}; {instead}")
         if gpu.vendor is not Vendor.NVIDIA and request.spec.engine.image is None:
             raise PlanInputError(
                 field, accelerator, f"needs an engine built for {gpu.vendor}; set engine.image to a ROCm image"
@@ -86,8 +89,13 @@ def all_accelerators(request: Request, catalog: Catalog) -> Iterator[tuple[Accel
     clouds = request.clouds or ()
     for accelerator, gpu in numbers_of_gpus(request, catalog):
         there = gpu.only_on is None or gpu.only_on in clouds
-        if gpu.vendor is Vendor.NVIDIA and there and (request.kubernetes or not gpu.not_rented):
+        if gpu.vendor is Vendor.NVIDIA and there and not _rented_nowhere(request, catalog, accelerator, gpu):
             yield accelerator, gpu
+
+
+def _rented_nowhere(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: GpuInfo) -> bool:
+    """Return whether none of the places can have a GPU: the catalog says that no cloud rents it, and has no price."""
+    return bool(gpu.not_rented) and not request.kubernetes and not catalog.prices_of(accelerator)
 
 
 def node_counts(request: Request, accelerator: Accelerator, gpu: GpuInfo) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from deepseek_operator.api.spec import EngineName
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.catalog import PriceInfo
 from deepseek_operator.catalog.schema import parse_accelerator
+from deepseek_operator.planning import PlanInputError
 from tests.unit.planning.builders import CATALOG, plan_for
 
 
@@ -271,3 +272,25 @@ def test_no_machine_is_rented_that_costs_over_three_times_the_cheapest() -> None
 def test_ones_own_cluster_is_searched_for_every_gpu_that_fits() -> None:
     plan = plan_for("r1-8b", resources={"infra": ["kubernetes"]})
     assert {"L4:1", "A10G:1", "A10:1", "RTX4090:1", "H100:1"} <= set(plan.accelerators)
+
+
+def test_what_no_cloud_rents_is_not_planned_there() -> None:
+    assert "GB200:4" in plan_for("v4-flash", resources={"infra": ["kubernetes"]}).accelerators
+    rented = plan_for("v4-flash", resources={"infra": ["gcp"]})
+    assert not [c for c in (*rented.candidates, *rented.alternatives) if c.gpu.not_rented]
+    words = "GB200:4: no cloud of SkyPilot's catalog rents it; use another one, or infra"
+    with pytest.raises(PlanInputError, match=words):
+        plan_for("v4-flash", resources={"infra": ["gcp"], "accelerators": ["GB200:4"]})
+
+
+def test_what_a_cloud_has_come_to_rent_is_planned_there() -> None:
+    price = PriceInfo(
+        cloud="gcp",
+        instance_type="a4x-highgpu-4g",
+        accelerators="GB200:4",
+        on_demand=Decimal(30),
+        as_of=None,
+        source="x",
+    )
+    catalog = CATALOG.with_prices([price])
+    assert plan_for("v4-flash", catalog, resources={"infra": ["gcp"]}).accelerators == ("GB200:4",)

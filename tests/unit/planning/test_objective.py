@@ -263,9 +263,3 @@ def test_stages_are_planned_over_a_fast_network_where_tensor_parallelism_is_too_
     assert plan_for(model, resources=infra).tensor_parallel_size == 16
     faster = plan_for(model, resources=infra, objective={"minTokensPerSecondPerRequest": 60})
     assert (faster.tensor_parallel_size, faster.pipeline_parallel_size) == (8, 2)
-
-
-def test_what_no_cloud_rents_is_not_planned_there() -> None:
-    assert "GB200:4" in plan_for("v4-flash", resources={"infra": ["kubernetes"]}).accelerators
-    rented = plan_for("v4-flash", resources={"infra": ["gcp"]})
-    assert not [c for c in (*rented.candidates, *rented.alternatives) if c.gpu.not_rented]
