@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -93,6 +94,7 @@ def read_time(text: str | None) -> datetime | None:
         return None
 
 
+@lru_cache(maxsize=4096)
 def read_amount(text: str | None) -> Decimal | None:
     """Return the amount that a status holds as text; None for none, and for one that cannot be read."""
     try:

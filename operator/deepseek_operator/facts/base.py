@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from deepseek_operator.api.reasons import Reason
 
@@ -52,9 +52,11 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, order=True)
-class Address:
-    """Where one engine listens. Host and port belong together: replicas of two revisions may use different ports."""
+class Address(NamedTuple):
+    """Where one engine listens. Host and port belong together: replicas of two revisions may use different ports.
+
+    A tuple, because much is looked up by addresses, and Python hashes no other object as quickly.
+    """
 
     host: str
     port: int
