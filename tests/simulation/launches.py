@@ -90,6 +90,8 @@ class Launches:
         denied = await self._wait(one, uid, task, cloud, last=last) or self._why_not(task, cloud)
         if fault == "clean" or denied:
             server.machines.remove(one.name)
+            if on_kubernetes:  # their pods take a moment to go
+                await asyncio.sleep(server.dice.uniform(0.2, 4))
             server.rows.pop(one.name, None)
             return denied or Failure(Reason.NO_CAPACITY, "no capacity anywhere")
         nodes = server.ground.nodes.get(one.name)

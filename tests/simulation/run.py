@@ -186,11 +186,12 @@ class Simulation:
         self.accidents.approve_what_waits()
         for body in self.kubernetes.list(api.PLURAL):
             instances = (body.get("status") or {}).get("instances") or ()
-            lost = [one["name"] for one in instances if one["reason"] == Reason.MACHINES_UNACCOUNTED]
-            for name in lost:
-                self.ground.remove(name)
+            lost = [one for one in instances if one["reason"] == Reason.MACHINES_UNACCOUNTED]
+            for one in lost:
+                self.ground.remove(one["name"])
             if lost:
-                self.annotate(body, {api.ANNOTATION_ABANDON: ",".join(lost)})
+                _, _, told = lost[0]["message"].rpartition(f"{api.ANNOTATION_ABANDON}=")
+                self.annotate(body, {api.ANNOTATION_ABANDON: told})
 
     def annotate(self, body: Body, annotations: dict[str, str]) -> None:
         """Add annotations to a deployment, as a user does."""

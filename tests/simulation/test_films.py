@@ -24,6 +24,7 @@ FILMS: dict[str, tuple[int, bool, tuple[Event, ...]]] = {
     "nodes-lost-during-a-rolling-update": (2, False, (Event(40, "edit", "a", 2), Event(46, "nodes-go", "a", 1))),
     "operator-restarts-during-a-rolling-update": (2, False, (Event(40, "edit", "a", 2), Event(46, "kill", "a", 3))),
     "skypilot-restarts-during-a-launch": (1, False, (Event(3, "skypilot-restarts", "a", 5),)),
+    "pods-find-no-node": (1, False, (Event(0, "cluster-full", "a", 60),)),
     "launch-fails-twice": (1, False, (Event(0.01, "launch-fails", "a"), Event(0.02, "launch-fails", "a"))),
     "rented-without-credentials": (1, True, (Event(0, "credentials-go", "b", 70), Event(110, "nodes-go", "b"))),
     "rented-update-above-the-cap": (

@@ -13,6 +13,7 @@ from deepseek_operator.reconcile.approval import Gate
 from deepseek_operator.reconcile.budget import Budget
 from deepseek_operator.reconcile.capacity import Base
 from deepseek_operator.reconcile.replica.look import look
+from deepseek_operator.reconcile.replica.remains import unaccounted_words
 from deepseek_operator.reconcile.replica.rules import leave, want
 from deepseek_operator.reconcile.replica.view import Replica, View
 from deepseek_operator.reconcile.rollout import Rollout
@@ -96,14 +97,29 @@ def find_replicas(
         found = leave(views[name])
         if found is not None:
             replicas.append(Replica(name, name in current, views[name], found))
-    return tuple(_shown(replica, world.deployment.status) for replica in replicas)
+    return _accounted_together(tuple(_shown(replica, world.deployment.status) for replica in replicas))
+
+
+def _accounted_together(replicas: tuple[Replica, ...]) -> tuple[Replica, ...]:
+    """Let each replica whose machines nobody knows name all of them in what is to be done."""
+    lost = [one.name for one in replicas if one.finding.reason == Reason.MACHINES_UNACCOUNTED]
+    if len(lost) < 2:
+        return replicas
+    return tuple(
+        replace(one, finding=replace(one.finding, message=unaccounted_words(one.view, lost)))
+        if one.name in lost
+        else one
+        for one in replicas
+    )
 
 
 def _shown(replica: Replica, status: DeepSeekDeploymentStatus) -> Replica:
     """Let a replica go on saying what its status says where nothing new is known of it."""
     finding = replica.finding
     said = next((instance for instance in status.instances if instance.name == str(replica.name)), None)
-    if not finding.passing or said is None or not said.reason or said.phase is Phase.READY:
+    if said is None or not said.reason or said.phase is Phase.READY:
+        return replica
+    if not finding.passing and not (said.reason in finding.still and said.phase is finding.phase):
         return replica
     if (said.phase is Phase.TERMINATING) != (finding.phase is Phase.TERMINATING):
         return replica

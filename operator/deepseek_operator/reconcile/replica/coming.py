@@ -8,6 +8,7 @@ decides. :data:`COMING` says of each rule why it stands where it stands.
 from dataclasses import replace
 from typing import Final
 
+from deepseek_operator.api.places import KUBERNETES
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Phase
 from deepseek_operator.facts.base import Failure, Known
@@ -58,6 +59,8 @@ STUCK_S: Final = 5
 PODS_LATE_S: Final = 30
 """Seconds after the end of a launch for which its pods may be missing here: a watch can be late, or have a gap."""
 
+_OF_PODS: Final = frozenset({Reason.UNSCHEDULABLE, Reason.IMAGE_PULL_FAILED, Reason.POD_REJECTED})
+"""What is wrong with pods that do not start."""
 _LEFT_OUT: Final = f"; the place is left out for {EXCLUDED_S // 60} minutes if resources.infra has another one"
 
 
@@ -117,7 +120,9 @@ def _under_way(view: View) -> Finding | None:
         message = "waits for a free launch worker of the SkyPilot server"
         return stage(view, Phase.LAUNCHING, Reason.QUEUED, message, next_look_s=SLOW_LOOK_S)
     detail = (view.cluster.detail if view.cluster else "") or request.detail or "SkyPilot is looking for nodes"
-    return stage(view, Phase.LAUNCHING, Reason.LAUNCHING, detail, next_look_s=SLOW_LOOK_S)
+    finding = stage(view, Phase.LAUNCHING, Reason.LAUNCHING, detail, next_look_s=SLOW_LOOK_S)
+    # SkyPilot deletes pods that do not start before it ends their launch, which then says why they did not.
+    return replace(finding, still=_OF_PODS) if view.infra == KUBERNETES and not view.facts.pods else finding
 
 
 def _machines_late(view: View, request: SkyPilotRequest) -> Finding | None:

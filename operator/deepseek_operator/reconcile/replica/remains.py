@@ -1,8 +1,11 @@
 """What there may still be of a replica that SkyPilot no longer shows, and what has to be asked or done about it."""
 
+from collections.abc import Iterable
+
 from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
 from deepseek_operator.facts.base import Known
+from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import RequestState
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.planning.result import dollars
@@ -24,12 +27,19 @@ def about_its_machines(view: View) -> tuple[Question, ...]:
     return tuple(Question(kind, str(view.name)) for kind, fact in known if not isinstance(fact, Known))
 
 
-def unaccounted_words(view: View) -> str:
-    """Return what somebody has to do about machines of a lost record."""
+def unaccounted_words(view: View, names: Iterable[ClusterName] = ()) -> str:
+    """Return what somebody has to do about machines of a lost record.
+
+    Parameters
+    ----------
+    names
+        All replicas of the deployment of which that is so: an annotation that names only some forgets the others.
+    """
+    value = ",".join(map(str, names)) or view.name
     return (
         f"SkyPilot has lost its record of {view.name} on {view.infra} without terminating it, so machines may "
         f"still run and cost {_cost_words(view)}. Terminate the instances tagged skypilot-cluster-name={view.name}-*, "
-        f"then say so: kubectl annotate dsd {view.owner} --overwrite {ANNOTATION_ABANDON}={view.name}"
+        f"then say so: kubectl annotate dsd {view.owner} --overwrite {ANNOTATION_ABANDON}={value}"
     )
 
 

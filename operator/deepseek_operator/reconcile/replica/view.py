@@ -215,6 +215,8 @@ class Finding:
         Seconds until the next look although nothing may have announced itself; None if only an event can change this.
     passing
         Nothing new is known, and will be in a moment: the status goes on saying what it says.
+    still
+        Reasons with which it goes on as well, where it has one of them and the same phase.
     """
 
     phase: Phase
@@ -226,6 +228,7 @@ class Finding:
     next_look_s: float | None = None
     final: bool = False
     passing: bool = False
+    still: frozenset[Reason] = frozenset()
 
 
 Rule = Callable[[View], Finding | None]
