@@ -1,7 +1,7 @@
 """The fact store: one place for everything that is known, and the only thing that a pass reads.
 
 - Feeds put facts; the store wakes the keys of the deployments that a changed fact concerns.
-- :meth:`Store.world` joins the facts of one deployment, synchronously and without I/O.
+- :meth:`Store.world` joins the facts of one deployment, synchronously and without I/O; :mod:`.join` those of a replica.
 - Nothing goes backwards: an object with an older resource version than the one stored is ignored, and so is a SkyPilot
   snapshot that was asked for before our last request about a name (:meth:`Store.acted`).
 
@@ -18,7 +18,6 @@ facts                key -> value                        written by
 
 from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 
 from pydantic import SecretStr
@@ -29,16 +28,15 @@ from deepseek_operator.facts.answers import Answers
 from deepseek_operator.facts.base import Address, Fact, Known, Probe
 from deepseek_operator.facts.deployments import Deployments, Key
 from deepseek_operator.facts.engine import EngineReading
-from deepseek_operator.facts.names import ClusterName, belongs_to, parse_cluster_name, uid_prefix
-from deepseek_operator.facts.owned import Owned, OwnedFact, OwnedObjects
+from deepseek_operator.facts.join import join_replicas, seen_names
+from deepseek_operator.facts.names import belongs_to, parse_cluster_name, uid_prefix
+from deepseek_operator.facts.owned import OwnedFact, OwnedObjects
 from deepseek_operator.facts.probed import Probed
 from deepseek_operator.facts.skypilot import SkyPilotCluster, SkyPilotRequest
 from deepseek_operator.facts.snapshots import Snapshots
 from deepseek_operator.facts.world import (
-    NOT_ASKED,
     Question,
     QuestionKind,
-    ReplicaFacts,
     World,
     api_key_question,
     authority_question,
@@ -228,7 +226,7 @@ class Store:
     def names(self, key: Key) -> frozenset[str]:
         """Return the names of a deployment that SkyPilot knows or was asked about."""
         known = self._deployments.get(key)
-        seen = self._seen_names(known.deployment) if known is not None else ()
+        seen = seen_names(known.deployment, self._skypilot) if known is not None else ()
         return frozenset({*map(str, seen), *self._skypilot.acted_names(key)})
 
     def orphans(self, user: str) -> tuple[str, ...]:
@@ -291,8 +289,6 @@ class Store:
         for key in sorted(self._probed.put_reading(address, fact)):
             self._wake_later(key)
 
-    # --- the join ----------------------------------------------------------------------------------------------------
-
     def world(self, key: Key, now: datetime) -> World | None:
         """Return everything that is known about a deployment; None if its object is gone."""
         known, deployment = self._deployments.get(key), self._deployments.latest(key)
@@ -306,7 +302,7 @@ class Store:
             unreadable=known.problem,
             namespace_terminating=key[0] in self._terminating,
             skypilot=self._skypilot.fact,
-            replicas={name: self._replica(name, owned) for name in self._names(deployment, key, owned)},
+            replicas=join_replicas(deployment, owned, self._skypilot, self._answers),
             service=owned.published.get(key[1]),
             service_conflict=key in self._conflicts,
             services=frozenset(owned.published),
@@ -320,30 +316,6 @@ class Store:
             readings=self._probed.readings_of(key),
         )
 
-    def _names(self, deployment: DeepSeekDeployment, key: Key, owned: Owned) -> list[ClusterName]:
-        found = {instance.name for instance in deployment.status.instances}
-        found.update(pod.cluster_name for pod in owned.pods.values())
-        found.update(service.cluster_name for service in owned.services.values())
-        found.update(self._skypilot.acted_names(key))
-        names = {name for text in found if (name := parse_cluster_name(text)) and belongs_to(name, deployment)}
-        return sorted(names.union(self._seen_names(deployment)), key=attrgetter("text"))
-
-    def _replica(self, name: ClusterName, owned: Owned) -> ReplicaFacts:
-        text = str(name)
-        answers = self._answers.of(text)
-        return ReplicaFacts(
-            name=name,
-            skypilot=self._skypilot.of(text),
-            last_seen=self._skypilot.last(text),
-            outcome=answers.get(QuestionKind.OUTCOME, NOT_ASKED),
-            job=answers.get(QuestionKind.JOB, NOT_ASKED),
-            endpoint=answers.get(QuestionKind.ENDPOINT, NOT_ASKED),
-            terminated=answers.get(QuestionKind.HISTORY, NOT_ASKED),
-            price=answers.get(QuestionKind.PRICE, NOT_ASKED),
-            pods=tuple(pod for pod in owned.pods.values() if pod.cluster_name == text),
-            services=tuple(service for service in owned.services.values() if service.cluster_name == text),
-        )
-
     # --- indexes -----------------------------------------------------------------------------------------------------
 
     def _keys_of_question(self, question: Question) -> tuple[Key, ...]:
@@ -354,10 +326,6 @@ class Store:
             namespace, name, uid = question.subject.split("/", 2)
             return ((namespace, name),) if self._deployments.of_uid(uid) == (namespace, name) else ()
         return self._deployments.of_cluster(question.subject)
-
-    def _seen_names(self, deployment: DeepSeekDeployment) -> tuple[ClusterName, ...]:
-        names = self._skypilot.names(uid_prefix(deployment.metadata.uid))
-        return tuple(name for name in names if belongs_to(name, deployment))
 
     def _wake_owner(self, owner: _Owner) -> None:
         namespace, uid = owner
