@@ -153,6 +153,11 @@ class Process:
         self.reader = SimulatedReader(report, self.world.answers, self.world.loop)
         return self.reader
 
+    @property
+    def in_danger(self) -> bool:
+        """Whether it is dead, or will be after some steps."""
+        return self.dead or self.kill_in is not None
+
     async def step(self, label: str) -> None:
         """Let a moment pass in which the process may be killed."""
         if self.kill_in is not None and not self.dead:
@@ -165,14 +170,16 @@ class Process:
 
     async def call(self, label: str, effect: Callable[[], T], seconds: float = 0.02) -> T:
         """Make one external call."""
-        await self.step(label)
+        if self.in_danger:
+            await self.step(label)
         await asyncio.sleep(self.world.dice.uniform(0.2, 1) * seconds)
         if self.dead:
             await self.step(label)
         try:
             return effect()
         finally:
-            await self.step(f"{label} (answer)")
+            if self.in_danger:
+                await self.step(f"{label} (answer)")
 
 
 class _KubeClient:

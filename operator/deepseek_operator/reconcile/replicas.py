@@ -103,14 +103,11 @@ def find_replicas(
 def _accounted_together(replicas: tuple[Replica, ...]) -> tuple[Replica, ...]:
     """Let each replica whose machines nobody knows name all of them in what is to be done."""
     lost = [one.name for one in replicas if one.finding.reason == Reason.MACHINES_UNACCOUNTED]
-    if len(lost) < 2:
-        return replicas
-    return tuple(
-        replace(one, finding=replace(one.finding, message=unaccounted_words(one.view, lost)))
-        if one.name in lost
-        else one
-        for one in replicas
-    )
+    return tuple(_told(one, unaccounted_words(one.view, lost)) if one.name in lost else one for one in replicas)
+
+
+def _told(replica: Replica, message: str) -> Replica:
+    return replace(replica, finding=replace(replica.finding, message=message))
 
 
 def _shown(replica: Replica, status: DeepSeekDeploymentStatus) -> Replica:

@@ -35,13 +35,16 @@ def view(address: Address | None, ago: float | None) -> View:
         ((AT, 5), (AT, None), (ELSEWHERE, 9), {ONE, THREE}),
         ((AT, None), (AT, None), (None, None), {ONE}),
         ((AT, 5), (AT, 5), (None, None), {ONE}),
+        ((AT, 5), (None, 60), (None, 5), {ONE}),
     ],
 )
 def test_an_address_is_that_of_the_replica_launched_last(one: Any, two: Any, three: Any, owners: Any) -> None:
     found = without_lost_addresses({ONE: view(*one), TWO: view(*two), THREE: view(*three)})
     assert {name for name, seen in found.items() if seen.address is not None} == owners
-    lost = [seen for name, seen in found.items() if name not in owners and seen.detail]
-    assert all((seen.health, seen.published, seen.running) == (Health.SILENT, False, None) for seen in lost)
+    had = {ONE: one[0], TWO: two[0], THREE: three[0]}
+    lost = {name for name, address in had.items() if address is not None} - owners
+    assert {name for name, seen in found.items() if seen.detail} == lost
+    assert all((found[name].health, found[name].published) == (Health.SILENT, False) for name in lost)
 
 
 def rented(name: Any, ledger_ago: float) -> Ledger:
