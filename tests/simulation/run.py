@@ -130,7 +130,7 @@ class Simulation:
             elif self.promises.acting is None:
                 self.promises.acting = self.loop.time() + (LONGEST_BACKOFF_S if self._was_refused else 0)
                 self._was_refused = False
-            self.promises.skypilot_answers = self.skypilot_mode() == "up"
+            self.promises.informed = self.skypilot_mode() == "up" and self.loop.time() >= self.gap_until
             self.promises.tick()
             if self.promises.found:
                 return False

@@ -42,8 +42,8 @@ class Scene:
         What was broken.
     acting
         An operator has been running and the API server answering since then; None if not.
-    skypilot_answers
-        Somebody who asks SkyPilot where an engine listens gets an answer.
+    informed
+        SkyPilot answers, and no watch loses anything.
     sent_at
         When what is heard now was sent, if that was a while ago and its sender has given up; None if not.
     clock_moved_at
@@ -57,7 +57,7 @@ class Scene:
     now: Callable[[], float]
     found: list[Violation] = field(default_factory=list)
     acting: float | None = None
-    skypilot_answers: bool = True
+    informed: bool = True
     sent_at: float | None = None
     clock_moved_at: float = -1e9
 

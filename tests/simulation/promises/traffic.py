@@ -105,7 +105,7 @@ class TrafficPromises:
             if now - since > LIE_S:
                 self._scene.broken(what.split()[0], f"{what} for {now - since:.0f} s")
         self._lying = {what: since for what, since in self._lying.items() if what in lying}
-        bodies = self._scene.kubernetes.list(api.PLURAL) if self._scene.skypilot_answers else ()
+        bodies = self._scene.kubernetes.list(api.PLURAL) if self._scene.informed else ()
         idle = {cluster for body in bodies for cluster in self._unused(body)}
         self._idle = {cluster: self._idle.get(cluster, now) for cluster in idle}
         for cluster, since in self._idle.items():
@@ -122,7 +122,9 @@ class TrafficPromises:
         wanted = min((wish.replicas for wish in self._wishes.recent(uid)), default=0)
         if len(published) >= wanted or metadata.get("deletionTimestamp"):
             return set()
+        instances = (body.get("status") or {}).get("instances") or ()
         busy = {one.name for one in skypilot.requests.values()}
+        busy |= {one["name"] for one in instances if one["phase"] == "Terminating"}
         return {
             nodes.cluster
             for nodes in ground.of(uid)
