@@ -184,7 +184,9 @@ def decide(
     serving += unattributed(world, replicas)
     over_tls = encrypted(world, replicas)
     tls = speaks_tls(world, replicas) or not over_tls.isdisjoint(serving)
-    in_front = front(world, planned, proxy, over_tls, tls=tls)
+    launched = (one.finding.ledger.health_path for one in replicas if one.view.encrypted)
+    launched_path = next(filter(None, launched), None)
+    in_front = front(world, planned, proxy, over_tls, tls=tls, launched_path=launched_path)
     actions = [(replica.name, action) for replica in replicas for action in replica.finding.actions]
     held_back = gate.short and not complete and (blocked is None or blocked.reason is Reason.PLANNING)
     any_ready = any(replica.ready for replica in replicas)

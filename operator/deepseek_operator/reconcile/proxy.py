@@ -47,7 +47,13 @@ class Front:
 
 
 def front(
-    world: World, plan: Planned | None, settings: ProxySettings, encrypted: frozenset[Address], *, tls: bool
+    world: World,
+    plan: Planned | None,
+    settings: ProxySettings,
+    encrypted: frozenset[Address],
+    *,
+    tls: bool,
+    launched_path: str | None = None,
 ) -> Front:
     """Return what is to be done about the proxy.
 
@@ -55,12 +61,14 @@ def front(
     ----------
     tls
         Some replica answers over TLS, or will, or something that does is led to and nobody knows yet whose it is.
+    launched_path
+        HTTP path at which an engine on a rented machine says whether it is well; None where there is none.
     """
     if world.deployment.deleting:
         return Front()  # it goes with the object
     # Of a spec that cannot be read, nobody knows whether it wants one: what leads to replicas goes on doing so.
     wanted = tls or (bool(world.fronts) if world.unreadable else world.deployment.spec.endpoint.proxy)
-    actions = _kept(world, plan, settings, tls=tls) if wanted else _removed(world)
+    actions = _kept(world, plan, settings, launched_path, tls=tls) if wanted else _removed(world)
     kept = tuple(sorted(world.fronts.intersection(_addresses(world))))
     may_encrypt = tls or (plan is not None and plan.rents)
     asks = _questions(world) if wanted and may_encrypt else ()
@@ -94,11 +102,16 @@ def proxy_targets(world: World) -> dict[Address, ProbeTarget]:
     return {address: ProbeTarget(PROXY_PATH, trusted=address in world.fronts) for address in _addresses(world)}
 
 
-def _kept(world: World, plan: Planned | None, settings: ProxySettings, *, tls: bool) -> tuple[Action, ...]:
+def _kept(
+    world: World, plan: Planned | None, settings: ProxySettings, launched_path: str | None, *, tls: bool
+) -> tuple[Action, ...]:
     """Make the proxy, or bring it up to date, while pods of it are missing."""
-    if plan is None:
-        return ()  # what it needs is not known, and what there is goes on
-    spec = _spec(world, plan, settings, tls=tls)
+    stands = bool(world.proxies or world.fronts)
+    # Without a plan what there is goes on, and where nothing is, machines that are rented already need one.
+    path = plan.health_path if plan is not None else (launched_path if not stands else None)
+    if path is None:
+        return ()
+    spec = _spec(world, path, settings, encrypted=tls or (plan is not None and plan.rents))
     if spec.encrypted and not world.certificate_authority:
         return ()  # new pods could not start without it; whether those there are of it is not known, so they go on
     revision = proxy_revision(spec)
@@ -110,16 +123,15 @@ def _kept(world: World, plan: Planned | None, settings: ProxySettings, *, tls: b
     return () if running >= settings.replicas else (ApplyProxy(spec, pending=True),)
 
 
-def _spec(world: World, plan: Planned, settings: ProxySettings, *, tls: bool) -> ProxySpec:
+def _spec(world: World, health_path: str, settings: ProxySettings, *, encrypted: bool) -> ProxySpec:
     metadata = world.deployment.metadata
-    encrypted = tls or plan.rents
     # A key that the user gave is the business of who sends requests. Ours is added while a machine may ask for it.
     given = world.deployment.spec.endpoint.api_key_secret_ref is not None
     return ProxySpec(
         name=metadata.name,
         uid=metadata.uid,
         namespace=metadata.namespace,
-        health_path=plan.health_path,
+        health_path=health_path,
         settings=settings,
         encrypted=encrypted,
         authority=hashlib.sha256(world.certificate_authority.encode()).hexdigest()[:8] if encrypted else "",

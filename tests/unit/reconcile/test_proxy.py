@@ -305,6 +305,26 @@ class TestTheNextLookComesSoon:
         assert self.look(b.serving(b.deployment())) is None
 
 
+class TestWhileTheSpecCannotBePlanned:
+    """A price has risen since the machine was asked for, say."""
+
+    REFUSED = Refused(Reason.DOES_NOT_FIT, "needs 654 GiB")
+
+    @pytest.mark.parametrize("path", ["/health", "/ready"])
+    def test_a_machine_that_is_rented_gets_its_proxy(self, path: str) -> None:
+        world = rented(ledger={"health_path": path})
+        (made,) = [one for one in decide(world, self.REFUSED).publish if isinstance(one, ApplyProxy)]
+        assert (made.spec.health_path, made.spec.encrypted) == (path, True)
+
+    def test_one_that_is_not_remembered_does_not(self) -> None:
+        world = rented(ledger={"health_path": None})
+        assert not any(isinstance(one, ApplyProxy) for one in decide(world, self.REFUSED).publish)
+
+    def test_nobody_else_gets_one(self) -> None:
+        world = b.serving(b.deployment(endpoint={"proxy": True}))
+        assert not any(isinstance(one, ApplyProxy) for one in decide(world, self.REFUSED).publish)
+
+
 class TestItStays:
     """What the operator does not know yet, or what is on its way, is no reason to take a proxy away."""
 
