@@ -57,10 +57,9 @@ class Launches:
     async def _find_nodes(self, one: Request, task: Task, fault: str) -> Failure | None:
         """Try one place after the other; return the failure of the last one if none has nodes."""
         failure = None
-        clouds = clouds_of(task)
+        *_, last = clouds = tuple(clouds_of(task))
         for cloud in clouds:
-            last = cloud == list(clouds)[-1]
-            failure = await self._try(one, task, cloud, fault, last=last)
+            failure = await self._try(one, task, cloud, fault, last=cloud == last)
             if failure is None or one.name in self._server.rows:
                 return failure  # it has nodes, or what is left of them
             place = f"aws/{REGION}" if cloud == "AWS" else "kubernetes"
@@ -75,10 +74,8 @@ class Launches:
             row = server.rows[one.name] = Row(one.name, f"{one.id:x>16}", cloud, port_of(task))
         row.cloud, row.nodes = cloud, int(task.get("num_nodes") or 1)
         await asyncio.sleep(server.dice.uniform(0.2, 1))
-        made = one.name in server.ground.nodes
-        if not made and not server.machines.make(
-            one.name, uid, row.nodes, labels_of(task), on_kubernetes=on_kubernetes
-        ):
+        there, labels = one.name in server.ground.nodes, labels_of(task)
+        if not there and not server.machines.make(one.name, uid, row.nodes, labels, on_kubernetes=on_kubernetes):
             server.rows.pop(one.name, None)
             return Failure(Reason.LAUNCH_FAILED, "the namespace is being terminated")
         if not on_kubernetes:
@@ -108,11 +105,8 @@ class Launches:
         server, on_kubernetes, waited_s = self._server, cloud == "Kubernetes", 0
         while True:
             full = on_kubernetes and "Kubernetes" in server.full
-            if (
-                not full
-                and uid not in server.stuck
-                and not (on_kubernetes and server.machines.misses_secret(uid, task))
-            ):
+            misses = on_kubernetes and server.machines.misses_secret(uid, task)
+            if not (full or misses or uid in server.stuck):
                 return None
             if waited_s >= NO_ROOM_S and (full or not last):
                 return Failure(Reason.UNSCHEDULABLE, NO_NODE)
