@@ -27,6 +27,7 @@ class Traffic:
             "command": command,
         }
         spec = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
+        kubectl("delete", "pod", self.pod, "--ignore-not-found", "--now")  # an earlier client of the same Service
         kubectl.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": self.pod}, "spec": spec})
         eventually(lambda: "started" in self.log() or None, within=60, what="the client sends requests")
 
