@@ -8,6 +8,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.facts.kubernetes import Pod
 from deepseek_operator.facts.skypilot import JobState
+from deepseek_operator.reconcile.actions import TearDown
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.replica.coming import COMING
 from deepseek_operator.reconcile.replica.leaving import LEAVING
@@ -70,6 +71,25 @@ def test_a_launch_gives_its_worker_back_only_once_it_has_one_and_time_to_find_no
         known = b.facts(R1, skypilot=b.seen(b.request(R1, state=state, since=since)), pods=stuck)
         view = look(b.world(DSD, known), known, LAUNCHED, b.planned(DSD), current=True)
         assert (want(replace(view, launches_waiting=True)).actions == (DOWN,)) is given_back
+
+
+@pytest.mark.parametrize(
+    ("infra", "attempts", "given_back"),
+    [
+        (("kubernetes",), 2, True),
+        (("kubernetes", "aws"), 1, True),
+        (("kubernetes", "aws"), 2, False),
+    ],
+)
+def test_a_launch_keeps_its_worker_the_third_time_where_skypilot_goes_on_to_a_cloud(
+    infra: tuple[str, ...], attempts: int, given_back: bool
+) -> None:
+    of = b.rented_deployment(*infra)
+    name = b.name(of)
+    stuck = (b.pod(name, phase="Pending", trouble=Failure(Reason.UNSCHEDULABLE, "0/1 nodes are available")),)
+    known = b.facts(name, skypilot=b.seen(b.request(name, since=6)), pods=stuck)
+    view = look(b.world(of, known), known, b.ledger(attempts=attempts), b.planned(of), current=True)
+    assert (want(replace(view, launches_waiting=True)).actions == (TearDown(name),)) is given_back
 
 
 def test_what_has_no_plan_is_timed_out_without_its_timeout_and_never_final() -> None:

@@ -56,6 +56,9 @@ sets up in 60 s; the rest pulls an image of 15 GB at 20 MB/s. SkyPilot alone wai
 stays pending."""
 STUCK_S: Final = 5
 """Seconds after which a launch whose pods cannot start gives its worker to a launch that waits for one."""
+GIVEN_BACK: Final = 2
+"""Launches in a row that do so where the spec lists a cloud, too. The next one keeps its worker until SkyPilot goes
+on to the cloud, or a busy line would keep it from there for ever."""
 PODS_LATE_S: Final = 30
 """Seconds after the end of a launch for which its pods may be missing here: a watch can be late, or have a gap."""
 
@@ -113,7 +116,8 @@ def _under_way(view: View) -> Finding | None:
         return mute
     trouble = next((pod.trouble for pod in view.facts.pods if pod.trouble), None)
     if trouble is not None:
-        if view.launches_waiting and age > STUCK_S and request.state is RequestState.RUNNING:
+        keeps = view.plan is not None and view.plan.rents and view.ledger.attempts >= GIVEN_BACK
+        if view.launches_waiting and age > STUCK_S and request.state is RequestState.RUNNING and not keeps:
             return replace_nodes(view, f"request/{request.id}", trouble)
         return stage(view, Phase.LAUNCHING, trouble.reason, trouble.message)
     if request.state is RequestState.PENDING:
