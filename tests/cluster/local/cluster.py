@@ -61,6 +61,7 @@ class LocalCluster:
     @property
     def bin_dir(self) -> Path:
         """See :class:`~tests.cluster.api.Cluster`."""
+        _check_cache(self.layout)
         return build.build(build.LOCAL)
 
     def up(self) -> None:
@@ -79,8 +80,6 @@ class LocalCluster:
 
     def _start(self, bin_dir: Path) -> None:
         layout = Layout(self._name, choose_slot(self._name, network.is_routed))
-        if any(cache_dir().is_relative_to(mount["folder"]) for mount in _private_folders(layout)):
-            raise ClusterError(f"{cache_dir()}: the cache must not lie in a folder that the node has its own of")
         for folder in (layout.images, layout.state, layout.run):
             folder.mkdir(parents=True, exist_ok=True)
         (layout.state / "cluster.json").write_text(json.dumps({"slot": layout.slot}))
@@ -250,6 +249,16 @@ def _private_folders(layout: Layout) -> list[dict[str, str]]:
         {"folder": "/var/log", "own": "", "stand_in": str(layout.state / "var-log")},
         {"folder": "/tmp", "own": "", "stand_in": str(layout.state / "tmp")},
     ]
+
+
+def _check_cache(layout: Layout) -> None:
+    """Refuse a cache that the node would not see, before minutes are spent on filling it."""
+    for mount in _private_folders(layout):
+        if cache_dir().is_relative_to(mount["folder"]):
+            words = (
+                f"{cache_dir()}: the cache must not lie below {mount['folder']}, of which the test cluster has its own"
+            )
+            raise ClusterError(f"{words}; let XDG_CACHE_HOME name another folder")
 
 
 def _raise_inotify_limit() -> None:

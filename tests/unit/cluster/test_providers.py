@@ -10,6 +10,7 @@ from tests.cluster import images, kind, providers
 from tests.cluster.__main__ import parser
 from tests.cluster.api import ClusterError
 from tests.cluster.local import cgroups
+from tests.cluster.local.cluster import LocalCluster
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,16 @@ def test_external_needs_a_kubeconfig_that_exists(monkeypatch: pytest.MonkeyPatch
         providers.select(provider="external")
     with pytest.raises(ClusterError, match="no such kubeconfig"):
         providers.select(kubeconfig=str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize("folder", ["/tmp/cache", "/run/cache", "/var/lib/cache"])
+def test_a_cache_that_the_node_would_not_see_is_refused_before_anything_is_built(
+    monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", folder)
+    monkeypatch.setattr("tests.cluster.build.build", lambda _: pytest.fail("it was built"))
+    with pytest.raises(ClusterError, match="let XDG_CACHE_HOME name another folder"):
+        _ = LocalCluster("dsd-nowhere").bin_dir
 
 
 def test_kind_commands(monkeypatch: pytest.MonkeyPatch) -> None:
