@@ -62,10 +62,17 @@ class Deployments:
         key, uid = deployment.key, deployment.metadata.uid
         if before is not None and before.deployment.metadata.uid != uid:
             self._unindex(before.deployment)
+        deployment = self._with_known_status(deployment, before)
         stored = self._stored[key] = Stored(deployment, problem, revision, written)
         self._by_uid[uid] = key
         self._by_prefix.setdefault(uid_prefix(uid), set()).add(key)
         return stored, before
+
+    def _with_known_status(self, deployment: DeepSeekDeployment, before: Stored | None) -> DeepSeekDeployment:
+        """Let a status that is known already stay one object, which is kept once and compared by identity."""
+        known = [self._unsaved.get(deployment.key, ("", None))[1], before.deployment.status if before else None]
+        same = next((status for status in known if status == deployment.status), None)
+        return deployment if same is None else deployment.model_copy(update={"status": same})
 
     def drop(self, key: Key) -> None:
         """Forget a deployment."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from deepseek_operator.api.status import DeepSeekDeploymentStatus
 from deepseek_operator.facts.deployments import Deployments
 from tests.unit.reconcile import builders as b
 
@@ -33,3 +34,21 @@ class TestASpec:
         assert first.problem == again.problem != ""
         mended, _ = deployments.put(body(replicas=2))
         assert (mended.problem, mended.deployment.spec.replicas) == ("", 2)
+
+
+class TestAStatus:
+    def test_that_comes_as_it_was_stays_one_object(self) -> None:
+        deployments = Deployments()
+        first, _ = deployments.put(body() | {"status": {"replicas": 1}})
+        again, _ = deployments.put(body(replicas=3) | {"status": {"replicas": 1}})
+        assert again.deployment.status is first.deployment.status
+        other, _ = deployments.put(body() | {"status": {"replicas": 2}})
+        assert other.deployment.status.replicas == 2
+
+    def test_that_comes_as_it_was_sent_is_the_one_that_was_sent(self) -> None:
+        deployments = Deployments()
+        stored, _ = deployments.put(body())
+        sent = DeepSeekDeploymentStatus(replicas=1)
+        deployments.put_unsaved(stored.deployment, sent)
+        echo, _ = deployments.put(body() | {"status": {"replicas": 1}})
+        assert echo.deployment.status is sent
