@@ -1,6 +1,7 @@
 """``deepseek-operator verify`` with the real vLLM on CPUs, in a pod of the engine image."""
 
 import io
+import re
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -42,7 +43,8 @@ def test_the_planned_engine_is_started_measured_and_ended(engine: Kubectl) -> No
     flags = ["--model=r1-1.5b", "--cpu", "--memory=8", "--max-model-len=1024", "--path=/models/tiny-qwen2"]
     short = ["--concurrency=2", "--prompt-tokens=50", "--answer-tokens=20"]
     told = engine("exec", POD, "--", "python", "-c", PROGRAM, *flags, *short, timeout=600)
-    figures = {line[1:40].strip(): line[40:].split() for line in told.splitlines()}
+    rows = [re.split(r" {2,}", line.removeprefix("#").strip()) for line in told.splitlines()]
+    figures = {name: cells for name, *cells in rows}
     planned, measured, _ = figures["KV cache tokens"]
     assert int(planned.replace(",", "")) < int(measured.replace(",", "")), "the model is smaller than the one planned"
     assert float(figures["decode tokens/s, 1 request"][1]) > 0
