@@ -16,6 +16,7 @@ from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.endpoint import Reachability
+from deepseek_operator.reconcile.events import NORMAL
 from deepseek_operator.reconcile.replica.view import Finding, Replica
 
 __all__ = ["Report", "conditions"]
@@ -110,7 +111,10 @@ def _ready(report: Report) -> _Verdict:
         state = "all nodes are being torn down" if report.replicas else "nothing is rented"
         return "False", Reason.SUSPENDED if spec.suspend else Reason.SCALED_TO_ZERO, f"{words}; {state}"
     if ready >= wanted and report.endpoint.answers:
-        return "True", Reason.READY, f"{ready} of {wanted} replicas answer" if wanted > 1 else "the model answers"
+        words = f"{ready} of {wanted} replicas answer" if wanted > 1 else "the model answers"
+        failing = _failing_update(report)
+        but = f"; the update fails: {_failure(failing)}, see Reconciling" if failing else ""
+        return "True", Reason.READY, words + but
     if ready >= wanted:
         return "False", report.endpoint.reason or Reason.PUBLISHING_ENDPOINT, report.endpoint.detail
     worst = _worst(report)
@@ -143,6 +147,9 @@ def _reconciling(report: Report, ready: _Verdict, stalled: _Verdict) -> _Verdict
     others = sum(not replica.ready or not replica.current for replica in report.replicas)
     if others:
         text = f"{report.updated} of {report.wanted} replicas run the current spec"
+        if (failing := _failing_update(report)) is not None:
+            words = _with_history(failing.finding, report.world.now)
+            return "True", _failure(failing), f"{text}; {failing.name}: {words}"
         return "True", Reason.ROLLING_OUT, f"{text}; others that come or go: {others}"
     return "False", Reason.READY, "nothing is left to do"
 
@@ -155,6 +162,18 @@ def _held(report: Report) -> Failure | None:
             return Failure(reason, found[reason])
     blocked = report.decision.blocked
     return blocked if blocked is not None and blocked.reason is Reason.AWAITING_APPROVAL else None
+
+
+def _failing_update(report: Report) -> Replica | None:
+    """Return a replica of the current spec that fails while others serve, so that all but the update looks well."""
+    coming = (replica for replica in report.replicas if replica.current and not replica.ready)
+    return next((one for one in coming if one.finding.reason not in NORMAL or one.finding.ledger.failure_reason), None)
+
+
+def _failure(replica: Replica) -> Reason | str:
+    """Return why a replica fails, or failed before the attempt that is under way."""
+    finding = replica.finding
+    return finding.reason if finding.reason not in NORMAL else finding.ledger.failure_reason
 
 
 def _left_behind(report: Report) -> Replica | None:

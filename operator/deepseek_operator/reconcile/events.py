@@ -7,9 +7,9 @@ from deepseek_operator.api.reasons import ConditionType, Reason
 from deepseek_operator.api.status import Condition, DeepSeekDeploymentStatus, EngineStatus, Instance, Phase
 from deepseek_operator.reconcile.engine import too_optimistic
 
-__all__ = ["EventNote", "notes"]
+__all__ = ["NORMAL", "EventNote", "notes"]
 
-_NORMAL: Final = frozenset(
+NORMAL: Final = frozenset(
     {
         Reason.STARTING,
         Reason.PLANNING,
@@ -27,6 +27,7 @@ _NORMAL: Final = frozenset(
         Reason.ENDPOINT_PUBLISHED,
     }
 )
+"""Reasons of what goes on as it should."""
 
 
 @dataclass(frozen=True)
@@ -103,4 +104,4 @@ def _find(status: DeepSeekDeploymentStatus, kind: ConditionType) -> Condition | 
 
 
 def _type(reason: str) -> str:
-    return "Normal" if reason in _NORMAL else "Warning"
+    return "Normal" if reason in NORMAL else "Warning"

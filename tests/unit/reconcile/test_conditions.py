@@ -84,6 +84,25 @@ GONE = b.deployment(deleting=True)
 FINAL = b.deployment(resources={"accelerators": [], "cpus": "1+", "memory": "2+", "retryUntilUp": False})
 STALLED = b.world(b.remembering(FINAL, {b.name(FINAL): b.ledger()}), b.facts(b.name(FINAL), outcome=b.failed_launch()))
 
+
+def failing_update() -> World:
+    """An older replica serves, and the engine of its successor has ended."""
+    world = b.serving(b.deployment(), b.older(b.deployment()))
+    new = b.name(world.deployment, 1)
+    coming = Instance(name=str(new), revision=new.revision, ledger=b.ledger(starting_since=b.ago(60)))
+    status = world.deployment.status
+    status = status.model_copy(update={"instances": (*status.instances, coming)})
+    ended = b.up(new, job=b.job(JobState.ENDED, log_tail="ValueError: no such flag"))
+    return replace(
+        world,
+        deployment=world.deployment.model_copy(update={"status": status}),
+        replicas={**world.replicas, new: ended},
+        probes={**world.probes, **b.silent(Address(b.host(1), b.PORT))},
+    )
+
+
+FAILING_UPDATE = failing_update()
+
 CASES = [
     Case("one replica needs no counting", b.serving(b.deployment()), "Ready", ("True", "Ready"), "the model answers"),
     Case("several replicas are counted", BOTH, "Ready", ("True", "Ready"), "2 of 2 replicas answer"),
@@ -191,6 +210,20 @@ CASES = [
         "Reconciling",
         ("True", "RollingOut"),
         "1 of 2 replicas run the current spec; others that come or go: 2",
+    ),
+    Case(
+        "an update whose replica fails says so although the older one serves",
+        FAILING_UPDATE,
+        "Reconciling",
+        ("True", "EngineExited"),
+        f"0 of 1 replicas run the current spec; {b.name(b.deployment(), 1)}: the engine ended (FAILED): ValueError",
+    ),
+    Case(
+        "and the condition Ready names it, which is all that many look at",
+        FAILING_UPDATE,
+        "Ready",
+        ("True", "Ready"),
+        "the model answers; the update fails: EngineExited, see Reconciling",
     ),
     Case("a plan that fails stalls", b.serving(b.deployment()), "Stalled", ("True", "DoesNotFit"), "654 GiB", NO_PLAN),
     Case(
