@@ -96,6 +96,7 @@ def run(name: str) -> None:
         kubectl("create", "namespace", NAMESPACE)
     example = yaml.safe_load(EXAMPLE.read_text())
     example["spec"]["engine"]["image"] = stack.engine_image
+    example["spec"]["suspend"] = False  # whoever played with an earlier one may have suspended it
     report.say(f"kubectl apply -f {EXAMPLE.relative_to(Path.cwd())}")
     kubectl.apply(example)
     name_ = example["metadata"]["name"]
@@ -117,8 +118,10 @@ def run(name: str) -> None:
 def _next_steps(stack: Stack) -> str:
     kubectl = stack.kubectl
     return f"""What to type next:
-  export KUBECONFIG={kubectl.kubeconfig} PATH={kubectl.bin_dir}:$PATH
+  export KUBECONFIG={kubectl.kubeconfig} PATH={kubectl.bin_dir}:{Path(sys.executable).parent}:$PATH
   kubectl get dsd --all-namespaces -o wide
+  kubectl deepseek status --all-namespaces
+  kubectl deepseek chat tiny -n {NAMESPACE} -m "Who are you?"
   kubectl describe dsd tiny -n {NAMESPACE}
   kubectl explain dsd.spec.resources
   kubectl logs -n {SYSTEM_NAMESPACE} deploy/{RELEASE} -f

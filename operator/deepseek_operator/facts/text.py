@@ -9,6 +9,8 @@ _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _PREFIX: Final = re.compile(r"^(\([^()]*pid=\d+[^()]*\) )*((ERROR|WARNING|INFO) \d\S+ \S+ \[[^\]]+\] )?")
 """What SkyPilot and vLLM put before each line: job and process, level, time and place."""
+_LOGGED: Final = re.compile(r"\b[DIWEC] \d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? (PID=\d+ )?\S+\.py:\d+\] ")
+"""What SkyPilot's own log puts before each line, which its errors may quote."""
 _ERROR_LINE: Final = re.compile(r"^([A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b.*|[\w .:-]*\berror: .*)$")
 _OF_SKYPILOT: Final = re.compile(r"^(ERROR: Job \d+ failed|✓ Job finished|├──|└──|📋|\S*sky (logs|queue|exec) )")
 _SECRETS: Final = (
@@ -65,7 +67,7 @@ def cause(log: str, limit: int = 1400) -> str:
 
 
 def _plain(text: str) -> str:
-    text = _CONTROL.sub("", without_colours(text).replace("\r", "\n"))
+    text = _LOGGED.sub("", _CONTROL.sub("", without_colours(text).replace("\r", "\n")))
     for secret in _SECRETS:
         text = secret.sub("[redacted]", text)
     return text

@@ -33,6 +33,9 @@ _GAVE_UP: Final = frozenset({"ResourcesUnavailableError", "SystemExit"})
 _CHECK_REASON: Final = re.compile(r"Reason(?: \[[^\]]*\])?: ([^\n]+)")
 """How ``sky check`` prints why it has not enabled a cloud."""
 
+_WANTED_GPUS: Final = re.compile(r"\{'([\w.-]+)': (\d+)\}")
+_GPUS_TOLD: Final = 8
+
 _NOISE: Final = (
     re.compile(r"To keep retrying until the cluster is up, use the `--retry-until-up` flag\.?"),
     re.compile(r"Relax the task's resource requirements:\s*"),
@@ -69,6 +72,8 @@ def classify(error_type: str, message: str, log: str = "") -> Failure:
         return _helpful(Reason.CREDENTIALS_INVALID, "the provider did not accept the SkyPilot server's credentials")
     if wrong := no_such_place(without_colours(message)):
         return Failure(Reason.INVALID_SPEC, clean(wrong, 900))
+    if lacking := _lacking_gpus(without_colours(message)):
+        return Failure(Reason.NO_MATCHING_RESOURCES, lacking)
     reason = reason_of(message)
     if reason is None:
         prefix = f"{error_type}: " if error_type and error_type not in shown else ""
@@ -95,6 +100,23 @@ def no_access(cloud: str, error_type: str, said: str) -> Failure:
     return Failure(
         Reason.CREDENTIALS_INVALID,
         f"{words}; give it some, as docs/clouds.md says, or name another place. Nothing was launched.",
+    )
+
+
+def _lacking_gpus(message: str) -> str:
+    """Say which GPUs no node of the cluster has; empty if that is not what SkyPilot says.
+
+    It writes out each alternative of the task as it would have asked for it, in another order each time.
+    """
+    _, said, wanted = message.partition("Kubernetes cluster does not contain any instances satisfying the request:")
+    gpus = sorted({f"{name}:{count}" for name, count in _WANTED_GPUS.findall(wanted)}) if said else []
+    if not gpus:
+        return ""
+    told = ", ".join(gpus[:_GPUS_TOLD]) + (f" and {len(gpus) - _GPUS_TOLD} more" if len(gpus) > _GPUS_TOLD else "")
+    return (
+        f"no node of the cluster offers any of these, with the CPUs and the memory that are wanted: {told}. "
+        "What helps: GPU nodes that carry SkyPilot's labels (kubectl deepseek doctor shows what nodes have), "
+        "resources.accelerators that nodes have, or a cloud in resources.infra"
     )
 
 

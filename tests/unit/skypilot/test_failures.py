@@ -48,7 +48,24 @@ def test_the_gpu_that_is_not_offered_is_named() -> None:
         "Kubernetes cluster does not contain any instances satisfying the request: 1x Kubernetes(cpus=0.5+, mem=2+, "
         "{'L4': 1}).\nTo fix: relax or change the resource requirements.\n"
     )
-    assert "{'L4': 1}" in classify("ResourcesUnavailableError", message).message
+    told = classify("ResourcesUnavailableError", message).message
+    assert "no node of the cluster offers any of these, with the CPUs and the memory that are wanted: L4:1. " in told
+
+
+def test_the_gpus_that_no_node_has_are_named_in_the_same_order_each_time() -> None:
+    kinds = ["H100", "GB200", "L4", "A100", "H200", "B200", "B300", "L40S", "A10G", "T4"]
+    for order in (kinds, kinds[::-1]):
+        asked = ", ".join(f"1x Kubernetes({{'{kind}': 1}}, image_id=docker:vllm/vllm-openai:v0)" for kind in order)
+        message = f"Kubernetes cluster does not contain any instances satisfying the request: {asked}."
+        told = classify("ResourcesUnavailableError", message).message
+        assert (
+            "wanted: A100:1, A10G:1, B200:1, B300:1, GB200:1, H100:1, H200:1, L40S:1 and 2 more. What helps: " in told
+        )
+
+
+def test_what_skypilots_log_puts_before_a_line_is_left_out() -> None:
+    quoted = "kubernetes: W 11-28 03:08:35.327 PID=122 instance.py:2628] KubernetesError: no such image"
+    assert clean(quoted) == "kubernetes: KubernetesError: no such image"
 
 
 def test_hints_for_skypilots_command_line_are_left_out() -> None:
