@@ -102,18 +102,20 @@ class Connection:
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        encryption = self._encryption
+        encryption, accepted = self._encryption, False
         try:
+            context = _context(encryption.authority) if encryption is not None else None
             async with asyncio.timeout(CONNECT_S):
-                _, wire = await loop.create_connection(
-                    lambda: _Wire(self._received, self._lost),
-                    self._address.host,
-                    self._address.port,
-                    ssl=_context(encryption.authority) if encryption is not None else None,
-                    server_hostname=encryption.server_name if encryption is not None else None,
+                transport, wire = await loop.create_connection(
+                    lambda: _Wire(self._received, self._lost), self._address.host, self._address.port
                 )
+                accepted = True
+                if encryption is not None and context is not None:
+                    name = encryption.server_name
+                    encrypted = await loop.start_tls(transport, wire, context, server_hostname=name)
+                    wire.connection_made(cast(asyncio.BaseTransport, encrypted))
         except TimeoutError:
-            self._end(NoAnswer(f"no connection within {CONNECT_S:g} s", dropped=True))
+            self._end(NoAnswer(f"no connection within {CONNECT_S:g} s", dropped=not accepted))
         except OSError as error:
             self._end(NoAnswer(_words(error)))
         except Exception as error:

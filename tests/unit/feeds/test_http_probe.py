@@ -125,6 +125,20 @@ async def test_a_connection_that_is_neither_accepted_nor_refused_is_told_from_on
     assert not refused.dropped
 
 
+async def test_a_machine_that_accepts_a_connection_and_does_not_encrypt_it_drops_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_probe, "CONNECT_S", 0.2)
+
+    async def listen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+
+    async with serving(listen) as plain:
+        believed = make_authority("a", b.NOW).certificate
+        connection = Connection(plain._address, encryption=Encryption(believed, "name"))
+        assert await ask(connection, "/health") == NoAnswer("no connection within 0.2 s", dropped=False)
+
+
 async def test_a_machine_that_acknowledges_nothing_is_given_up_before_an_engine_that_hangs() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
