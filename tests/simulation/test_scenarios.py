@@ -2,6 +2,7 @@
 
 import pytest
 
+from deepseek_operator.api.reasons import REPLICA_FAILURES
 from deepseek_operator.runtime import metrics
 from tests.simulation.play import play
 from tests.simulation.scenarios import SCENARIOS, schedule
@@ -20,7 +21,7 @@ def test_every_failure_is_one_that_the_metrics_expect() -> None:
     (failures,) = metrics.FAILURES.collect()
     counted = {sample.labels["reason"] for sample in failures.samples if sample.value}
     assert counted
-    assert counted <= {str(reason) for reason in metrics.REPLICA_FAILURES}
+    assert counted <= {str(reason) for reason in REPLICA_FAILURES}
 
 
 def test_a_schedule_replays_exactly() -> None:

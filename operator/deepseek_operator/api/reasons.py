@@ -7,7 +7,7 @@ rely on the names.
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["ADVICE", "ConditionType", "Reason"]
+__all__ = ["ADVICE", "REPLICA_FAILURES", "ConditionType", "Reason"]
 
 
 class ConditionType(StrEnum):
@@ -256,3 +256,28 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     ),
 }
 """Per reason: what it means, and what to do."""
+
+REPLICA_FAILURES: Final = (
+    Reason.UNSCHEDULABLE,
+    Reason.NO_CAPACITY,
+    Reason.NO_MATCHING_RESOURCES,
+    Reason.QUOTA_EXCEEDED,
+    Reason.CREDENTIALS_INVALID,
+    Reason.NOT_AUTHORIZED,
+    Reason.NOT_OFFERED,
+    Reason.INVALID_SPEC,
+    Reason.IMAGE_PULL_FAILED,
+    Reason.POD_REJECTED,
+    Reason.LAUNCH_FAILED,
+    Reason.LAUNCH_TIMED_OUT,
+    Reason.LAUNCH_INTERRUPTED,
+    Reason.ENGINE_EXITED,
+    Reason.ENGINE_CRASH_LOOP,
+    Reason.ENGINE_UNRESPONSIVE,
+    Reason.ENGINE_START_TIMED_OUT,
+    Reason.ENGINE_PORT_BLOCKED,
+    Reason.INSTANCE_LOST,
+    Reason.PREEMPTED,
+    Reason.TEARDOWN_FAILED,
+)
+"""Why a replica can fail."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from deepseek_operator.api.reasons import ConditionType, Reason
+from deepseek_operator.api.reasons import REPLICA_FAILURES, ConditionType, Reason
 from deepseek_operator.api.status import Condition, Phase, Verdict
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.facts.clock import format_time
@@ -16,7 +16,6 @@ from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.endpoint import Reachability
-from deepseek_operator.reconcile.events import NORMAL
 from deepseek_operator.reconcile.replica.view import Finding, Replica
 
 __all__ = ["Report", "conditions"]
@@ -166,14 +165,17 @@ def _held(report: Report) -> Failure | None:
 
 def _failing_update(report: Report) -> Replica | None:
     """Return a replica of the current spec that fails while others serve, so that all but the update looks well."""
-    coming = (replica for replica in report.replicas if replica.current and not replica.ready)
-    return next((one for one in coming if one.finding.reason not in NORMAL or one.finding.ledger.failure_reason), None)
+    coming = (one for one in report.replicas if one.current and not one.ready)
+    return next((one for one in coming if one.finding.phase is not Phase.TERMINATING and _failure(one)), None)
 
 
 def _failure(replica: Replica) -> Reason | str:
-    """Return why a replica fails, or failed before the attempt that is under way."""
+    """Return why a replica fails, or failed before the attempt that is under way; empty if it does not.
+
+    A replica that cannot be asked about, or is held back, has not failed.
+    """
     finding = replica.finding
-    return finding.reason if finding.reason not in NORMAL else finding.ledger.failure_reason
+    return finding.reason if finding.reason in REPLICA_FAILURES else finding.ledger.failure_reason
 
 
 def _left_behind(report: Report) -> Replica | None:

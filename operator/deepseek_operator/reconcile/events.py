@@ -7,9 +7,9 @@ from deepseek_operator.api.reasons import ConditionType, Reason
 from deepseek_operator.api.status import Condition, DeepSeekDeploymentStatus, EngineStatus, Instance, Phase
 from deepseek_operator.reconcile.engine import too_optimistic
 
-__all__ = ["NORMAL", "EventNote", "notes"]
+__all__ = ["EventNote", "notes"]
 
-NORMAL: Final = frozenset(
+_NORMAL: Final = frozenset(
     {
         Reason.STARTING,
         Reason.PLANNING,
@@ -27,7 +27,6 @@ NORMAL: Final = frozenset(
         Reason.ENDPOINT_PUBLISHED,
     }
 )
-"""Reasons of what goes on as it should."""
 
 
 @dataclass(frozen=True)
@@ -104,4 +103,4 @@ def _find(status: DeepSeekDeploymentStatus, kind: ConditionType) -> Condition | 
 
 
 def _type(reason: str) -> str:
-    return "Normal" if reason in NORMAL else "Warning"
+    return "Normal" if reason in _NORMAL else "Warning"

@@ -9,7 +9,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 import deepseek_operator
-from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.reasons import REPLICA_FAILURES
 from deepseek_operator.skypilot.client import SERVER_VERSION
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "QUEUE_LENGTH",
     "QUEUE_SECONDS",
     "QUEUE_WAIT_SECONDS",
-    "REPLICA_FAILURES",
     "SKYPILOT_CALLS",
     "SKYPILOT_ERRORS",
     "SKYPILOT_REACHABLE",
@@ -84,30 +83,6 @@ FAILURES: Final = Counter(
     "Failures of replicas, in a launch and later, by Reason and by where.",
     ["reason", "infra"],
 )
-REPLICA_FAILURES: Final = (
-    Reason.UNSCHEDULABLE,
-    Reason.NO_CAPACITY,
-    Reason.NO_MATCHING_RESOURCES,
-    Reason.QUOTA_EXCEEDED,
-    Reason.CREDENTIALS_INVALID,
-    Reason.NOT_AUTHORIZED,
-    Reason.NOT_OFFERED,
-    Reason.INVALID_SPEC,
-    Reason.IMAGE_PULL_FAILED,
-    Reason.POD_REJECTED,
-    Reason.LAUNCH_FAILED,
-    Reason.LAUNCH_TIMED_OUT,
-    Reason.LAUNCH_INTERRUPTED,
-    Reason.ENGINE_EXITED,
-    Reason.ENGINE_CRASH_LOOP,
-    Reason.ENGINE_UNRESPONSIVE,
-    Reason.ENGINE_START_TIMED_OUT,
-    Reason.ENGINE_PORT_BLOCKED,
-    Reason.INSTANCE_LOST,
-    Reason.PREEMPTED,
-    Reason.TEARDOWN_FAILED,
-)
-"""Why a replica can fail."""
 PROBES: Final = Counter(f"{PREFIX}probes", "Probes of engines and Services, by result: answered or missed.", ["result"])
 
 SKYPILOT_REACHABLE: Final = Gauge(f"{PREFIX}skypilot_reachable", "1 if the SkyPilot API server answers.")

@@ -66,9 +66,9 @@ def failed_teardown(of: DeepSeekDeployment, name: ClusterName | None = None) -> 
     return b.facts(which, skypilot=b.seen(b.row(which)), outcome=b.failed_teardown())
 
 
-def with_a_failed_teardown(world: World) -> World:
-    """The world with a replica of an older revision besides, which SkyPilot could not tear down."""
-    of, name = world.deployment, b.older(world.deployment)
+def with_a_failed_teardown(world: World, name: ClusterName | None = None) -> World:
+    """The world with a replica besides, of an older revision unless it is named, which SkyPilot could not tear down."""
+    of, name = world.deployment, name or b.older(world.deployment)
     one = stuck(of, name).status.instances
     status = of.status.model_copy(update={"instances": (*of.status.instances, *one)})
     known = {**world.replicas, name: failed_teardown(of, name)}
@@ -286,6 +286,22 @@ CASES = [
         "0/1 nodes are available (next attempt at 2026-11-24T12:00:10Z)",
     ),
 ]
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        replace(
+            FAILING_UPDATE,
+            skypilot=b.AWAY,
+            replicas={name: replace(known, skypilot=b.AWAY) for name, known in FAILING_UPDATE.replicas.items()},
+        ),
+        with_a_failed_teardown(b.serving(b.deployment()), b.name(b.deployment(), 1)),
+    ],
+    ids=["SkyPilot cannot be asked about the new replica", "a replica of the current spec too many does not go"],
+)
+def test_an_update_is_not_said_to_fail_where_no_new_replica_is_known_to(world: World) -> None:
+    assert condition(after(world)) == ("True", "Ready", "the model answers")
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.says for case in CASES])

@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
+from deepseek_operator.api.reasons import REPLICA_FAILURES
 from deepseek_operator.engines.metrics import Figures
 from deepseek_operator.facts.base import Address
 from deepseek_operator.runtime import metrics
@@ -125,7 +126,7 @@ def test_errors_of_skypilot_are_counted_by_path_and_kind() -> None:
 
 def test_every_reason_that_a_launch_can_fail_for_is_expected() -> None:
     understood = {reason for reason, _ in (*CODES, *WORDS)} | {reason for _, reason in TEXTS}
-    assert understood <= set(metrics.REPLICA_FAILURES)
+    assert understood <= set(REPLICA_FAILURES)
 
 
 def test_a_scrape_of_a_thousand_deployments_takes_less_than_a_second() -> None:

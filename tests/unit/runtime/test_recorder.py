@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from deepseek_operator.api.reasons import REPLICA_FAILURES
 from deepseek_operator.api.status import (
     Cost,
     DeepSeekDeploymentStatus,
@@ -20,7 +21,6 @@ from deepseek_operator.api.status import (
     Verdict,
 )
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.runtime import metrics
 from deepseek_operator.runtime.recorder import Recorder
 from deepseek_operator.runtime.series import DeploymentCollector, LiveFigures
 from tests.unit.reconcile import builders as b
@@ -171,7 +171,7 @@ def test_the_first_failure_of_its_kind_is_an_increase(recorder: Recorder) -> Non
     metadata = {"name": "r1", "namespace": "serving", "uid": b.UID}
     deployment, _ = DeepSeekDeployment.parse_leniently({"metadata": metadata, "spec": b.CPU_SPEC})
     recorder.saw(deployment, status(infra="nebius", launched_at=T))
-    for reason in metrics.REPLICA_FAILURES:
+    for reason in REPLICA_FAILURES:
         of = {"infra": "nebius"}
         assert REGISTRY.get_sample_value("deepseek_operator_launches_total", {"result": str(reason), **of}) == 0
         assert REGISTRY.get_sample_value("deepseek_operator_replica_failures_total", {"reason": str(reason), **of}) == 0
