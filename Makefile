@@ -26,12 +26,13 @@ $(VENV)/.installed: pyproject.toml uv.lock versions.env
 
 install: $(VENV)/.installed ## Python environment in .venv
 
-lint: install ## ruff, mypy, import-linter
+lint: install ## ruff, mypy, import-linter, and that pytest finds every test
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
 	$(RUN) mypy --package tests --package hack
 	$(RUN) lint-imports
+	$(RUN) pytest tests --collect-only -qqq # a suite that needs the cluster must not find out half an hour later
 
 docs: install ## The documentation site into site/, strictly: a link or anchor that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 $(RUN) python -m mkdocs build --quiet
