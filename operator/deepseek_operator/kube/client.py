@@ -15,11 +15,11 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import yaml
-from kubernetes.aio import client as official
-from kubernetes.aio import config
 
 from deepseek_operator.facts.text import clean
 from deepseek_operator.kube.errors import KubeUnavailableError, error_of
+from deepseek_operator.kube.official import client as official
+from deepseek_operator.kube.official import config
 
 __all__ = ["APPLY", "MERGE", "KubeClient", "missing_configuration", "settle_proxy"]
 

@@ -20,6 +20,7 @@ from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planner
 from deepseek_operator.runtime import metrics
 from deepseek_operator.runtime.act import Actor
+from deepseek_operator.runtime.poster import EventPoster
 from deepseek_operator.runtime.publish import Publisher
 from deepseek_operator.runtime.queue import WorkQueue
 from deepseek_operator.runtime.reconciler import Reconciler
@@ -121,6 +122,7 @@ class ControlLoop:
             hurry=self.skypilot.hurry,
             clock=outside.clock,
         )
+        self.events = EventPoster(outside.writer, lambda: len(self.queue) > 0, outside.clock)
         self.reconciler = Reconciler(
             store=self.store,
             planner=planner,
@@ -128,6 +130,7 @@ class ControlLoop:
             questions=self.questions,
             actor=self.actor,
             publisher=Publisher(outside.writer, own, self.store, self.kubernetes, outside.clock),
+            events=self.events,
             slots=self.slots,
             watch=self.prober.watch,
             read=self.engines.watch,
@@ -167,6 +170,7 @@ class ControlLoop:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.kubernetes.watch(versions))
             group.create_task(self.queue.run_timers())
+            group.create_task(self.events.run())
             for _ in range(self._workers):
                 group.create_task(self._work())
 
@@ -178,6 +182,7 @@ class ControlLoop:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.actor.close()
+        await self.events.close()
 
     def trouble(self) -> str:
         """Return what is wrong with the loop itself; empty if nothing is."""

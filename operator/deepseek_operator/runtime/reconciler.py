@@ -1,7 +1,7 @@
 """The pass: join, decide, act, status, Events. One at a time per deployment, and nothing is read from the network."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -35,6 +35,7 @@ from deepseek_operator.reconcile.events import EventNote, notes
 from deepseek_operator.reconcile.results import Result, with_failed_publish, with_results
 from deepseek_operator.reconcile.status import compute_status, dump_status, tells_news
 from deepseek_operator.runtime.act import Actor
+from deepseek_operator.runtime.poster import EventPoster
 from deepseek_operator.runtime.publish import Publisher, refusal_of
 from deepseek_operator.runtime.recorder import Recorder
 from deepseek_operator.runtime.slots import LaunchSlots
@@ -77,6 +78,7 @@ class Reconciler:
     questions: Questions
     actor: Actor
     publisher: Publisher
+    events: EventPoster
     slots: LaunchSlots
     watch: Watch
     read: Read
@@ -136,7 +138,7 @@ class Reconciler:
         decision = with_results(decision, [one for one in ended if isinstance(one, Result)], planned, self.clock())
         errors += [one for one in ended if isinstance(one, BaseException)]
         if decision.released:
-            await self._announce_abandoned(world, decision)
+            self._announce_abandoned(world, decision)
             note("outcome", "released")
             return False
         await self._write_status(world, plan, decision)
@@ -193,7 +195,7 @@ class Reconciler:
         return errors, refused
 
     async def _write_status(self, world: World, plan: Planned | Refused, decision: Decision) -> None:
-        """Write the status if it differs from the stored one, and post Events only once it is stored."""
+        """Write the status if it differs from the stored one, and have Events posted only once it is stored."""
         if world.deployment.deleting and not decision.replicas and decision.finalizer is None:
             return  # released already
         key = world.deployment.key
@@ -216,7 +218,8 @@ class Reconciler:
         self._waiting.pop(key, None)
         self.kubernetes.put("deployments", body, wake=False)
         self.recorder.wrote(key, before, after)
-        await self._post(world, notes(before, after))
+        for one in notes(before, after):
+            self.events.post(world.deployment, one)
 
     def _may_wait(self, world: World, decision: Decision, *, no_news: bool, was_ready: bool) -> bool:
         """Return whether a status need not be written now, because another one follows in a moment."""
@@ -238,20 +241,13 @@ class Reconciler:
         self.wake_after(key, left_s)
         return True
 
-    async def _post(self, world: World, found: Iterable[EventNote]) -> None:
-        for note in found:
-            try:
-                await self.actor.writer.post_event(world.deployment, note.type, note.reason, note.message, self.clock())
-            except KubeError as error:  # an Event is a courtesy; the status holds the truth
-                log.warning("event_not_posted", reason=note.reason, error=str(error))
-
-    async def _announce_abandoned(self, world: World, decision: Decision) -> None:
+    def _announce_abandoned(self, world: World, decision: Decision) -> None:
         if not decision.abandoned:
             return
         names = ", ".join(map(str, decision.abandoned))
         log.warning("abandoned", reason="Abandoned", clusters=names)
         message = f"released on request; these SkyPilot clusters may still exist: {names}"
-        await self._post(world, (EventNote("Warning", "Abandoned", message),))
+        self.events.post(world.deployment, EventNote("Warning", "Abandoned", message))
 
     def _schedule(self, key: Key, decision: Decision) -> None:
         if decision.next_look_s is None:

@@ -1,6 +1,5 @@
 """What the runtime asks of the adapters that change something outside, and the line that is logged of each change."""
 
-from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
@@ -44,9 +43,6 @@ class KubeWrites(Protocol):
     async def remove_proxy(self, deployment: DeepSeekDeployment) -> None: ...  # noqa: D102
     async def delete_endpoints(self, deployment: DeepSeekDeployment, name: str) -> None: ...  # noqa: D102
     async def clear_remains(self, namespace: str, name_on_cloud: str) -> None: ...  # noqa: D102
-    async def post_event(  # noqa: D102
-        self, deployment: DeepSeekDeployment, type_: str, reason: str, message: str, now: datetime
-    ) -> None: ...
 
 
 class KubeSecrets(Protocol):

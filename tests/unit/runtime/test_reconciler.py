@@ -55,8 +55,6 @@ class Actor:
         self.statuses.append(status)
         return {}
 
-    async def post_event(self, *_: Any) -> None: ...
-
     def hurry(self) -> None: ...
 
     def forget(self, key: Any) -> None:
@@ -72,6 +70,7 @@ def reconciler_of(store: Store, actor: Actor, collector: DeploymentCollector) ->
         questions=cast(Any, SimpleNamespace(ask=lambda _: None)),
         actor=cast(Any, actor),
         publisher=cast(Any, actor),
+        events=cast(Any, SimpleNamespace(post=lambda *_: None)),
         slots=LaunchSlots(store, 8, lambda key: None),
         watch=nothing["watch"],
         read=nothing["read"],
