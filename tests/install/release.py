@@ -1,7 +1,9 @@
 """A release of the chart, driven by Helm as an administrator does."""
 
 import json
+import os
 import re
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,8 @@ from tests.system.wait import eventually
 
 __all__ = ["CHART", "SYSTEM", "Release", "names"]
 
-CHART = Path(__file__).parents[2] / "charts" / "deepseek-operator"
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "deepseek-operator"
 SYSTEM = "dsd-inst-system"
 SMALL: dict[str, Any] = {
     # What a machine of two cores has room for.
@@ -49,6 +52,20 @@ class Release:
     def run(self, *args: str, timeout: float = 400) -> str:
         """Run ``helm ARGS`` in the namespace of the release; return what it printed on both outputs."""
         return self.kubectl.program(self.helm, *args, timeout=timeout)
+
+    def typed(self, command: str, *, timeout: float = 400) -> str:
+        """Run a command of the documentation in a shell, for this namespace; return what it printed."""
+        surroundings = {
+            **os.environ,
+            "KUBECONFIG": str(self.kubectl.kubeconfig),
+            "PATH": f"{self.kubectl.bin_dir}:{os.environ['PATH']}",
+        }
+        words = ["bash", "-euc", command.replace("deepseek-system", self.kubectl.namespace)]
+        done = subprocess.run(
+            words, cwd=ROOT, env=surroundings, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}{done.stdout}"
+        return done.stdout
 
     def upgrade(self, chart: Path = CHART, *, operator: str = "operator", **values: Any) -> None:
         """Install or upgrade the release and wait until it is ready.

@@ -11,6 +11,7 @@ from tests.install.conftest import CRD, Tenant, measured, until
 from tests.install.release import Release
 from tests.system.kubectl import CommandError, Kubectl
 from tests.system.traffic import Traffic, expect_no_failures
+from tests.unit.docs.blocks import shown
 
 CRD_FILE = f"files/{CRD}.yaml"
 COLUMN = "Endpoint"
@@ -81,6 +82,25 @@ def test_an_upgrade_and_a_rollback_restart_no_engine_and_lose_no_request(
     expect_no_failures(traffic)
 
 
+def test_skypilot_gets_a_deployment_of_its_own_and_comes_back_as_the_page_says(
+    release: Release, tenant: Tenant
+) -> None:
+    held = tenant.engines()
+    assert held, "goes on from the test before"
+    upgrade = shown("helm upgrade deepseek-operator", having="skypilot.mode=deployment")
+    release.typed(shown("kubectl scale deployment deepseek-operator"))
+    until(lambda: not release.pods(), 90, "the operator's pod is gone")
+    with measured("to a Deployment of its own"):
+        release.typed(upgrade)
+    assert release.pods("deepseek-operator-skypilot")
+    accepts_a_change(tenant, "4.5")
+    with measured("and back"):
+        release.typed(upgrade.replace("mode=deployment", "mode=sidecar"))
+    accepts_a_change(tenant, "5.5")
+    assert not release.pods("deepseek-operator-skypilot")
+    assert tenant.engines() == held
+
+
 def test_an_uninstall_is_refused_while_a_deployment_holds_nodes_and_passes_afterwards(
     release: Release, tenant: Tenant
 ) -> None:
@@ -102,3 +122,5 @@ def test_an_uninstall_is_refused_while_a_deployment_holds_nodes_and_passes_after
     volume = f"{release.name}-skypilot"
     assert release.kubectl.get("pvc", volume) is not None, "skypilot.persistence.keep"
     release.kubectl("delete", "pvc", volume)  # what comes next has another size
+    release.typed(shown("kubectl delete crd"))
+    assert release.kubectl.get("crd", CRD) is None

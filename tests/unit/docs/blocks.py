@@ -79,6 +79,13 @@ def commands() -> list[Command]:
     return [command for block in blocks() if block.language in _SHELL for command in commands_of(block)]
 
 
+def shown(beginning: str, *, having: str = "") -> str:
+    """Return the command of the documentation that begins so; where several pages have one, all say the same."""
+    found = {command.text for command in commands() if command.text.startswith(beginning) and having in command.text}
+    assert len(found) == 1, f"{len(found)} commands begin with {beginning}"
+    return found.pop()
+
+
 def commands_of(block: Block) -> list[Command]:
     """Return the commands of a block: after ``$``, or each line where the block has none."""
     lines = re.sub(r"\\\n\s*", "", block.text).splitlines()
