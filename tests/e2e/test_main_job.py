@@ -62,7 +62,9 @@ def test_a_model_comes_up_answers_and_leaves_nothing(tenant: Tenant) -> None:
     assert re.search(r"head\s+Running", tree), "the pod is a leaf of the tree"
     assert tenant.deepseek("endpoint", "tiny").strip() == url
     assert "Ready" in tenant.deepseek("events", "tiny")
-    assert "GET /health" in tenant.deepseek("logs", "tiny", "--tail", "50"), "the engine's own log"
+    assert "GET /health" in tenant.deepseek("logs", "tiny", "--tail", "50", "--probes"), "the engine's own log"
+    assert "Application startup complete" in (log := tenant.deepseek("logs", "tiny", "--tail", "50"))
+    assert "GET /health" not in log
     assert tenant.deepseek("chat", "tiny", "--message", "Who are you?", "--max-tokens", "12", "-o", "json")
     assert json.loads(tenant.deepseek("bench", "tiny", "-c", "1", "--requests", "2", "--max-tokens", "8", "-o", "json"))
     assert "0 faults" in tenant.deepseek("doctor")

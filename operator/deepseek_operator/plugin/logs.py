@@ -17,8 +17,12 @@ from deepseek_operator.plugin.status import read
 __all__ = ["COMMAND", "SCRIPT"]
 
 DEFAULT_LINES: Final = 200
+PROBES: Final = r'"GET /(health|metrics) HTTP/1\.[01]" 200'
+"""Lines in which an engine notes a probe that it has answered; ERE. The operator asks every second."""
+NOTHING: Final = "a^"
+"""Matches no line."""
 SCRIPT: Final = r"""
-lines=$1 follow=$2
+lines=$1 follow=$2 hidden=$3
 # The log that SkyPilot writes on this node for its newest job: run.log on a single node, RANK-NAME.log on several.
 # Before the engine has started, what SkyPilot itself writes on the head.
 newest() {
@@ -36,14 +40,18 @@ newest() {
 newest
 if [ "$follow" != yes ]; then
   [ -n "$found" ] || { echo "no engine has written a log on this node yet" >&2; exit 3; }
-  exec tail -n "$lines" -- "$found"
+  grep -avE -e "$hidden" -- "$found" | tail -n "$lines"
+  exit "${PIPESTATUS[1]}"
 fi
 current= tailer=
 trap '[ -z "$tailer" ] || kill "$tailer" 2>/dev/null' EXIT
 while true; do
   if [ "$found" != "$current" ]; then
     [ -z "$tailer" ] || kill "$tailer" 2>/dev/null
-    tail -n "$lines" -f -- "$found" &
+    # First the last lines of those that are there and not hidden, then what is written from there on.
+    there=$(wc -l < "$found")
+    head -n "$there" -- "$found" | grep -avE -e "$hidden" | tail -n "$lines"
+    tail -n "+$((there + 1))" -f -- "$found" > >(grep -avE --line-buffered -e "$hidden") &
     # An engine that is started again writes another file, which is shown from its beginning.
     tailer=$! current=$found lines=+1
   fi
@@ -53,7 +61,7 @@ while true; do
   newest
 done
 """
-"""What runs in the container: bash, tail, and no other program."""
+"""What runs in the container: bash, grep, head, tail, wc, and no other program."""
 _COLOURS: Final = (36, 33, 35, 32, 34)
 
 
@@ -123,7 +131,8 @@ def _run(options: Options) -> int:
     printer = _Printer(sources, as_json=options.output == "json")
     here = kubectl.within(deployment.namespace)
     lines = "+1" if options.tail < 0 else str(options.tail)
-    return _follow(here, sources, printer, lines) if options.follow else _show(here, sources, printer, lines)
+    hidden = NOTHING if options.probes else PROBES
+    return (_follow if options.follow else _show)(here, sources, printer, lines, hidden)
 
 
 def _choose(deployment: Deployment, replica: str | None, node: str | None) -> Iterable[tuple[Replica, Node | None]]:
@@ -146,15 +155,15 @@ def _choose(deployment: Deployment, replica: str | None, node: str | None) -> It
         yield from ((one, each) for each in nodes) if nodes else ((one, None),)
 
 
-def _start(kubectl: Kubectl, source: _Source, lines: str, *, follow: bool) -> "subprocess.Popen[str]":
+def _start(kubectl: Kubectl, source: _Source, lines: str, hidden: str, *, follow: bool) -> "subprocess.Popen[str]":
     words = ["exec", source.node.name, "--container", CONTAINER, *(("--stdin",) if follow else ())]
-    words += ["--", "bash", "-c", SCRIPT, "bash", lines, "yes" if follow else "no"]
+    words += ["--", "bash", "-c", SCRIPT, "bash", lines, "yes" if follow else "no", hidden]
     return kubectl.spawn(*words, stdin=subprocess.PIPE if follow else subprocess.DEVNULL)
 
 
-def _show(kubectl: Kubectl, sources: Sequence[_Source], printer: _Printer, lines: str) -> int:
+def _show(kubectl: Kubectl, sources: Sequence[_Source], printer: _Printer, lines: str, hidden: str) -> int:
     """Write the logs node by node; all are fetched at once."""
-    running = [(source, _start(kubectl, source, lines, follow=False)) for source in sources]
+    running = [(source, _start(kubectl, source, lines, hidden, follow=False)) for source in sources]
     shown = False
     for source, process in running:
         out, err = process.communicate()
@@ -166,9 +175,9 @@ def _show(kubectl: Kubectl, sources: Sequence[_Source], printer: _Printer, lines
     return 0 if shown else 1
 
 
-def _follow(kubectl: Kubectl, sources: Sequence[_Source], printer: _Printer, lines: str) -> int:
+def _follow(kubectl: Kubectl, sources: Sequence[_Source], printer: _Printer, lines: str, hidden: str) -> int:
     """Write lines as they come, until interrupted or until no node is left."""
-    processes = [_start(kubectl, source, lines, follow=True) for source in sources]
+    processes = [_start(kubectl, source, lines, hidden, follow=True) for source in sources]
 
     def copy(source: _Source, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
@@ -215,6 +224,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LINES",
         help=f"last lines of each node to begin with; -1 for all (default: {DEFAULT_LINES})",
     )
+    parser.add_argument("--probes", action="store_true", help="show the operator's probes that were answered, too")
     output_option(parser)
 
 
@@ -225,7 +235,8 @@ Shows the log of the engine, vLLM or SGLang, of every node of every replica. Sky
 what it writes in a file on each node, which is read with kubectl exec; kubectl logs shows the output of the pod, which
 is SkyPilot's own. With several nodes each line begins with [REPLICA/NODE].
 
-With --follow an engine that is started again on its nodes is followed into its new log. Nodes that do not run are named
+The operator asks each engine every second how it is, and engines note that; such lines are left out unless --probes is
+given. With --follow an engine that is started again on its nodes is followed into its new log. Nodes that do not run are named
 on standard error, with why. Rented machines cannot be reached with kubectl; how to ask SkyPilot is said instead.
 """,
     examples=(

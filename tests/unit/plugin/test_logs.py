@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,37 @@ def test_the_newest_job_counts_by_number_and_setup_does_not(kubectl: FakeKubectl
     write(kubectl, body, "11-r1/tasks/setup.log", "setting up\n")
     write(kubectl, body, "sky-2026-11-27-00-00-00/run.log", "not a job\n")
     assert run("logs", "r1")[1] == "tenth\n"
+
+
+PROBED = """\
+Application startup complete.
+INFO:     10.0.0.1:4711 - "GET /health HTTP/1.1" 200 OK
+INFO:     10.0.0.1:4711 - "GET /metrics HTTP/1.1" 200 OK
+INFO:     10.0.0.1:4711 - "GET /health HTTP/1.1" 503 Service Unavailable
+INFO:     10.0.0.9:4242 - "POST /v1/chat/completions HTTP/1.1" 200 OK
+INFO:     10.0.0.1:4711 - "GET /health HTTP/1.1" 200 OK
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [((), [0, 3, 4]), (("--tail", "2"), [3, 4]), (("--probes",), range(6)), (("--probes", "--tail", "1"), [5])],
+)
+def test_probes_that_were_answered_are_left_out_unless_asked_for(
+    kubectl: FakeKubectl, run: Run, words: tuple[str, ...], shown: Iterable[int]
+) -> None:
+    body = pod(0)
+    kubectl.put(deployment(instance(0)), body)
+    write(kubectl, body, "1-r1/run.log", PROBED)
+    lines = PROBED.splitlines()
+    assert run("logs", "r1", *words)[1].splitlines() == [lines[number] for number in shown]
+
+
+def test_an_engine_that_has_only_been_probed_shows_nothing_and_that_is_no_error(kubectl: FakeKubectl, run: Run) -> None:
+    body = pod(0)
+    kubectl.put(deployment(instance(0)), body)
+    write(kubectl, body, "1-r1/run.log", PROBED.splitlines(keepends=True)[1])
+    assert run("logs", "r1") == (0, "", "")
 
 
 def test_before_the_engine_starts_what_skypilot_writes_is_shown(kubectl: FakeKubectl, run: Run) -> None:
@@ -167,6 +198,23 @@ def test_following_shows_new_lines_and_the_next_start_of_the_engine(kubectl: Fak
         write(kubectl, body, "2-r1/tasks/run.log", "again\nand on\n")
         assert [next_line(process), next_line(process)] == ["again", "and on"]
     assert readers(log.parents[2]) == [], "something is left on the node"
+
+
+@pytest.mark.parametrize(("words", "shown"), [((), [0, 3, 4]), (("--probes",), range(6))])
+def test_following_leaves_probes_out_of_what_is_there_and_of_what_comes(
+    kubectl: FakeKubectl, words: tuple[str, ...], shown: Iterable[int]
+) -> None:
+    body = pod(0)
+    kubectl.put(deployment(instance(0)), body)
+    write(kubectl, body, "1-r1/tasks/run.log", f"{PROBED}the be")
+    lines = PROBED.splitlines()
+    with following(*words) as process:
+        for number in shown:
+            assert next_line(process) == lines[number]
+        write(kubectl, body, "1-r1/tasks/run.log", f"ginning\n{PROBED}")
+        assert next_line(process) == "the beginning"
+        for number in shown:
+            assert next_line(process) == lines[number]
 
 
 def test_following_waits_for_a_log(kubectl: FakeKubectl) -> None:
