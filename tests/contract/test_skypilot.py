@@ -151,7 +151,7 @@ async def test_a_cloud_that_does_not_exist_is_a_mistake_in_the_spec(sky: SkyPilo
     [
         ("context", task(infra="k8s/nowhere"), Reason.LAUNCH_FAILED, "Context nowhere not found"),
         ("cloud", task(infra="aws"), Reason.CREDENTIALS_INVALID, "aws which is not enabled"),
-        ("gpus", task(accelerators="H200:16"), Reason.NO_MATCHING_RESOURCES, "does not contain any instances"),
+        ("gpus", task(accelerators="H200:16"), Reason.NO_MATCHING_RESOURCES, "no node of the cluster offers any"),
         ("key", task() | {"resorces": {}}, Reason.LAUNCH_FAILED, "resorces"),
     ],
 )

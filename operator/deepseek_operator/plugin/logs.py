@@ -236,8 +236,9 @@ what it writes in a file on each node, which is read with kubectl exec; kubectl 
 is SkyPilot's own. With several nodes each line begins with [REPLICA/NODE].
 
 The operator asks each engine every second how it is, and engines note that; such lines are left out unless --probes is
-given. With --follow an engine that is started again on its nodes is followed into its new log. Nodes that do not run are named
-on standard error, with why. Rented machines cannot be reached with kubectl; how to ask SkyPilot is said instead.
+given. With --follow an engine that is started again on its nodes is followed into its new log. Nodes that do not run
+are named on standard error, with why. Rented machines cannot be reached with kubectl; how to ask SkyPilot is said
+instead.
 """,
     examples=(
         ("kubectl deepseek logs r1 -f", "all nodes of all replicas, as they write"),
