@@ -40,6 +40,17 @@ SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
         (Event(0, "no-surge", "a"), Event(0.2, "edit", "a", 2), Event(4, "kill", value=1)),
     ),
     "a rolling update of two replicas": ((2, 2), True, (Event(0, "edit", "a", 2), Event(0, "edit", "b", 2))),
+    "scaled down while the operator is away and an engine hangs": (
+        (2, 2),
+        False,
+        (
+            Event(0, "engine-hangs", "a", 0),
+            Event(0, "engine-hangs", "b", 1),
+            Event(0.2, "kill", value=3),
+            Event(0.4, "scale", "a", 1),
+            Event(0.4, "scale", "b", 1),
+        ),
+    ),
     "an update is taken back before it ends": (
         (2, 2),
         True,

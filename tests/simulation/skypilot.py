@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.v1alpha1 import PLURAL
 from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.names import parse_cluster_name
 from deepseek_operator.facts.skypilot import (
@@ -167,8 +168,14 @@ class SimulatedSkyPilot:
             self._cancel(one)
 
     def lose_database(self) -> None:
-        """Forget everything; nodes and engines stay."""
+        """Forget everything; nodes and engines stay.
+
+        Not machines of which no status tells: nothing but the lost record said that the launch had rented any.
+        """
         self.restart()
+        for nodes in list(self.ground.nodes.values()):
+            if not nodes.on_kubernetes and nodes.cluster not in self._known():
+                self.machines.remove(nodes.cluster)
         for nodes in self.ground.nodes.values():
             nodes.record_lost = True
             if not nodes.whole:  # it cannot serve, ends after a while, and nothing but its row says so before
@@ -176,6 +183,12 @@ class SimulatedSkyPilot:
         self.rows.clear()
         self.outcomes.clear()
         self.history.clear()
+
+    def _known(self) -> set[str]:
+        """Return the replicas of which a status says where they run."""
+        statuses = (body.get("status") or {} for body in self.kubernetes.list(PLURAL))
+        instances = (one for status in statuses for one in status.get("instances") or ())
+        return {one["name"] for one in instances if (one.get("ledger") or {}).get("infra")}
 
     def engine_ends(self, name: str) -> None:
         """Let the engine of a cluster exit."""

@@ -252,6 +252,7 @@ def _rollout(
             current=name in current,
             serving=view.serving,
             published=view.published,
+            asked=view.health is not Health.UNKNOWN,
             recovering=_recovering(view) or (bool(foreign) and unplaced(view)),
             present=view.exists,
             leaving=view.ledger.leaving_since is not None,

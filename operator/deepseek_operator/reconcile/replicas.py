@@ -92,7 +92,7 @@ def find_replicas(
     for name in rollout.serve:
         # An older revision is used while it serves and never repaired: its successor is on the way.
         finding = want(views[name])
-        replicas.append(Replica(name, False, views[name], replace(finding, actions=(), asks=())))
+        replicas.append(Replica(name, name in current, views[name], replace(finding, actions=(), asks=())))
     for name in rollout.retire:
         found = leave(views[name])
         if found is not None:

@@ -28,6 +28,8 @@ class Existing:
         The Service leads to it, or should.
     published
         The Service leads to it. Only then does it replace an older one.
+    asked
+        Its engine has been asked since this process started. One that was not may hang.
     recovering
         It served a moment ago and may come back by itself.
     present
@@ -44,6 +46,7 @@ class Existing:
     current: bool
     serving: bool
     published: bool = True
+    asked: bool = True
     recovering: bool = False
     present: bool = True
     leaving: bool = False
@@ -60,7 +63,7 @@ class Rollout:
     keep
         Of the current revision: repaired when they break.
     serve
-        Of older revisions: stay while they serve, never repaired.
+        Stay while they serve, never repaired: of older revisions, and of the current one those that nobody may need.
     add
         Ordinals of the current revision to start.
     retire
@@ -115,13 +118,14 @@ def plan_rollout(
     older = [one for one in found if not one.current]
     if not may_add:
         stay = [one for one in found if one.current or one.serving or one.recovering][:replicas]
+        spare = _needed_perhaps(stay, found)
         return Rollout(
             keep=tuple(one.name for one in stay if one.current),
-            serve=tuple(one.name for one in stay if not one.current),
-            retire=tuple(one.name for one in found if one not in stay),
+            serve=tuple(one.name for one in stay if not one.current) + tuple(one.name for one in spare),
+            retire=_others(found, stay, spare),
         )
 
-    keep, retire = current[:replicas], current[replicas:]
+    keep = current[:replicas]
     answering = sum(one.serving and one.published for one in keep)
     serving = [one for one in older if one.serving or one.recovering]
     wanted_old = max(0, replicas - answering)
@@ -132,7 +136,7 @@ def plan_rollout(
         # No room for a new replica beside the old ones: some of them make room first, as far as may be missing.
         wanted_old = max(0, replicas - unavailable - answering)
     serve = serving[:wanted_old]
-    retire += [one for one in older if one not in serve]
+    serve += _needed_perhaps([*keep, *serve], found)
 
     absent = [one for one in sorted(keep, key=lambda one: one.name.ordinal) if not one.present]
     launchable = absent[: max(0, room)]
@@ -143,9 +147,25 @@ def plan_rollout(
         keep=tuple(sorted((one.name for one in keep), key=lambda name: name.ordinal)),
         serve=tuple(one.name for one in serve),
         add=tuple(next(free) for _ in range(new)),
-        retire=tuple(one.name for one in retire),
+        retire=_others(found, keep, serve),
         launchable=frozenset(one.name for one in launchable),
     )
+
+
+def _needed_perhaps(stay: list[Existing], found: list[Existing]) -> list[Existing]:
+    """Return the others that serve while it is not known that those that stay do.
+
+    A process that has just started knows nothing of any engine. Its first probes take milliseconds, a hung one seconds.
+    """
+    if all(one.asked for one in stay if one.serving):
+        return []
+    names = {one.name for one in stay}
+    return [one for one in found if one.serving and not one.leaving and one.name not in names]
+
+
+def _others(found: list[Existing], *staying: list[Existing]) -> tuple[ClusterName, ...]:
+    names = {one.name for group in staying for one in group}
+    return tuple(one.name for one in found if one.name not in names)
 
 
 def _in_order(existing: Iterable[Existing], base: int) -> list[Existing]:

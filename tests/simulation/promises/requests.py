@@ -127,15 +127,22 @@ class RequestPromises:
         """
         self._on_demand[cluster] = not spot
         if spot:
-            asyncio.get_running_loop().call_later(PASS_S, self._check_base, cluster, asking)
+            asyncio.get_running_loop().call_later(PASS_S, self._check_base, cluster, asking, self._known(cluster))
 
-    def _check_base(self, cluster: str, asking: Callable[[], bool]) -> None:
+    def _known(self, cluster: str) -> set[str]:
+        """Return the replicas of the deployment of a cluster, as the status and the ground show them."""
+        body = self._scene.deployment_of(cluster)
+        if body is None:
+            return set()
+        instances = (body.get("status") or {}).get("instances") or ()
+        return {one["name"] for one in instances} | self._scene.present(body["metadata"]["uid"])
+
+    def _check_base(self, cluster: str, asking: Callable[[], bool], before: set[str]) -> None:
         body = self._scene.deployment_of(cluster)
         if body is None or not asking():
             return
         base = min((wish.base for wish in self._wishes.recent(body["metadata"]["uid"])), default=0)
-        known = {one["name"] for one in (body.get("status") or {}).get("instances") or ()}
-        known |= self._scene.present(body["metadata"]["uid"])
+        known = before | self._known(cluster)  # one that was there at the launch may have been edited away since
         of_revision = cluster.rpartition("-")[0]
         there = {name for name in known if name != cluster and name.rpartition("-")[0] == of_revision}
         if sum(map(self._is_on_demand, there)) < base:

@@ -4,6 +4,7 @@ from typing import Final
 
 from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.skypilot import RequestKind
 from tests.simulation.promises.scene import Body, Scene, ready
 from tests.simulation.promises.wishes import Wishes
 
@@ -124,7 +125,9 @@ class TrafficPromises:
             return set()
         instances = (body.get("status") or {}).get("instances") or ()
         busy = {one.name for one in skypilot.requests.values()}
-        busy |= {one["name"] for one in instances if one["phase"] == "Terminating"}
+        # A teardown without an answer may be carried out at any moment for two minutes.
+        torn = (one for one in instances if (one.get("ledger") or {}).get("unanswered") == RequestKind.DOWN)
+        busy |= {one["name"] for one in (*torn, *(one for one in instances if one["phase"] == "Terminating"))}
         return {
             nodes.cluster
             for nodes in ground.of(uid)

@@ -61,6 +61,48 @@ def test_a_replica_whose_teardown_failed_does_not_push_out_one_that_stays() -> N
     assert (result.keep, result.retire) == ((staying,), (leaving,))
 
 
+@pytest.mark.parametrize("may_add", [True, False])
+@pytest.mark.parametrize("asked", [True, False])
+def test_scaling_down_waits_until_those_that_stay_have_been_asked(*, may_add: bool, asked: bool) -> None:
+    staying, going, silent = names(NEW, 0, 1, 2)
+    found = [
+        Existing(staying, current=True, serving=True, asked=asked),
+        Existing(going, current=True, serving=True),
+        Existing(silent, current=True, serving=False),
+    ]
+    result = plan_rollout(replicas=1, surge=1, unavailable=0, existing=found, may_add=may_add)
+    assert result.keep == (staying,)
+    assert (result.serve, result.retire) == (((), (going, silent)) if asked else ((going,), (silent,)))
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_an_old_replica_stays_until_its_successor_has_been_asked(*, asked: bool) -> None:
+    (old,), (new,) = names(OLD, 0), names(NEW, 0)
+    found = [Existing(old, current=False, serving=True), Existing(new, current=True, serving=True, asked=asked)]
+    result = plan_rollout(replicas=1, surge=1, unavailable=0, existing=found, may_add=True)
+    assert (result.serve, result.retire) == (((), (old,)) if asked else ((old,), ()))
+
+
+def test_a_removal_that_has_begun_goes_on_beside_one_that_has_not_been_asked() -> None:
+    staying, going = names(NEW, 0, 1)
+    found = [
+        Existing(staying, current=True, serving=True, asked=False),
+        Existing(going, current=True, serving=True, leaving=True),
+    ]
+    assert plan_rollout(replicas=1, surge=1, unavailable=0, existing=found, may_add=True).retire == (going,)
+
+
+def test_one_that_does_not_serve_need_not_be_asked_before_others_go() -> None:
+    silent, going, other = names(NEW, 0, 1, 2)
+    found = [
+        Existing(silent, current=True, serving=False, asked=False),
+        Existing(going, current=True, serving=True),
+        Existing(other, current=True, serving=True),
+    ]
+    result = plan_rollout(replicas=1, surge=1, unavailable=0, existing=found, may_add=True)
+    assert (result.keep, result.serve, result.retire) == ((going,), (), (other, silent))
+
+
 def test_scaling_down_works_although_the_spec_cannot_be_launched() -> None:
     existing = names(OLD, 0, 1)
     result = rollout(1, existing, existing, may_add=False)
@@ -159,6 +201,20 @@ def test_never_fewer_answer_than_allowed_because_of_what_is_stopped(situation: S
     answering = sum(name in ready for name in (*result.keep, *result.serve))
     before = min(len(ready), replicas)
     assert answering >= min(before, max(0, replicas - unavailable))
+
+
+@given(situations(), st.data())
+def test_never_fewer_are_known_to_answer_than_allowed_because_of_what_is_stopped(
+    situation: Situation, data: st.DataObject
+) -> None:
+    replicas, surge, unavailable, existing, ready = situation
+    asked = frozenset(name for name in existing if data.draw(st.booleans()))
+    found = [Existing(one, current=one.revision == NEW, serving=one in ready, asked=one in asked) for one in existing]
+    result = plan_rollout(replicas=replicas, surge=surge, unavailable=unavailable, existing=found, may_add=True)
+    known = ready & asked
+    left = sum(name in known for name in (*result.keep, *result.serve))
+    assert left >= min(len(known), max(0, replicas - unavailable))
+    assert sorted((*result.keep, *result.serve, *result.retire)) == sorted(existing)
 
 
 @given(situations())
