@@ -171,8 +171,6 @@ def _others(found: list[Existing], *staying: list[Existing]) -> tuple[ClusterNam
 def _in_order(existing: Iterable[Existing], base: int) -> list[Existing]:
     """Return what is kept longest first: what serves, what is not being removed, the base, then the cheapest."""
     found = sorted(existing, key=_preference)
-    if not base:
-        return found
     kept = [one for one in found if one.on_demand and one.current][:base]
     return sorted(found, key=lambda one: _preference(one, based=one in kept))
 

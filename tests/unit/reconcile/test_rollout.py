@@ -93,14 +93,25 @@ def test_a_removal_that_has_begun_goes_on_beside_one_that_has_not_been_asked() -
 
 
 def test_one_that_does_not_serve_need_not_be_asked_before_others_go() -> None:
-    silent, going, other = names(NEW, 0, 1, 2)
+    (starting,), (staying, going) = names(NEW, 0), names(OLD, 0, 1)
     found = [
-        Existing(silent, current=True, serving=False, asked=False),
-        Existing(going, current=True, serving=True),
-        Existing(other, current=True, serving=True),
+        Existing(starting, current=True, serving=False, asked=False),
+        Existing(staying, current=False, serving=True),
+        Existing(going, current=False, serving=True),
     ]
     result = plan_rollout(replicas=1, surge=1, unavailable=0, existing=found, may_add=True)
-    assert (result.keep, result.serve, result.retire) == ((going,), (), (other, silent))
+    assert (result.keep, result.serve, result.retire) == ((starting,), (staying,), (going,))
+
+
+def test_an_older_replica_on_demand_is_no_part_of_the_base() -> None:
+    (old,), (cheap, on_demand) = names(OLD, 0), names(NEW, 0, 1)
+    found = [
+        Existing(old, current=False, serving=True, on_demand=True),
+        Existing(cheap, current=True, serving=False, hourly_cost=Decimal(1)),
+        Existing(on_demand, current=True, serving=False, hourly_cost=Decimal(5), on_demand=True),
+    ]
+    result = plan_rollout(replicas=1, surge=1, unavailable=0, existing=found, may_add=True, base=1)
+    assert (result.keep, result.serve, result.retire) == ((on_demand,), (old,), (cheap,))
 
 
 def test_scaling_down_works_although_the_spec_cannot_be_launched() -> None:
