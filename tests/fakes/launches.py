@@ -73,7 +73,8 @@ def read(body: dict[str, Any]) -> tuple[Wanted, int]:
     if context not in ("", "in-cluster"):
         raise Failed("ValueError", f"Context {context} not found in kubeconfig.")
     if resources.get("accelerators"):
-        what = f"1x Kubernetes({resources['accelerators']})"
+        gpu, _, count = str(resources["accelerators"]).partition(":")
+        what = f"1x Kubernetes({ {gpu: int(count or 1)} })"
         text = f"Kubernetes cluster does not contain any instances satisfying the request: {what}."
         raise Failed("ResourcesUnavailableError", text)
     user = body.get("env_vars", {}).get("SKYPILOT_USER_ID", "00000000")
