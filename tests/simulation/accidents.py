@@ -277,6 +277,9 @@ class Accidents:
     def _on_launch_sticks(self, event: Event) -> None:
         self._world.skypilot.launch_faults.append("stuck")
 
+    def _on_launch_hangs(self, event: Event) -> None:
+        self._world.skypilot.launch_faults.append("hangs")
+
     def _on_teardown_hangs(self, event: Event) -> None:
         self._world.skypilot.down_faults.append("hangs")
 

@@ -37,6 +37,8 @@ class Launches:
         """Bring nodes up, unless there are some, and start the engine on them."""
         server = self._server
         fault = server.launch_faults.pop(0) if server.launch_faults else ""
+        if fault == "hangs":
+            await asyncio.Event().wait()
         row = server.rows.get(one.name)
         if row is None or row.state is not SkyPilotClusterState.UP:
             failure = await self._find_nodes(one, task, fault)

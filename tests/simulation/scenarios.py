@@ -358,6 +358,27 @@ SCENARIOS: Final[dict[str, tuple[tuple[int, int], bool, tuple[Event, ...]]]] = {
         True,
         (Event(0, "address-taken", "b", 1), Event(0, "edit", "b", 2), Event(30, "address-taken", "b", 2)),
     ),
+    "a worker of SkyPilot hangs before it has begun": (
+        (1, 2),
+        True,
+        (
+            Event(-60, "launch-hangs"),
+            Event(-60, "launch-hangs"),
+            Event(200, "launch-hangs"),
+            Event(201, "edit", "b", 2),
+            Event(220, "edit", "b", 1),
+        ),
+    ),
+    "a deployment goes while a worker of SkyPilot hangs with its launch": (
+        (1, 1),
+        False,
+        (
+            Event(-60, "launch-hangs"),
+            Event(-60, "launch-hangs"),
+            Event(-20, "delete", "a"),
+            Event(-10, "scale", "b", 0),
+        ),
+    ),
     "pods find no node": ((1, 1), False, (Event(-59, "stuck", "a"), Event(60, "unstuck", "a"))),
 }
 """Replicas of the two deployments, whether the second is rented, and events in seconds after everything serves."""

@@ -100,6 +100,7 @@ _SKYPILOT: Final = {
     "lose-database": 1,
     "launch-fails": 3,
     "launch-sticks": 2,
+    "launch-hangs": 1,
     "machines-mute": 1,
     "credentials-go": 1,
     "teardown-fails": 3,

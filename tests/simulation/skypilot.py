@@ -274,6 +274,8 @@ class SimulatedSkyPilot:
 
     async def _down(self, one: Request) -> Failure | None:
         one.state = RequestState.RUNNING
+        if one.name not in self.rows:
+            return None  # and a launch of that name goes on
         for other in list(self.requests.values()):
             if other.name == one.name and other is not one and other.kind is not RequestKind.DOWN:
                 self._cancel(other)

@@ -169,7 +169,10 @@ def _others(found: list[Existing], *staying: list[Existing]) -> tuple[ClusterNam
 
 
 def _in_order(existing: Iterable[Existing], base: int) -> list[Existing]:
-    """Return what is kept longest first: what serves, what is not being removed, the base, then the cheapest."""
+    """Return what is kept longest first.
+
+    That is what the Service leads to, what serves, what is not being removed, the base, and then the cheapest.
+    """
     found = sorted(existing, key=_preference)
     kept = [one for one in found if one.on_demand and one.current][:base]
     return sorted(found, key=lambda one: _preference(one, based=one in kept))
@@ -177,7 +180,8 @@ def _in_order(existing: Iterable[Existing], base: int) -> list[Existing]:
 
 def _preference(one: Existing, *, based: bool = False) -> tuple[object, ...]:
     cost = one.hourly_cost if one.hourly_cost is not None else Decimal(0)
-    stage = (not one.serving, not one.recovering, one.leaving, not one.present, not one.current)
+    led_to = one.serving and one.published
+    stage = (not led_to, not one.serving, not one.recovering, one.leaving, not one.present, not one.current)
     return (*stage, not based, cost, one.name.ordinal)
 
 

@@ -279,14 +279,15 @@ class TestDeletion:
         decision, _ = b.step(b.world(self.OF, skypilot=away))
         assert decision.finalizer is None
 
-    def test_a_launch_that_waits_for_a_worker_is_cancelled(self) -> None:
-        seen = b.seen(b.request(self.CLUSTER, state="PENDING"))
+    @pytest.mark.parametrize("state", ["PENDING", "WAITING", "RUNNING"])
+    def test_a_launch_for_which_nothing_is_listed_yet_is_cancelled(self, state: str) -> None:
+        seen = b.seen(b.request(self.CLUSTER, state=state))
         decision, _ = b.step(b.world(self.OF, b.facts(self.CLUSTER, skypilot=seen)))
         assert actions(decision) == (TearDown(self.CLUSTER, ("req-1",)),)
 
     @pytest.mark.parametrize("state", ["WAITING", "RUNNING"])
     def test_a_launch_under_way_is_torn_down(self, state: str) -> None:
-        seen = b.seen(b.request(self.CLUSTER, state=state))
+        seen = b.seen(b.request(self.CLUSTER, state=state), b.row(self.CLUSTER, "INIT"))
         decision, _ = b.step(b.world(self.OF, b.facts(self.CLUSTER, skypilot=seen)))
         assert actions(decision) == (TearDown(self.CLUSTER),)
 

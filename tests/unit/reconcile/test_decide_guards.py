@@ -106,7 +106,7 @@ def test_a_launch_whose_pods_find_no_node_makes_room_only_when_another_one_waits
     name = b.name(of)
     stuck = b.facts(
         name,
-        skypilot=b.seen(b.request(name, since=30)),
+        skypilot=b.seen(b.request(name, since=30), b.row(name, "INIT")),
         pods=(b.pod(name, phase="Pending", trouble=Failure(Reason.UNSCHEDULABLE, "0/1 nodes are available")),),
     )
     assert decided(b.world(of, stuck)).actions == ()

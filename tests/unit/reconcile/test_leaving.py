@@ -132,7 +132,7 @@ def test_a_request_that_may_be_heard_is_waited_for_unless_something_is_there_to_
     assert left(unheard).actions == ()
     assert "may still carry it out" in left(unheard).message
     assert left(unheard, skypilot=b.seen(b.row(R1))).actions == (DOWN,)
-    assert left(unheard, skypilot=b.seen(b.request(R1))).actions == (DOWN,)
+    assert left(unheard, skypilot=b.seen(b.request(R1))).actions == (TearDown(R1, ("req-1",)),)
 
 
 @pytest.mark.parametrize("seen", [(b.row(R1),), (b.request(R1),), (b.row(R1), b.request(R1)), ()])
@@ -158,8 +158,6 @@ def test_before_a_teardown_is_repeated_skypilot_is_asked_how_it_ended() -> None:
     ("outcome", "words"),
     [
         (down(), "still lists it"),
-        (Known(None, b.NOW), "still lists it"),
-        (b.failed_launch(), "still lists it"),
         (b.failed_teardown("AuthFailure"), "AuthFailure"),
     ],
 )
@@ -167,6 +165,17 @@ def test_a_teardown_that_left_something_is_a_failure(outcome: Known[Outcome | No
     found = left(ASKED, skypilot=LISTED, outcome=outcome)
     assert (found.reason, found.actions) == (Reason.TEARDOWN_FAILED, ())
     assert words in found.message
+
+
+@pytest.mark.parametrize("outcome", [Known(None, b.NOW), b.failed_launch()])
+def test_where_no_teardown_has_ended_one_is_asked_for_at_once_but_only_once(outcome: Known[Outcome | None]) -> None:
+    """A launch was cancelled before SkyPilot had listed its nodes, or a request was forgotten with the server."""
+    found = left(ASKED, skypilot=LISTED, outcome=outcome)
+    assert (found.reason, found.actions) == (Reason.TERMINATING, (DOWN,))
+    again = b.ledger(teardown_at=b.ago(30), attempts=1, counted=found.ledger.counted)
+    found = left(again, skypilot=LISTED, outcome=outcome)
+    assert (found.reason, found.actions) == (Reason.TEARDOWN_FAILED, ())
+    assert "still lists it" in found.message
 
 
 def test_a_teardown_of_rented_machines_that_failed_says_what_they_cost() -> None:
@@ -187,8 +196,9 @@ def test_a_first_teardown_needs_no_answer() -> None:
     ("seen", "cancelled"),
     [
         ((b.request(R1, state="PENDING"),), ("req-1",)),
-        ((b.request(R1, state="RUNNING"),), ()),
+        ((b.request(R1, state="RUNNING"),), ("req-1",)),
         ((b.request(R1, state="PENDING"), b.row(R1)), ()),
+        ((b.request(R1, state="RUNNING"), b.row(R1, "INIT")), ()),
     ],
 )
 def test_only_a_launch_that_has_no_cluster_yet_is_cancelled(seen: Any, cancelled: tuple[str, ...]) -> None:

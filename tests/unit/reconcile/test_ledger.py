@@ -128,6 +128,25 @@ def test_where_machines_come_up_and_since_when(
     assert (found.place, found.place_since) == expected, says
 
 
+@pytest.mark.parametrize(
+    ("says", "seen", "before", "expected"),
+    [
+        ("a worker has it now", b.seen(b.request(R1)), None, b.NOW),
+        ("a worker has had it for a while", b.seen(b.request(R1)), b.ago(9), b.ago(9)),
+        ("the clock was set back", b.seen(b.request(R1)), b.ago(-9), b.NOW),
+        ("it waits for a worker", b.seen(b.request(R1, state="PENDING")), b.ago(9), None),
+        ("it has begun", b.seen(b.request(R1), b.row(R1, "INIT")), b.ago(9), None),
+        ("it has ended", b.seen(), b.ago(9), None),
+        ("a teardown is no launch", b.seen(b.request(R1, "down")), None, None),
+        ("SkyPilot cannot be asked", b.AWAY, b.ago(9), b.ago(9)),
+    ],
+)
+def test_since_when_a_worker_has_a_launch_with_which_it_has_not_begun(
+    says: str, seen: Any, before: Any, expected: Any
+) -> None:
+    assert after(b.ledger(begun_at=before), skypilot=seen).begun_at == expected, says
+
+
 def test_pods_are_never_rented() -> None:
     for infra in ("kubernetes", None):
         assert not after(b.ledger(infra=infra, renting=True), skypilot=b.seen(), health=Health.ANSWERS).renting

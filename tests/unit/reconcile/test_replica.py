@@ -68,7 +68,7 @@ def test_the_start_of_an_engine_is_noted_once() -> None:
 def test_a_launch_gives_its_worker_back_only_once_it_has_one_and_time_to_find_nodes() -> None:
     stuck = (b.pod(R1, phase="Pending", trouble=Failure(Reason.UNSCHEDULABLE, "0/1 nodes are available")),)
     for state, since, given_back in (("RUNNING", 6, True), ("RUNNING", 4, False), ("WAITING", 6, False)):
-        known = b.facts(R1, skypilot=b.seen(b.request(R1, state=state, since=since)), pods=stuck)
+        known = b.facts(R1, skypilot=b.seen(b.request(R1, state=state, since=since), b.row(R1, "INIT")), pods=stuck)
         view = look(b.world(DSD, known), known, LAUNCHED, b.planned(DSD), current=True)
         assert (want(replace(view, launches_waiting=True)).actions == (DOWN,)) is given_back
 
@@ -87,7 +87,7 @@ def test_a_launch_keeps_its_worker_the_third_time_where_skypilot_goes_on_to_a_cl
     of = b.rented_deployment(*infra)
     name = b.name(of)
     stuck = (b.pod(name, phase="Pending", trouble=Failure(Reason.UNSCHEDULABLE, "0/1 nodes are available")),)
-    known = b.facts(name, skypilot=b.seen(b.request(name, since=6)), pods=stuck)
+    known = b.facts(name, skypilot=b.seen(b.request(name, since=6), b.row(name, "INIT")), pods=stuck)
     view = look(b.world(of, known), known, b.ledger(attempts=attempts), b.planned(of), current=True)
     assert (want(replace(view, launches_waiting=True)).actions == (TearDown(name),)) is given_back
 

@@ -9,6 +9,7 @@ from deepseek_operator.api.status import Phase
 from deepseek_operator.facts.base import Failure, Known
 from deepseek_operator.facts.skypilot import Outcome, RequestKind
 from deepseek_operator.facts.world import NOT_ASKED, QuestionKind
+from deepseek_operator.reconcile.actions import TearDown
 from tests.unit.reconcile import builders as b
 from tests.unit.reconcile.replica_table import (
     AT,
@@ -57,11 +58,50 @@ CASES = [
     ),
     Case(
         "a launch that never ends is torn down",
-        b.facts(R1, skypilot=b.seen(b.request(R1, since=4000))),
+        b.facts(R1, skypilot=b.seen(b.request(R1, since=4000), b.row(R1, "INIT"))),
         LAUNCHED,
         Phase.FAILED,
         Reason.LAUNCH_TIMED_OUT,
         (DOWN,),
+    ),
+    Case(
+        "a launch with which its worker has not begun is cancelled",
+        b.facts(R1, skypilot=b.seen(b.request(R1, since=300))),
+        b.ledger(begun_at=b.ago(181)),
+        Phase.FAILED,
+        Reason.LAUNCH_TIMED_OUT,
+        (TearDown(R1, ("req-1",)),),
+        message="a worker of the SkyPilot server has had the launch for 3 minutes and has not begun to look for nodes; "
+        "the launch is cancelled and asked for again. If that does not help, restart the SkyPilot server; its request "
+        "is req-1",
+    ),
+    Case(
+        "a worker may need a while to begin",
+        b.facts(R1, skypilot=b.seen(b.request(R1, since=300))),
+        b.ledger(begun_at=b.ago(180)),
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+    ),
+    Case(
+        "a launch that waited for long has only just begun",
+        b.facts(R1, skypilot=b.seen(b.request(R1, since=900))),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+    ),
+    Case(
+        "a launch that was cancelled keeps saying why",
+        b.facts(R1, outcome=b.failed_launch()),
+        b.ledger(
+            counted="request/req-9",
+            attempts=1,
+            retry_after=b.ago(-5),
+            failure_reason="LaunchTimedOut",
+            failure_message="its worker has not begun",
+        ),
+        Phase.FAILED,
+        Reason.LAUNCH_TIMED_OUT,
+        message="its worker has not begun",
     ),
     Case(
         "before anything is repeated SkyPilot is asked how the last launch ended",

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek_operator.api.spec import UpdateStrategy
@@ -81,6 +81,19 @@ def test_an_old_replica_stays_until_its_successor_has_been_asked(*, asked: bool)
     found = [Existing(old, current=False, serving=True), Existing(new, current=True, serving=True, asked=asked)]
     result = plan_rollout(replicas=1, surge=1, unavailable=0, existing=found, may_add=True)
     assert (result.serve, result.retire) == (((), (old,)) if asked else ((old,), ()))
+
+
+@pytest.mark.parametrize("may_add", [True, False])
+def test_of_those_that_serve_the_ones_stay_to_which_the_service_leads(*, may_add: bool) -> None:
+    """A slice may be refused: traffic goes on where it went."""
+    (unpublished,), (staying, other) = names("33333333", 0), names(OLD, 0, 1)
+    found = [
+        Existing(unpublished, current=False, serving=True, published=False),
+        Existing(staying, current=False, serving=True),
+        Existing(other, current=False, serving=True),
+    ]
+    result = plan_rollout(replicas=2, surge=0, unavailable=0, existing=found, may_add=may_add)
+    assert (result.serve, result.retire) == ((staying, other), (unpublished,))
 
 
 def test_a_removal_that_has_begun_goes_on_beside_one_that_has_not_been_asked() -> None:
@@ -214,6 +227,7 @@ def test_never_fewer_answer_than_allowed_because_of_what_is_stopped(situation: S
     assert answering >= min(before, max(0, replicas - unavailable))
 
 
+@settings(deadline=None)  # it draws for each replica, and machines are shared
 @given(situations(), st.data())
 def test_never_fewer_are_known_to_answer_than_allowed_because_of_what_is_stopped(
     situation: Situation, data: st.DataObject

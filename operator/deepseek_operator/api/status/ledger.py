@@ -40,6 +40,9 @@ class Ledger(StatusModel):
         "Where SkyPilot is bringing up its machines: aws/us-east-1.", default=None, max_length=253
     )
     place_since: Moment | None = field("Since when it has been doing so there.", default=None)
+    begun_at: Moment | None = field(
+        "Since when a worker of SkyPilot has had its launch, while no cluster is listed for it.", default=None
+    )
     excluded: tuple[ExcludedPlace, ...] = field("Places whose machines did not come up.", default=(), max_length=8)
     certificate_until: Moment | None = field(
         "Until when the certificate of its engine is valid, should it run on a rented machine.", default=None

@@ -54,6 +54,9 @@ MACHINES_S: Final = 1500
 """Seconds besides the provision timeout that machines of one place may take to come up. SkyPilot gives SSH 600 s and
 sets up in 60 s; the rest pulls an image of 15 GB at 20 MB/s. SkyPilot alone waits up to an hour for a machine that
 stays pending."""
+IDLE_S: Final = 180
+"""Seconds for which a worker of SkyPilot may have a launch without listing a cluster for it, which takes moments. One
+that needs longer hangs: a worker whose launch before was cancelled can keep a lock for ever."""
 STUCK_S: Final = 5
 """Seconds after which a launch whose pods cannot start gives its worker to a launch that waits for one."""
 GIVEN_BACK: Final = 2
@@ -112,8 +115,8 @@ def _under_way(view: View) -> Finding | None:
     if request.state is RequestState.RUNNING and age > limit:
         failure = Failure(Reason.LAUNCH_TIMED_OUT, f"the launch did not end within {limit} s and is torn down")
         return replace_nodes(view, f"request/{request.id}", failure)
-    if (mute := _machines_late(view, request)) is not None:
-        return mute
+    if (late := _worker_hangs(view, request) or _machines_late(view, request)) is not None:
+        return late
     trouble = next((pod.trouble for pod in view.facts.pods if pod.trouble), None)
     if trouble is not None:
         keeps = view.plan is not None and view.plan.rents and view.ledger.attempts >= GIVEN_BACK
@@ -127,6 +130,19 @@ def _under_way(view: View) -> Finding | None:
     finding = stage(view, Phase.LAUNCHING, Reason.LAUNCHING, detail, next_look_s=SLOW_LOOK_S)
     # SkyPilot deletes pods that do not start before it ends their launch, which then says why they did not.
     return replace(finding, still=_OF_PODS) if view.infra == KUBERNETES and not view.facts.pods else finding
+
+
+def _worker_hangs(view: View, request: SkyPilotRequest) -> Finding | None:
+    """Cancel a launch with which its worker has not even begun."""
+    begun_at = view.ledger.begun_at
+    if begun_at is None or view.cluster is not None or elapsed(view.now, begun_at) <= IDLE_S:
+        return None
+    words = (
+        f"a worker of the SkyPilot server has had the launch for {IDLE_S // 60} minutes and has not begun to look for "
+        "nodes; the launch is cancelled and asked for again. If that does not help, restart the SkyPilot server; its "
+        f"request is {request.id}"
+    )
+    return replace_nodes(view, f"request/{request.id}", Failure(Reason.LAUNCH_TIMED_OUT, words))
 
 
 def _machines_late(view: View, request: SkyPilotRequest) -> Finding | None:
@@ -183,7 +199,10 @@ def _why_gone(view: View) -> tuple[str, Failure] | None:
     ledger = view.ledger
     if (failed := failed_launch(view)) is not None:
         assert failed.failure is not None
-        return f"request/{failed.request_id}", failed.failure
+        identity = f"request/{failed.request_id}"
+        # One that was counted before it ended was ended because of that.
+        counted = identity == ledger.counted and ledger.failure_reason
+        return identity, counted_failure(view) if counted else failed.failure
     if ledger.counted.startswith("request/") and (ledger.final or ledger.retry_after is not None):
         # Counted since the last launch, and forgotten by the server since, which keeps requests for hours only.
         return ledger.counted, counted_failure(view)

@@ -12,7 +12,7 @@ from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.reconcile.actions import Action, TearDown
 from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, count
 from deepseek_operator.reconcile.replica.places import exclude
-from deepseek_operator.reconcile.replica.remains import waiting_requests
+from deepseek_operator.reconcile.replica.remains import launches_to_cancel
 from deepseek_operator.reconcile.replica.view import Finding, View
 
 __all__ = [
@@ -80,7 +80,7 @@ def ask(view: View, kind: QuestionKind, message: str) -> Finding:
 
 def replace_nodes(view: View, identity: str, failure: Failure) -> Finding:
     """Count a failure for which the nodes themselves are given back."""
-    return at_once(view, identity, failure, TearDown(view.name, waiting_requests(view)))
+    return at_once(view, identity, failure, TearDown(view.name, launches_to_cancel(view)))
 
 
 def given_up(view: View, finding: Finding) -> Finding:

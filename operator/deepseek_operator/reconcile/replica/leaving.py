@@ -1,5 +1,6 @@
 """Rules for a replica that is no longer wanted: drain it, tear it down, and be certain that nothing is left."""
 
+from dataclasses import replace
 from typing import Final
 
 from deepseek_operator.api.reasons import Reason
@@ -14,15 +15,16 @@ from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, SLOW_LOOK_S,
 from deepseek_operator.reconcile.replica.remains import (
     about_its_machines,
     going_on_costing,
+    launches_to_cancel,
     names_on_cloud,
     unaccounted_words,
-    waiting_requests,
 )
 from deepseek_operator.reconcile.replica.stuck import stuck_teardown
 from deepseek_operator.reconcile.replica.view import Finding, Health, Rule, View
 
 __all__ = ["LEAVING", "draining", "gone"]
 
+_ASKING: Final = "asking SkyPilot to tear its nodes down"
 DRAIN_MIN_S: Final = 5
 """Seconds that every replica stays after it has left the Service: kube-proxy needs a moment on each node. The ledger
 keeps whole seconds, so one of them may be missing."""
@@ -110,20 +112,25 @@ def _may_still_be_heard(view: View) -> Finding | None:
 def _tear_down(view: View) -> Finding | None:
     if view.cluster is None and not view.requests:
         return None
-    remove = TearDown(view.name, waiting_requests(view))
+    remove = TearDown(view.name, launches_to_cancel(view))
     if view.ledger.teardown_at is None:
-        return _terminating(view, Reason.TERMINATING, "asking SkyPilot to tear its nodes down", remove)
+        return _terminating(view, Reason.TERMINATING, _ASKING, remove)
     if not isinstance(view.facts.outcome, Known):
         asks = (Question(QuestionKind.OUTCOME, str(view.name)),)
         return passing(_terminating(view, Reason.TERMINATING, "asking SkyPilot how the teardown ended", asks=asks))
     outcome = view.facts.outcome.value
+    ended = outcome is not None and outcome.kind is RequestKind.DOWN
     identity, words = f"teardown/{view.ledger.teardown_at}", "SkyPilot still lists it after its teardown"
-    if outcome is not None and outcome.kind is RequestKind.DOWN and outcome.failure is not None:
+    if outcome is not None and ended and outcome.failure is not None:
         identity, words = f"request/{outcome.request_id}", outcome.failure.message
     failure = Failure(
         Reason.TEARDOWN_FAILED, f"SkyPilot could not tear its nodes down{going_on_costing(view)}: {words}"
     )
-    return count(view, view.ledger, identity, failure, remove, phase=Phase.TERMINATING)
+    found = count(view, view.ledger, identity, failure, remove, phase=Phase.TERMINATING, at_once=not ended)
+    if ended or not found.actions:
+        return found
+    # What was asked for before has cancelled a launch, or was forgotten with the server: no teardown has failed.
+    return replace(found, reason=Reason.TERMINATING, message=_ASKING)
 
 
 def _clear_remains(view: View) -> Finding | None:

@@ -13,7 +13,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Failure, Known
 from deepseek_operator.facts.clock import elapsed, later, whole_second
-from deepseek_operator.facts.skypilot import RequestKind
+from deepseek_operator.facts.skypilot import RequestKind, RequestState
 from deepseek_operator.launch.script import CERTIFICATE_LIFETIME
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
@@ -57,7 +57,8 @@ def advance(view: View, *, wanted: bool) -> Ledger:
         if elapsed(view.now, ledger.ready_since) >= STEADY_S:
             ledger = update(ledger, attempts=0, counted="", failure_reason="", failure_message="")
         ledger = update(ledger, ready_since=None, silent_since=now, retry_after=None)
-    seen = {"infra": view.infra, **_money(view, ledger, wanted=wanted), **coming_up(view, ledger)}
+    seen: dict[str, object] = {"infra": view.infra, "begun_at": _begun_at(view, ledger)}
+    seen |= {**_money(view, ledger, wanted=wanted), **coming_up(view, ledger)}
     if view.address is not None:
         seen |= {"address": str(view.address), "port": ledger.port or view.address.port}
     ledger = update(ledger, **seen)
@@ -97,6 +98,17 @@ def _money(view: View, ledger: Ledger, *, wanted: bool) -> dict[str, object]:
     }
 
 
+def _begun_at(view: View, ledger: Ledger) -> datetime | None:
+    """Return since when a worker has had the launch of a replica of which SkyPilot lists no cluster yet."""
+    if not isinstance(view.facts.skypilot, Known):
+        return ledger.begun_at
+    request = view.in_flight(RequestKind.LAUNCH)
+    if request is None or request.state is not RequestState.RUNNING or view.cluster is not None:
+        return None
+    begun_at = ledger.begun_at
+    return begun_at if begun_at is not None and begun_at <= view.now else whole_second(view.now)
+
+
 def _settled(view: View, ledger: Ledger) -> bool:
     """Return whether a request without an answer has been seen, or is too old to be carried out any more."""
     if elapsed(view.now, ledger.unanswered_at) > UNANSWERED_S:
@@ -127,6 +139,7 @@ def launched(ledger: Ledger, plan: Planned, now: datetime, *, again: bool = Fals
         spot=ledger.spot if again else False,
         place=ledger.place if again else None,
         place_since=None,
+        begun_at=None,
         infra=ledger.infra if again else _only_place(plan),
         starting_since=None,
         ready_since=None,

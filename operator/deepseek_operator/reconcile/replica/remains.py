@@ -6,12 +6,12 @@ from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
 from deepseek_operator.facts.base import Known
 from deepseek_operator.facts.names import ClusterName
-from deepseek_operator.facts.skypilot import RequestState
+from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.planning.result import dollars
 from deepseek_operator.reconcile.replica.view import View
 
-__all__ = ["about_its_machines", "going_on_costing", "names_on_cloud", "unaccounted_words", "waiting_requests"]
+__all__ = ["about_its_machines", "going_on_costing", "launches_to_cancel", "names_on_cloud", "unaccounted_words"]
 
 
 def names_on_cloud(view: View) -> tuple[str, ...]:
@@ -54,8 +54,8 @@ def going_on_costing(view: View) -> str:
     return f", and they may go on costing {_cost_words(view)}" if view.rented else ""
 
 
-def waiting_requests(view: View) -> tuple[str, ...]:
-    """Return the launches that wait for a worker and have no cluster yet, which only a cancellation ends."""
+def launches_to_cancel(view: View) -> tuple[str, ...]:
+    """Return the launches that have no cluster yet: SkyPilot tears down what it lists, so a cancellation ends them."""
     if view.cluster is not None:
         return ()
-    return tuple(request.id for request in view.requests if request.state is RequestState.PENDING)
+    return tuple(request.id for request in view.requests if request.kind is RequestKind.LAUNCH)
