@@ -239,3 +239,29 @@ async def test_a_launch_is_seen_in_flight_and_a_teardown_ends_it(sky: SkyPilotCl
     await sky.transport.result(await sky.down(first))
     assert await sky.clusters() == {}
     assert await sky.requests_in_flight() == {}
+
+
+async def test_a_launch_that_a_worker_has_can_be_cancelled_before_its_cluster_is_listed(sky: SkyPilotClient) -> None:
+    name = "third-0a1b2c3d-beef-0"
+    request_id = await sky.launch(name, task(), CONFIG)
+
+    async def state() -> RequestState | None:
+        seen = (await sky.requests_in_flight(name)).get(name)
+        return seen[0].state if seen else None
+
+    async def running() -> bool:
+        return await state() is RequestState.RUNNING
+
+    async def over() -> bool:
+        return await state() is None
+
+    await until(running)
+    await sky.cancel([request_id])
+    await until(over)
+    assert (await sky.transport.result(request_id))["status"] == "CANCELLED"
+    outcome = await ended(sky, name)
+    assert (outcome.kind, outcome.failure is not None) == (RequestKind.LAUNCH, True)
+    # It may have been listed a moment before. Then a teardown takes it away.
+    if name in await sky.clusters():
+        await sky.transport.result(await sky.down(name))
+    assert await sky.clusters() == {}
