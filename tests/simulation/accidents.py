@@ -324,7 +324,9 @@ class Accidents:
         self._world.loop.call_later(event.value, self._world.kubernetes.refused.discard, "status")
 
     def _on_watch_gap(self, event: Event) -> None:
-        self._world.gap_until = self._world.loop.time() + event.value
+        now = self._world.loop.time()
+        self._world.gap_until = now + event.value
+        self._world.promises.gap = (now, self._world.gap_until)
         self._world.loop.call_later(event.value + 0.01, self._gap_ends)
 
     def _gap_ends(self) -> None:

@@ -44,6 +44,8 @@ class Scene:
         An operator has been running and the API server answering since then; None if not.
     informed
         SkyPilot answers, and no watch loses anything.
+    gap
+        From when to when a watch lost events last. What came then, the operator learns with the next full list.
     sent_at
         When what is heard now was sent, if that was a while ago and its sender has given up; None if not.
     clock_moved_at
@@ -58,6 +60,7 @@ class Scene:
     found: list[Violation] = field(default_factory=list)
     acting: float | None = None
     informed: bool = True
+    gap: tuple[float, float] = (-1.0, -1.0)
     sent_at: float | None = None
     clock_moved_at: float = -1e9
 

@@ -86,9 +86,14 @@ class TrafficPromises:
                 self._scene.broken("P6-drop", words)
 
     def _is_new(self, address: Address) -> bool:
-        """Return whether the engine at an address has begun to answer so recently that nobody counts on it yet."""
-        nodes = self._scene.ground.at(address)
+        """Return whether nobody counts on the engine at an address yet: it has begun to answer a moment ago, or unseen.
+
+        Of pods that came while a watch lost events nothing is known. One may have the address of an earlier pod.
+        """
+        nodes, (gap_since, gap_until) = self._scene.ground.at(address), self._scene.gap
         if nodes is None or nodes.engine is None or self._scene.now() - nodes.engine.since < NEW_S:
+            return True
+        if gap_since < nodes.engine.since < gap_until:
             return True
         return any(one.name == nodes.cluster for one in self._scene.skypilot.requests.values())
 
