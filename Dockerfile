@@ -82,6 +82,8 @@ RUN cd /opt/skypilot/lib/python3*/site-packages/sky/utils/kubernetes \
     && mkdir -p /opt/skypilot/share \
     && mv rsync_helper.sh /opt/skypilot/share/rsync_helper.sh \
     && ln -s /tmp/skypilot-rsync-helper.sh rsync_helper.sh
+COPY images/skypilot/mend_skypilot.py /opt/build/
+RUN /opt/skypilot/bin/python /opt/build/mend_skypilot.py /opt/skypilot/lib/python3*/site-packages
 
 FROM python AS skypilot
 RUN apt-get update \

@@ -7,6 +7,7 @@ from tests.cluster import gpus
 from tests.cluster.api import Cluster
 from tests.e2e.conftest import Tenant
 from tests.system.demo import chat
+from tests.system.stack import RELEASE, Stack
 from tests.system.wait import eventually
 
 
@@ -164,3 +165,20 @@ def _kill_operator(tenant: Tenant) -> None:
     killed = kill_in_pod(pod["metadata"]["name"], "deepseek-operator", "run")
     assert killed, "no process of the operator was found on this machine"
     print(f"killed {killed} at {time.strftime('%X')}")
+
+
+def test_a_worker_of_skypilot_lets_go_of_what_a_cancelled_request_has_left_locked(stack: Stack) -> None:
+    """The change that the image makes is in it: the call before each request, and what it calls."""
+    code = """
+import inspect, logging, threading
+from sky.server.requests import executor
+assert "_release_locks_of_cancelled_request()" in inspect.getsource(executor._request_execution_wrapper)
+logging._lock.acquire()
+executor._release_locks_of_cancelled_request()
+thread = threading.Thread(target=logging.getLogger, args=("new",), daemon=True)
+thread.start()
+thread.join(5)
+print("hangs" if thread.is_alive() else "goes on")
+"""
+    said = stack.system("exec", f"deploy/{RELEASE}", "-c", "skypilot", "--", "python", "-c", code)
+    assert said.splitlines()[-1] == "goes on"
