@@ -40,8 +40,16 @@ def read_yaml(file: str | Path) -> list[Any]:
 
 def sentence(error: ValidationError, root: type[BaseModel], *above: str) -> str:
     """Return the first problem in a document: its field, below those ``above`` it, its value, and what would do."""
-    first = error.errors()[0]
-    return ": ".join(filter(None, (field_of(first, *above), value_of(first), problem_of(first, root))))
+    return sentences(error, root, *above)[0]
+
+
+def sentences(error: ValidationError, root: type[BaseModel], *above: str) -> list[str]:
+    """Return all problems in a document as :func:`sentence` does, one for each field."""
+    found: dict[str, str] = {}
+    for one in error.errors():
+        place = field_of(one, *above)
+        found.setdefault(place, ": ".join(filter(None, (place, value_of(one), problem_of(one, root)))))
+    return list(found.values())
 
 
 def read_spec(raw: dict[str, Any], where: str = "") -> DeepSeekDeploymentSpec:
@@ -50,7 +58,10 @@ def read_spec(raw: dict[str, Any], where: str = "") -> DeepSeekDeploymentSpec:
         # Strictly, as the API server reads it: "2" is no number.
         spec = DeepSeekDeploymentSpec.model_validate_json(json.dumps(raw, default=str), strict=True)
     except ValidationError as error:
-        fail(f"{where}{sentence(error, DeepSeekDeploymentSpec, 'spec')}")
+        *others, last = sentences(error, DeepSeekDeploymentSpec, "spec")
+        for one in others:
+            typer.echo(f"Error: {where}{one}", err=True)
+        fail(f"{where}{last}")
     for problem in filter(None, map(unknown_cloud, spec.resources.infra)):
         fail(f"{where}spec.{problem}")
     return spec

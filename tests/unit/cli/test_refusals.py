@@ -63,3 +63,10 @@ def test_plan_refuses_names_that_no_service_can_have(name: str) -> None:
 def test_a_sentence_names_field_value_and_what_would_do(spec: dict[str, Any], said: str) -> None:
     whole = spec if "model" in spec or not spec or "modell" in spec else {"model": {"name": "r1-8b"}, **spec}
     assert said in refusal(whole)
+
+
+def test_each_wrong_field_has_a_sentence_of_its_own() -> None:
+    said = refusal({"model": {"name": "r1-8b"}, "replica": 2, "resources": {"acelerators": ["L4:1"]}})
+    fields = [line.split(": ")[2] for line in said.splitlines()]
+    assert fields == ["spec.resources.acelerators", "spec.replica"]
+    assert all(line.startswith("Error: bad: spec.") for line in said.splitlines())
