@@ -161,6 +161,7 @@ class Accidents:
         # An operator that is killed meanwhile does not remember the old authority, which is a known limit.
         which = 0 if self._world.may_be_killed else int(event.value)
         for kind in (("api-key",), ("ca",), ("api-key", "ca"))[which]:
+            self._world.promises.secret_gone_at = self._world.loop.time()
             self._world.kubernetes.remove("secrets", NAMESPACE, f"{event.target}-{kind}")
 
     def _on_delete_own_secret(self, event: Event) -> None:

@@ -48,6 +48,8 @@ class Scene:
         From when to when a watch lost events last. What came then, the operator learns with the next full list.
     sent_at
         When what is heard now was sent, if that was a while ago and its sender has given up; None if not.
+    secret_gone_at
+        When somebody deleted a Secret without which proxies do not start: they are made again after 30 s.
     clock_moved_at
         When somebody set the clock, which makes a wait shorter or longer than it should be.
     """
@@ -62,6 +64,7 @@ class Scene:
     informed: bool = True
     gap: tuple[float, float] = (-1.0, -1.0)
     sent_at: float | None = None
+    secret_gone_at: float = -1e9
     clock_moved_at: float = -1e9
 
     @property

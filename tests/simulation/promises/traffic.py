@@ -13,6 +13,8 @@ __all__ = ["TrafficPromises"]
 LIE_S: Final = 13.0
 """Seconds after which a dead engine must have left its Service, and Ready must not be True any more."""
 NEW_S: Final = 15.0
+SECRET_S: Final = 45.0
+"""Seconds after which a Secret that somebody has deleted is there again."""
 IDLE_S: Final = 25.0
 """Seconds within which an engine that answers is led to, where fewer are led to than are wanted."""
 DETECTION_S: Final = 3.0
@@ -111,7 +113,8 @@ class TrafficPromises:
             if now - since > LIE_S:
                 self._scene.broken(what.split()[0], f"{what} for {now - since:.0f} s")
         self._lying = {what: since for what, since in self._lying.items() if what in lying}
-        bodies = self._scene.kubernetes.list(api.PLURAL) if self._scene.informed else ()
+        mended = now - self._scene.secret_gone_at > SECRET_S
+        bodies = self._scene.kubernetes.list(api.PLURAL) if self._scene.informed and mended else ()
         idle = {cluster for body in bodies for cluster in self._unused(body)}
         self._idle = {cluster: self._idle.get(cluster, now) for cluster in idle}
         for cluster, since in self._idle.items():
