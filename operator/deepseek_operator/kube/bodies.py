@@ -93,9 +93,7 @@ def members_body(deployment: DeepSeekDeployment, *, encrypted: bool) -> Body:
     return owned(deployment, "v1", "Service", name) | {"spec": spec}
 
 
-def event_body(
-    deployment: DeepSeekDeployment, instance: str, type_: str, reason: str, message: str, now: datetime
-) -> Body:
+def event_body(metadata: api.Metadata, instance: str, type_: str, reason: str, message: str, now: datetime) -> Body:
     """Return an Event on a deployment. Its name is derived from all of it, so that the same one is posted only once.
 
     Parameters
@@ -103,7 +101,6 @@ def event_body(
     instance
         Name of the process that tells it.
     """
-    metadata = deployment.metadata
     digest = hashlib.sha256(f"{metadata.uid}{type_}{reason}{message}{now.isoformat()}".encode()).hexdigest()[:16]
     return {
         "apiVersion": "events.k8s.io/v1",

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from deepseek_operator.api import v1alpha1 as api
-from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment, Metadata
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.names import members_service, proxy_name, service_account_name
 from deepseek_operator.kube.bodies import Body, event_body, members_body, owned, service_body, slice_body
@@ -197,13 +197,10 @@ class KubeWriter:
             for item in found["items"]:
                 await self._delete(resource, namespace, item["metadata"]["name"], at_once=resource is PODS)
 
-    async def post_event(
-        self, deployment: DeepSeekDeployment, type_: str, reason: str, message: str, now: datetime
-    ) -> None:
-        """Record an Event on the object; the same event posted twice is one."""
-        metadata = deployment.metadata
-        body = event_body(deployment, self._instance, type_, reason, message, now)
-        await self._client.request("POST", EVENTS.path(metadata.namespace), body=body)
+    async def post_event(self, of: Metadata, type_: str, reason: str, message: str, now: datetime) -> None:
+        """Record an Event on a deployment, of which the metadata are enough; the same event posted twice is one."""
+        body = event_body(of, self._instance, type_, reason, message, now)
+        await self._client.request("POST", EVENTS.path(of.namespace), body=body)
 
     async def _create(self, deployment: DeepSeekDeployment, resource: Resource, body: Body) -> Body:
         """Create an object, and accept one that was made for this deployment before. No read where nothing is there."""

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment, Metadata
 from deepseek_operator.kube.errors import KubeConflictError, KubeError, KubeNotFoundError, KubeUnavailableError
 from deepseek_operator.reconcile.events import EventNote
 
@@ -38,7 +38,7 @@ class EventWrites(Protocol):
 
 @dataclass(frozen=True)
 class _Waiting:
-    deployment: DeepSeekDeployment
+    of: Metadata  # not the object, of which each version would be kept as long
     note: EventNote
     at: datetime
 
@@ -64,7 +64,7 @@ class EventPoster:
         if len(self._waiting) >= MOST:
             lost = self._waiting.popleft()
             log.warning("event_not_posted", reason=lost.note.reason, error=f"{MOST} others wait")
-        self._waiting.append(_Waiting(deployment, note, self.clock()))
+        self._waiting.append(_Waiting(deployment.metadata, note, self.clock()))
         self._any.set()
 
     async def run(self) -> None:
@@ -97,7 +97,7 @@ class EventPoster:
         """Post the first one, and drop it unless it may be accepted later; return whether to go on at once."""
         note, problem = waiting.note, ""
         try:
-            await self.writer.post_event(waiting.deployment, note.type, note.reason, note.message, waiting.at)
+            await self.writer.post_event(waiting.of, note.type, note.reason, note.message, waiting.at)
         except (KubeConflictError, KubeNotFoundError):
             pass  # it was heard before, or the namespace is gone
         except KubeError as error:
@@ -105,7 +105,7 @@ class EventPoster:
                 return False
             problem = str(error)
         if problem:
-            with structlog.contextvars.bound_contextvars(object="/".join(waiting.deployment.key)):
+            with structlog.contextvars.bound_contextvars(object=f"{waiting.of.namespace}/{waiting.of.name}"):
                 log.warning("event_not_posted", reason=note.reason, error=problem)
         if self._waiting and self._waiting[0] is waiting:
             self._waiting.popleft()

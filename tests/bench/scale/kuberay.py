@@ -134,7 +134,7 @@ def _phases(client: Client, pid: int, audit: Audit, count: int, settled_s: float
     found = meter.read("create", count)
     meter = Meter(pid, audit)
     time.sleep(settled_s)
-    found |= meter.read("settled", 1)
+    found |= meter.read("settled", 1, events_later=False)
     found["settled.cores"] = found["settled.cpu_s"] / found["settled.wall_s"]
     meter = Meter(pid, audit)
     client.deletecollection(RayCluster, namespace=NAMESPACE)

@@ -18,6 +18,8 @@ __all__ = ["Figures", "Meter", "create", "delete", "dying", "edit", "newcomers",
 Figures = dict[str, float]
 
 WITHIN_S: Final = 1800.0
+EVENTS_S: Final = 3.0
+"""Seconds without an Event after which there is none left to come."""
 
 
 class Meter:
@@ -35,9 +37,17 @@ class Meter:
         self._before = Usage.of(pid)
         self._mark = audit.now()
 
-    def read(self, name: str, count: int) -> Figures:
-        """Return wall and CPU seconds, memory, and requests per object."""
+    def read(self, name: str, count: int, *, events_later: bool = True) -> Figures:
+        """Return wall and CPU seconds, memory, and requests per object.
+
+        Parameters
+        ----------
+        events_later
+            Wait for Events that follow, so that they count; the time does not.
+        """
         wall_s = time.monotonic() - self._began
+        if events_later:
+            self._wait_for_events()
         after = Usage.of(self._pid)
         counts = self._audit.counts(self._mark)
         reads = sum(n for (verb, _), n in counts.items() if verb in ("get", "list"))
@@ -59,6 +69,15 @@ class Meter:
             f"{name}.reads": float(reads),
             f"{name}.writes": float(writes),
         }
+
+    def _wait_for_events(self) -> None:
+        """Wait until none has come for some seconds: an operator may post them when it has nothing else to do."""
+        seen, since = -1, time.monotonic()
+        while time.monotonic() - since < EVENTS_S:
+            time.sleep(1)
+            events = sum(n for (_, what), n in self._audit.counts(self._mark).items() if what == "events")
+            if events != seen:
+                seen, since = events, time.monotonic()
 
 
 def _meter(ground: Ground) -> Meter:
@@ -86,7 +105,7 @@ def settled(ground: Ground, seconds: float) -> Figures:
     """Do nothing for some time."""
     meter, answered, calls = _meter(ground), ground.engines.answered, len(ground.skypilot.calls)
     time.sleep(seconds)
-    found = meter.read("settled", 1)
+    found = meter.read("settled", 1, events_later=False)
     found["settled.cores"] = found["settled.cpu_s"] / found["settled.wall_s"]
     found["settled.probes_per_s"] = (ground.engines.answered - answered) / seconds
     found["settled.skypilot_per_minute"] = (len(ground.skypilot.calls) - calls) * 60 / seconds

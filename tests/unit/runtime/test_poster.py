@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
+from deepseek_operator.api.v1alpha1 import DeepSeekDeployment, Metadata
 from deepseek_operator.kube.errors import (
     KubeConflictError,
     KubeDeniedError,
@@ -34,9 +34,7 @@ class Server:
         self.errors: list[KubeError] = []
         self.asked = 0
 
-    async def post_event(
-        self, deployment: DeepSeekDeployment, type_: str, reason: str, message: str, now: datetime
-    ) -> None:
+    async def post_event(self, of: Metadata, type_: str, reason: str, message: str, now: datetime) -> None:
         self.asked += 1
         await asyncio.sleep(0.01)
         if self.errors:
