@@ -31,9 +31,7 @@ CLOSE_S: Final = 2.0
 class EventWrites(Protocol):
     """The part of the Kubernetes adapter that posts Events."""
 
-    async def post_event(
-        self, deployment: DeepSeekDeployment, type_: str, reason: str, message: str, now: datetime
-    ) -> None: ...
+    async def post_event(self, of: Metadata, type_: str, reason: str, message: str, now: datetime) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """``status`` of a DeepSeekDeployment: what is, why it is so, and what it costs."""
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field, field_validator
 
@@ -26,6 +26,10 @@ __all__ = [
     "PlanStatus",
     "Verdict",
 ]
+
+_ATOMIC: Final = {"x-kubernetes-map-type": "atomic"}
+"""One owner for all fields of an object. The operator alone writes them, and each field of which the API server keeps
+account by itself costs CPU with every write. Conditions are a map by type, as they are everywhere in Kubernetes."""
 
 
 class Condition(StatusModel):
@@ -64,14 +68,14 @@ class DeepSeekDeploymentStatus(StatusModel):
     ready_replicas: int = field("Replicas whose engine answers.", default=0, ge=0)
     updated_replicas: int = field("Replicas of the newest revision.", default=0, ge=0)
     selector: str | None = field("Label selector of the pods, for the scale subresource.", default=None, max_length=500)
-    endpoint: EndpointStatus | None = field("Where the model answers.", default=None)
-    plan: PlanStatus | None = field("What the planner made of the spec.", default=None)
-    cost: Cost | None = field("What it costs.", default=None)
+    endpoint: EndpointStatus | None = field("Where the model answers.", default=None, json_schema_extra=_ATOMIC)
+    plan: PlanStatus | None = field("What the planner made of the spec.", default=None, json_schema_extra=_ATOMIC)
+    cost: Cost | None = field("What it costs.", default=None, json_schema_extra=_ATOMIC)
     instances: tuple[Instance, ...] = field(
         "The replicas, one by one.",
         default=(),
         max_length=200,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},  # for the same reason
     )
     plan_warned_revision: str | None = field(
         "Revision of which an Event has said that its plan was too optimistic.", default=None, max_length=16
