@@ -97,7 +97,16 @@ class TrafficPromises:
             return True
         if gap_since < nodes.engine.since < gap_until:
             return True
+        if nodes.record_lost and not nodes.on_kubernetes and not self._noted(nodes.uid, address):
+            return (
+                True  # SkyPilot has lost its record of a machine, and no status could be written that knows the address
+            )
         return any(one.name == nodes.cluster for one in self._scene.skypilot.requests.values())
+
+    def _noted(self, uid: str, address: Address) -> bool:
+        bodies = (body for body in self._scene.kubernetes.list(api.PLURAL) if body["metadata"]["uid"] == uid)
+        instances = [one for body in bodies for one in (body.get("status") or {}).get("instances") or ()]
+        return any((one.get("ledger") or {}).get("address") == str(address) for one in instances)
 
     def forget_lies(self) -> None:
         """Begin to count anew: nobody acts who could have mended anything."""
