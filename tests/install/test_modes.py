@@ -141,6 +141,10 @@ def test_with_its_leader_killed_in_mid_launch_a_deployment_is_launched_once(
     assert tenant.engines() == engines
 
     tenant.delete()
+    # The successors launch as well, both: a rate needs a second launch of one process, and the first was cut in two.
+    tenant.apply()
+    tenant.wait_ready()
+    tenant.delete()
     # A node that does not exist: SkyPilot reads the events of the pod to say why.
     tenant.apply(podTemplate={"nodeSelector": {"room": "none"}})
     until(lambda: tenant.condition().get("reason") == "Unschedulable", 300, "it says that no node fits")

@@ -15,7 +15,7 @@ from deepseek_operator.facts.world import Question, QuestionKind, World
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.endpoint import service_address
 from deepseek_operator.reconcile.replica.leaving import draining
-from deepseek_operator.reconcile.replica.view import Replica, View
+from deepseek_operator.reconcile.replica.view import Health, Replica, View
 
 __all__ = [
     "draining_addresses",
@@ -43,7 +43,9 @@ def endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Que
             continue
         # Where the status that noted its launch was lost, a replica of the current revision has the port of the plan.
         port = view.ledger.port or (view.plan.port if view.plan is not None else None)
-        if view.cluster is not None and view.address is None and port is not None:
+        # An address that is silent may be that of an earlier launch, where the status that noted the last one was lost.
+        unsure = view.health is Health.SILENT and not isinstance(view.facts.endpoint, Known)
+        if view.cluster is not None and (view.address is None or unsure) and port is not None:
             found.append(Question(QuestionKind.ENDPOINT, str(replica.name), port))
         up = view.cluster is not None and view.cluster.state is SkyPilotClusterState.UP
         if up and view.ledger.price is None and not isinstance(view.facts.price, Known):

@@ -60,6 +60,7 @@ CASES = [
         Reason.PREEMPTED,
         (DOWN,),
         world={"probes": b.silent(RENTED_AT)},
+        asks=(QuestionKind.ENDPOINT,),
     ),
     Case(
         "an engine that exits waits before it runs again, and its last lines are shown",
@@ -191,6 +192,7 @@ CASES = [
         Reason.ENGINE_STARTING,
         message="no answer yet at 3.4.5.6:8000",
         world={"probes": b.silent(RENTED_AT)},
+        asks=(QuestionKind.ENDPOINT,),
     ),
     Case(
         "the engine of a rented machine is blocked by a security group",
@@ -200,6 +202,7 @@ CASES = [
         Reason.ENGINE_PORT_BLOCKED,
         message="connections to 3.4.5.6:8000 are dropped, neither accepted nor refused, as a security group or a fire",
         world={"probes": b.silent(RENTED_AT, dropped=True)},
+        asks=(QuestionKind.ENDPOINT,),
     ),
     Case(
         "nodes that SkyPilot cannot reach after their engine has served are lost",

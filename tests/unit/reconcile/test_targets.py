@@ -8,7 +8,7 @@ import pytest
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.api.status import Phase
-from deepseek_operator.facts.base import Address, ProbeTarget
+from deepseek_operator.facts.base import Address, Known, ProbeTarget
 from deepseek_operator.facts.engine import EngineTarget
 from deepseek_operator.facts.kubernetes import Endpoints
 from deepseek_operator.facts.world import Question, QuestionKind
@@ -83,6 +83,24 @@ def test_a_machine_is_asked_for_on_the_port_of_its_launch_and_else_on_that_of_th
     known = b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")))
     decision = decide(b.world(of, known), b.planned(of))
     assert Question(QuestionKind.ENDPOINT, str(R1), asked) in decision.asks
+
+
+@pytest.mark.parametrize(
+    ("says", "probes", "known", "asked"),
+    [
+        ("silent where the ledger says", b.silent(MACHINE), {}, True),
+        ("silent where SkyPilot says", b.silent(MACHINE), {"endpoint": Known(MACHINE, b.NOW)}, False),
+        ("it answers", b.answering(MACHINE), {}, False),
+        ("not asked yet", {}, {}, False),
+    ],
+)
+def test_a_machine_that_is_silent_may_answer_elsewhere(
+    says: str, probes: Any, known: dict[str, Any], *, asked: bool
+) -> None:
+    of = b.remembering(DSD, {R1: b.ledger(infra="aws", address=str(MACHINE))})
+    facts = b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")), **known)
+    decision = decide(b.world(of, facts, probes=probes), b.planned(of))
+    assert (Question(QuestionKind.ENDPOINT, str(R1), b.PORT) in decision.asks) is asked, says
 
 
 @pytest.mark.parametrize(
