@@ -197,6 +197,7 @@ def test_a_first_teardown_needs_no_answer() -> None:
     [
         ((b.request(R1, state="PENDING"),), ("req-1",)),
         ((b.request(R1, state="RUNNING"),), ("req-1",)),
+        ((b.request(R1, "exec", state="PENDING"),), ("req-1",)),
         ((b.request(R1, state="PENDING"), b.row(R1)), ()),
         ((b.request(R1, state="RUNNING"), b.row(R1, "INIT")), ()),
     ],

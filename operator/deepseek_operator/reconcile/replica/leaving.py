@@ -119,15 +119,15 @@ def _tear_down(view: View) -> Finding | None:
         asks = (Question(QuestionKind.OUTCOME, str(view.name)),)
         return passing(_terminating(view, Reason.TERMINATING, "asking SkyPilot how the teardown ended", asks=asks))
     outcome = view.facts.outcome.value
-    ended = outcome is not None and outcome.kind is RequestKind.DOWN
+    down = outcome if outcome is not None and outcome.kind is RequestKind.DOWN else None
     identity, words = f"teardown/{view.ledger.teardown_at}", "SkyPilot still lists it after its teardown"
-    if outcome is not None and ended and outcome.failure is not None:
-        identity, words = f"request/{outcome.request_id}", outcome.failure.message
+    if down is not None and down.failure is not None:
+        identity, words = f"request/{down.request_id}", down.failure.message
     failure = Failure(
         Reason.TEARDOWN_FAILED, f"SkyPilot could not tear its nodes down{going_on_costing(view)}: {words}"
     )
-    found = count(view, view.ledger, identity, failure, remove, phase=Phase.TERMINATING, at_once=not ended)
-    if ended or not found.actions:
+    found = count(view, view.ledger, identity, failure, remove, phase=Phase.TERMINATING, at_once=down is None)
+    if down is not None or not found.actions:
         return found
     # What was asked for before has cancelled a launch, or was forgotten with the server: no teardown has failed.
     return replace(found, reason=Reason.TERMINATING, message=_ASKING)

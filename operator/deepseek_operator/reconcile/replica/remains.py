@@ -55,7 +55,7 @@ def going_on_costing(view: View) -> str:
 
 
 def launches_to_cancel(view: View) -> tuple[str, ...]:
-    """Return the launches that have no cluster yet: SkyPilot tears down what it lists, so a cancellation ends them."""
+    """Return launches of which SkyPilot lists nothing yet: it tears down what it lists, so a cancellation ends them."""
     if view.cluster is not None:
         return ()
-    return tuple(request.id for request in view.requests if request.kind is RequestKind.LAUNCH)
+    return tuple(request.id for request in view.requests if request.kind is not RequestKind.DOWN)
