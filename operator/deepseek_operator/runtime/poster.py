@@ -92,19 +92,20 @@ class EventPoster:
         return abs((self.clock() - waiting.at).total_seconds())
 
     async def _post(self, waiting: _Waiting) -> bool:
-        """Post the first one, and drop it unless it may be accepted later; return whether to go on at once."""
-        note, problem = waiting.note, ""
+        """Post the first one; return False if the API server may accept it later, behind the others."""
+        note, problem, later = waiting.note, "", False
         try:
             await self.writer.post_event(waiting.of, note.type, note.reason, note.message, waiting.at)
         except (KubeConflictError, KubeNotFoundError):
             pass  # it was heard before, or the namespace is gone
         except KubeError as error:
-            if isinstance(error, KubeUnavailableError) and self._waits_s(waiting) < LIFE_S:
-                return False
-            problem = str(error)
+            later = isinstance(error, KubeUnavailableError) and self._waits_s(waiting) < LIFE_S
+            problem = "" if later else str(error)
         if problem:
             with structlog.contextvars.bound_contextvars(object=f"{waiting.of.namespace}/{waiting.of.name}"):
                 log.warning("event_not_posted", reason=note.reason, error=problem)
         if self._waiting and self._waiting[0] is waiting:
             self._waiting.popleft()
-        return True
+            if later:
+                self._waiting.append(waiting)  # what one namespace refuses, by a webhook say, holds up no other
+        return not later

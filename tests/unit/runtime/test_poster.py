@@ -114,6 +114,16 @@ def test_an_event_waits_for_an_api_server_that_is_away() -> None:
     played(story)
 
 
+def test_an_event_that_is_not_taken_now_holds_up_no_other() -> None:
+    async def story(scene: Scene) -> None:
+        scene.server.errors = [KubeUnavailableError("a webhook of its namespace does not answer")]
+        scene.post("First", "Second")
+        await asyncio.sleep(60)
+        assert scene.reasons == ["Second", "First"]
+
+    played(story)
+
+
 def test_an_event_that_the_api_server_never_takes_is_given_up() -> None:
     async def story(scene: Scene) -> None:
         scene.server.errors = [KubeUnavailableError("away")] * 1000
