@@ -1,12 +1,9 @@
 """End-to-end fixtures: the chart on the test cluster, a namespace per test, and whether anything is left."""
 
-import os
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,10 +72,10 @@ class Tenant:
     def deepseek(self, *args: str, within: float = 120) -> str:
         """Run ``kubectl deepseek ARGS`` in the namespace; return what it prints for programs and pipes."""
         kubectl = self.kubectl
-        places = (kubectl.bin_dir, Path(sys.executable).parent, os.environ["PATH"])
-        environment = {**os.environ, "KUBECONFIG": str(kubectl.kubeconfig), "PATH": ":".join(map(str, places))}
         command = [str(kubectl.bin_dir / "kubectl"), "deepseek", *args, "--namespace", self.namespace]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=within, check=False)
+        done = subprocess.run(
+            command, env=kubectl.environment, capture_output=True, text=True, timeout=within, check=False
+        )
         assert done.returncode == 0, f"kubectl deepseek {' '.join(args)}: {done.stderr}{done.stdout}"
         return str(done.stdout)
 

@@ -1,7 +1,6 @@
 """A release of the chart, driven by Helm as an administrator does."""
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Sequence
@@ -55,11 +54,7 @@ class Release:
 
     def typed(self, command: str, *, timeout: float = 400) -> str:
         """Run a command of the documentation in a shell, for this namespace; return what it printed."""
-        surroundings = {
-            **os.environ,
-            "KUBECONFIG": str(self.kubectl.kubeconfig),
-            "PATH": f"{self.kubectl.bin_dir}:{os.environ['PATH']}",
-        }
+        surroundings = self.kubectl.environment
         words = ["bash", "-euc", command.replace("deepseek-system", self.kubectl.namespace)]
         done = subprocess.run(
             words, cwd=ROOT, env=surroundings, capture_output=True, text=True, timeout=timeout, check=False

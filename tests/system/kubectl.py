@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ class Kubectl:
     kubeconfig: Path
     bin_dir: Path
     namespace: str = "default"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of a shell in which kubectl, its plugin and helm are found, and mean this cluster."""
+        places = (self.bin_dir, Path(sys.executable).parent, os.environ["PATH"])
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": ":".join(map(str, places))}
 
     def within(self, namespace: str) -> "Kubectl":
         """Return the same for another namespace."""
@@ -57,9 +64,8 @@ class Kubectl:
     def _run(self, program: str, *args: str, stdin: str | None, timeout: float) -> str:
         within = [f"--namespace={self.namespace}"] if self.namespace else []
         command = [str(self.bin_dir / program), *within, *args]
-        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
         done = subprocess.run(
-            command, input=stdin, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+            command, input=stdin, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
         )
         if done.returncode != 0:
             raise CommandError(f"{program} {' '.join(args[:4])}: {done.stderr.strip() or done.stdout.strip()}")
