@@ -4,7 +4,7 @@
 2. Nothing is launched before the finalizer is on the object, so that nothing rented is ever forgotten.
 3. :mod:`.rollout` says which replicas stay, come and go; :mod:`.replicas` holds launches back where an approval, money
    or a Secret is missing; :mod:`.replica` says of each replica what it is and what helps it.
-4. :mod:`.endpoint` leads the Service to exactly the replicas that serve. Its actions come first: traffic waits for
+4. :mod:`.traffic` leads the Service to exactly the replicas that serve. Its actions come first: traffic waits for
    nothing else.
 5. What a rule needs to know it asks for. A rule may wait for an answer; a decision never fails for want of one.
 
@@ -31,25 +31,13 @@ from deepseek_operator.reconcile.approval import Gate
 from deepseek_operator.reconcile.blocked import why_blocked
 from deepseek_operator.reconcile.budget import Budget
 from deepseek_operator.reconcile.capacity import Base, on_demand
-from deepseek_operator.reconcile.endpoint import about_to_answer, publish
-from deepseek_operator.reconcile.proxy import front, proxy_targets
 from deepseek_operator.reconcile.replica.ledger import advance
 from deepseek_operator.reconcile.replica.look import look, without_lost_addresses
 from deepseek_operator.reconcile.replica.view import Health, Replica, View
 from deepseek_operator.reconcile.replicas import Launches, find_replicas
 from deepseek_operator.reconcile.rollout import Existing, Rollout, limits, plan_rollout
-from deepseek_operator.reconcile.targets import (
-    draining_addresses,
-    encrypted,
-    endpoint_questions,
-    engine_targets,
-    lacks_authority,
-    probe_targets,
-    speaks_tls,
-    strays,
-    unattributed,
-    unplaced,
-)
+from deepseek_operator.reconcile.targets import strays, unplaced
+from deepseek_operator.reconcile.traffic import lead
 
 __all__ = ["Decision", "decide"]
 
@@ -143,7 +131,46 @@ def decide(
         return Decision()
 
     planned = plan if isinstance(plan, Planned) else None
-    revision = world.revision
+    views = _views(world, planned, launches_waiting=launches_waiting)
+    current = _current(world, views)
+    wanted = 0 if deployment.spec.suspend or deployment.deleting else deployment.spec.replicas
+    complete = sum(view.serving and name in current for name, view in views.items()) >= wanted
+    blocked, asks = why_blocked(world, plan, complete=complete)
+    if blocked is not None:
+        views = {name: replace(view, blocked=blocked) for name, view in views.items()}
+
+    budget = Budget.of(planned, deployment.spec.resources.max_hourly_cost, views.values())
+    gate = Gate.of(deployment, plan, sum(view.exists for view in views.values()))
+    # Old replicas must not make room for new ones that wait for an approval.
+    may_add = planned is not None and not (gate.closed and len(current) < len(views))
+    rollout = _rollout(world, views, current, budget, planned, may_add=may_add, make_room=not gate.short)
+    base = Base.of(planned, (views[name] for name in rollout.keep))
+    launches = Launches(blocked, launches_waiting, base, gate, budget)
+    replicas = find_replicas(world, views, rollout, current, planned, launches)
+    if deployment.deleting and (release := _release(world, replicas)) is not None:
+        return release
+
+    traffic = lead(world, planned, replicas, proxy)
+    held_back = gate.short and not complete and (blocked is None or blocked.reason is Reason.PLANNING)
+    of_replicas = (question for replica in replicas for question in replica.finding.asks)
+    actions = ((replica.name, action) for replica in replicas for action in replica.finding.actions)
+    return Decision(
+        replicas=replicas,
+        blocked=gate.waiting if held_back else blocked,
+        publish=traffic.actions,
+        actions=tuple(actions) if held else (),
+        finalizer=None if held else AddFinalizer(),
+        asks=tuple(dict.fromkeys((*asks, *traffic.asks, *of_replicas))),
+        targets=traffic.targets,
+        engines=traffic.engines,
+        proxied=traffic.proxied,
+        waits=traffic.waits or bool(wanted and (blocked is not None or not isinstance(world.skypilot, Known))),
+    )
+
+
+def _views(world: World, planned: Planned | None, *, launches_waiting: bool) -> Mapping[ClusterName, View]:
+    """Return what is known of each replica, with what its status remembers of it."""
+    deployment, revision = world.deployment, world.revision
     ledgers = {instance.name: instance.ledger for instance in deployment.status.instances}
     costs = {instance.name: read_amount(instance.hourly_cost) for instance in deployment.status.instances}
     looks = {
@@ -158,60 +185,15 @@ def decide(
         )
         for name, facts in world.replicas.items()
     }
-    views = without_lost_addresses(looks)
-    current = frozenset(
+    return without_lost_addresses(looks)
+
+
+def _current(world: World, views: Mapping[ClusterName, View]) -> frozenset[ClusterName]:
+    """Return the replicas of the current revision, without those that are to be replaced all the same."""
+    return frozenset(
         name
         for name, view in views.items()
-        if name.runs(revision) and not view.renewing and (not view.written_off or _recovering(view))
-    )
-    wanted = 0 if deployment.spec.suspend or deployment.deleting else deployment.spec.replicas
-    complete = sum(view.serving and name in current for name, view in views.items()) >= wanted
-    blocked, asks = why_blocked(world, plan, complete=complete)
-    if blocked is not None:
-        views = {name: replace(view, blocked=blocked) for name, view in views.items()}
-    budget = Budget.of(planned, deployment.spec.resources.max_hourly_cost, views.values())
-    gate = Gate.of(deployment, plan, sum(view.exists for view in views.values()))
-    # Old replicas must not make room for new ones that wait for an approval.
-    may_add = planned is not None and not (gate.closed and len(current) < len(views))
-    rollout = _rollout(world, views, current, budget, planned, may_add=may_add, make_room=not gate.short)
-    base = Base.of(planned, (views[name] for name in rollout.keep))
-    launches = Launches(blocked, launches_waiting, base, gate, budget)
-    replicas = find_replicas(world, views, rollout, current, planned, launches)
-    if deployment.deleting and (release := _release(world, replicas)) is not None:
-        return release
-
-    serving = [replica.view.address for replica in replicas if replica.ready and replica.view.address is not None]
-    serving += unattributed(world, replicas)
-    over_tls = encrypted(world, replicas)
-    tls = speaks_tls(world, replicas) or not over_tls.isdisjoint(serving)
-    launched = (one.finding.ledger.health_path for one in replicas if one.view.encrypted)
-    launched_path = next(filter(None, launched), None)
-    in_front = front(world, planned, proxy, over_tls, tls=tls, launched_path=launched_path)
-    actions = [(replica.name, action) for replica in replicas for action in replica.finding.actions]
-    held_back = gate.short and not complete and (blocked is None or blocked.reason is Reason.PLANNING)
-    any_ready = any(replica.ready for replica in replicas)
-    waits = (
-        bool(wanted and (blocked is not None or not isinstance(world.skypilot, Known)))
-        or lacks_authority(world, replicas)  # a question that was answered a moment ago is not asked again before that
-        or bool(in_front.actions or (in_front.wanted and not in_front.ready and any_ready))
-        or about_to_answer(world)  # else its silence is a fault, and the status says so
-    )
-    targets = probe_targets(world, replicas, planned)
-    of_replicas = (question for replica in replicas for question in replica.finding.asks)
-    return Decision(
-        replicas=replicas,
-        blocked=gate.waiting if held_back else blocked,
-        publish=(
-            *publish(world, planned, serving, draining=draining_addresses(replicas), proxy=in_front),
-            *in_front.actions,
-        ),
-        actions=tuple(actions) if held else (),
-        finalizer=None if held else AddFinalizer(),
-        asks=tuple(dict.fromkeys((*asks, *in_front.asks, *endpoint_questions(world, replicas), *of_replicas))),
-        targets=targets | proxy_targets(world),
-        engines=engine_targets(replicas, targets),
-        proxied=in_front.wanted,
-        waits=waits,
+        if name.runs(world.revision) and not view.renewing and (not view.written_off or _recovering(view))
     )
 
 
@@ -245,8 +227,20 @@ def _rollout(
     base = Base.of(planned, (view for name, view in views.items() if name in current))
     if unavailable and not budget.room_for_one(on_demand=base.missing > 0):
         surge = 0  # a replica beside the old ones is beyond maxHourlyCost, and the user lets one of these go first
+    return plan_rollout(
+        replicas=spec.replicas,
+        surge=surge,
+        unavailable=unavailable,
+        existing=_existing(world, views, current),
+        may_add=may_add,
+        taken=frozenset(name.ordinal for name in (*views, *_abandoned(world)) if name.runs(world.revision)),
+        base=spec.resources.capacity.on_demand_base,
+    )
+
+
+def _existing(world: World, views: Mapping[ClusterName, View], current: frozenset[ClusterName]) -> list[Existing]:
     foreign = strays(world, views.values())
-    existing = [
+    return [
         Existing(
             name=name,
             current=name in current,
@@ -261,15 +255,6 @@ def _rollout(
         )
         for name, view in views.items()
     ]
-    return plan_rollout(
-        replicas=spec.replicas,
-        surge=surge,
-        unavailable=unavailable,
-        existing=existing,
-        may_add=may_add,
-        taken=frozenset(name.ordinal for name in (*views, *_abandoned(world)) if name.runs(world.revision)),
-        base=spec.resources.capacity.on_demand_base,
-    )
 
 
 def _abandoned(world: World) -> Iterator[ClusterName]:

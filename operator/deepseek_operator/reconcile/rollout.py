@@ -114,17 +114,11 @@ def plan_rollout(
         How many replicas on demand stay when others have to go, although they are dearer.
     """
     found = _in_order(existing, base)
+    if not may_add:
+        return _shrink(found, replicas)
+
     current = [one for one in found if one.current]
     older = [one for one in found if not one.current]
-    if not may_add:
-        stay = [one for one in found if one.current or one.serving or one.recovering][:replicas]
-        spare = _needed_perhaps(stay, found)
-        return Rollout(
-            keep=tuple(one.name for one in stay if one.current),
-            serve=tuple(one.name for one in stay if not one.current) + tuple(one.name for one in spare),
-            retire=_others(found, stay, spare),
-        )
-
     keep = current[:replicas]
     answering = sum(one.serving and one.published for one in keep)
     serving = [one for one in older if one.serving or one.recovering]
@@ -149,6 +143,17 @@ def plan_rollout(
         add=tuple(next(free) for _ in range(new)),
         retire=_others(found, keep, serve),
         launchable=frozenset(one.name for one in launchable),
+    )
+
+
+def _shrink(found: list[Existing], replicas: int) -> Rollout:
+    """Take away what exceeds ``replicas``, and nothing else: no revision replaces another one now."""
+    stay = [one for one in found if one.current or one.serving or one.recovering][:replicas]
+    spare = _needed_perhaps(stay, found)
+    return Rollout(
+        keep=tuple(one.name for one in stay if one.current),
+        serve=tuple(one.name for one in stay if not one.current) + tuple(one.name for one in spare),
+        retire=_others(found, stay, spare),
     )
 
 
