@@ -188,12 +188,12 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     ),
     Reason.ENGINE_EXITED: (
         "The engine ended; the message has its last lines.",
-        "Read them; it is started again on the same nodes, after 10 s and then less often.",
+        "Its last lines say why; it is started again on the same nodes, after 10 s and then less often.",
     ),
     Reason.ENGINE_CRASH_LOOP: (
         "The engine ended three times or more in a row; the message has its last lines.",
-        "Fix what they name: usually engine.args, maxModelLen or the model's files. The operator keeps retrying, "
-        "at least every 2 minutes.",
+        "Fix what its last lines name: usually engine.args, maxModelLen or the model's files. The operator keeps "
+        "retrying, at least every 2 minutes.",
     ),
     Reason.ENGINE_UNRESPONSIVE: (
         "The engine answered and no longer does.",

@@ -27,6 +27,8 @@ LEASE_S: Final = 15
 RENEW_LIMIT_S: Final = 10.0
 """Seconds without a successful renewal after which the holder gives up, well before the Lease is free."""
 RETRY_S: Final = 2.0
+SAID_AGAIN_S: Final = 60.0
+"""Seconds after which the log says again that the Lease is not renewed, for the same reason."""
 PART_OF: Final = "app.kubernetes.io/part-of"
 SCOPE_ANNOTATION: Final = "deepseek-operator.io/scope"
 
@@ -57,6 +59,8 @@ class LeaderElection:
         self._seen: tuple[str, str] = ("", "")
         self._seen_at = 0.0
         self._waits_for = ""
+        self._not_renewed = ("", 0.0)
+        """What was last logged of a renewal that failed, and when."""
         self._others: dict[tuple[str, str], tuple[str, float]] = {}
         """Leases of other releases: when they were renewed by their own clocks, and when that was first seen here."""
 
@@ -95,12 +99,20 @@ class LeaderElection:
             async with asyncio.timeout(RENEW_LIMIT_S / 2):
                 return await self._take()
         except (KubeError, TimeoutError) as error:
-            log.warning("lease_not_renewed", lease=f"{self._namespace}/{self._name}", error=str(error))
+            self._say_not_renewed(str(error) or type(error).__name__)
             return None
         except Exception:
             # If that ended the election, this process would go on leading beside the next one.
             log.exception("lease_not_renewed", lease=f"{self._namespace}/{self._name}")
             return None
+
+    def _say_not_renewed(self, words: str) -> None:
+        """Log it once a minute for as long as it is the same: an API server that is away is asked every 2 seconds."""
+        said, at = self._not_renewed
+        now = asyncio.get_running_loop().time()
+        if words != said or now - at >= SAID_AGAIN_S:
+            self._not_renewed = words, now
+            log.warning("lease_not_renewed", lease=f"{self._namespace}/{self._name}", error=words)
 
     async def _take(self) -> bool | None:
         path = LEASES.path(self._namespace, self._name)

@@ -185,8 +185,10 @@ def reachability(
         return Reachability(was_ready and leads, "the Service has not been asked yet")
     if probe.healthy:
         return Reachability(True)
-    late = None if _may_come_by_itself(world, probe) else Reason.ENDPOINT_UNREACHABLE
-    return Reachability(False, f"the Service does not answer at {address}: {probe.detail}", late)
+    if _may_come_by_itself(world, probe):
+        return Reachability(False, f"the Service does not answer yet at {address}")
+    words = f"the Service does not answer at {address}: {probe.detail}"
+    return Reachability(False, words, Reason.ENDPOINT_UNREACHABLE)
 
 
 def about_to_answer(world: World) -> bool:

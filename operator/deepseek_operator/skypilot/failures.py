@@ -33,6 +33,9 @@ _GAVE_UP: Final = frozenset({"ResourcesUnavailableError", "SystemExit"})
 _CHECK_REASON: Final = re.compile(r"Reason(?: \[[^\]]*\])?: ([^\n]+)")
 """How ``sky check`` prints why it has not enabled a cloud."""
 
+_ANNOUNCED: Final = re.compile(r"(^|(?<=\.))[^.:]*:\s*$")
+"""A last sentence that announces lines which are left out: ``Run the following commands:``."""
+
 _WANTED_GPUS: Final = re.compile(r"\{'([\w.-]+)': (\d+)\}")
 _GPUS_TOLD: Final = 8
 
@@ -95,7 +98,8 @@ def no_access(cloud: str, error_type: str, said: str) -> Failure:
             return failure
         return Failure(failure.reason, clean(f"spec.resources.infra: {cloud}: {failure.message}"))
     why = _CHECK_REASON.search(without_colours(said))
-    detail = f" ({clean(why[1], 300).rstrip('.')})" if why else ""
+    said_why = clean(_ANNOUNCED.sub("", why[1]), 300).rstrip(".") if why else ""
+    detail = f" ({said_why})" if said_why else ""
     words = f"spec.resources.infra: {cloud}: the SkyPilot server has no working credentials for {cloud}{detail}"
     return Failure(
         Reason.CREDENTIALS_INVALID,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.kube.client import KubeClient
@@ -173,6 +174,19 @@ def test_a_moment_without_the_api_server_costs_nobody_the_lead() -> None:
         server.away = False
         await asyncio.sleep(10)
         assert first.leads
+
+    play(story)
+
+
+def test_an_api_server_that_is_away_is_logged_once_a_minute() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first = Replica(server, "first")
+        server.away = True
+        first.start()
+        with capture_logs() as logs:
+            await asyncio.sleep(90)
+        said = [line for line in logs if line["event"] == "lease_not_renewed"]
+        assert len(said) == 2, said
 
     play(story)
 

@@ -396,10 +396,10 @@ def test_what_the_limit_of_cost_holds_back_is_told_while_everything_that_is_want
 def test_a_service_that_does_not_answer_says_how_and_soon_that_it_wants_help(
     seconds: int, reason: str, looks: float | None
 ) -> None:
-    silent = {b.SERVICE: Probe(False, b.ago(seconds), "connection refused")}
+    silent = {b.SERVICE: Probe(False, b.ago(seconds), "refused")}
     world = replace(b.serving(b.deployment()), probes={AT: b.answering(AT)[AT], **silent})
     decision, status = b.step(world)
-    words = "the Service does not answer at 10.96.1.1:8000: connection refused"
+    words = f"the Service does not answer {'yet ' if looks else ''}at {b.SERVICE}{'' if looks else ': refused'}"
     assert condition(status) == ("False", reason, words)
     assert condition(status, "EndpointPublished") == ("False", "EndpointUnreachable", words)
     assert decision.next_look_s == looks, "nothing else wakes it when the time is over"

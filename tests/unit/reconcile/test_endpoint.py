@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Probe
 from deepseek_operator.facts.kubernetes import PublishedService
@@ -23,6 +24,7 @@ from tests.unit.reconcile import builders as b
 A, B, C = Address("10.0.0.1", 8000), Address("10.0.0.2", 8000), Address("10.0.0.3", 9000)
 DSD = b.deployment()
 PLAN = b.planned(DSD)
+UNREACHABLE = Reason.ENDPOINT_UNREACHABLE
 OTHER_PORT = b.deployment(endpoint={"port": 9000})
 RENTED: dict[str, Any] = {
     "model": {"name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"},
@@ -121,10 +123,16 @@ class TestReachability:
         world = replace(leading_to(A), probes=b.answering(b.SERVICE))
         assert reachability(world, serving=True, was_ready=False).answers
 
-    def test_a_refusal_is_told(self) -> None:
-        world = replace(leading_to(A), probes={b.SERVICE: Probe(False, b.NOW, "connection refused")})
-        told = reachability(world, serving=True, was_ready=True)
-        assert told == Reachability(False, f"the Service does not answer at {b.SERVICE}: connection refused")
+    @pytest.mark.parametrize(
+        ("seconds", "expected"),
+        [
+            (0, Reachability(False, f"the Service does not answer yet at {b.SERVICE}")),
+            (10, Reachability(False, f"the Service does not answer at {b.SERVICE}: refused", UNREACHABLE)),
+        ],
+    )
+    def test_a_refusal_is_told_once_it_does_not_pass_by_itself(self, seconds: int, expected: Reachability) -> None:
+        world = replace(leading_to(A), probes={b.SERVICE: Probe(False, b.ago(seconds), "refused")})
+        assert reachability(world, serving=True, was_ready=True) == expected
 
     def test_what_was_ready_stays_so_until_a_probe_has_failed(self) -> None:
         assert reachability(leading_to(A), serving=True, was_ready=True).answers

@@ -277,7 +277,7 @@ class TestTheWayThere:
         world = led(rented(probes={b.SERVICE: Probe(healthy, b.NOW, "words")}))
         told = reachability(world, serving=True, was_ready=not healthy, proxied=True)
         assert told.answers is healthy
-        assert told.detail == ("" if healthy else f"the Service does not answer at {b.SERVICE}: words")
+        assert told.detail == ("" if healthy else f"the Service does not answer yet at {b.SERVICE}")
 
 
 class TestTheNextLookComesSoon:

@@ -37,6 +37,14 @@ CASES = [
         Reason.QUEUED,
     ),
     Case(
+        "a launch that a free worker is about to take is not called queued",
+        b.facts(R1, skypilot=b.seen(b.request(R1, state="PENDING", since=5))),
+        LAUNCHED,
+        Phase.LAUNCHING,
+        Reason.LAUNCHING,
+        message="the SkyPilot server has the launch",
+    ),
+    Case(
         "a launch under way is described in SkyPilot's words",
         b.facts(R1, skypilot=b.seen(b.request(R1), b.row(R1, "INIT", detail="Instances launched"))),
         LAUNCHED,
@@ -349,3 +357,10 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=[case.says for case in CASES])
 def test_a_replica_is_found_to_be_where_its_requests_are(case: Case) -> None:
     check(case)
+
+
+def test_a_launch_that_nobody_has_taken_is_looked_at_again_when_it_is_queued() -> None:
+    """SkyPilot's next snapshot shows the same, and so wakes nobody."""
+    pending = b.request(R1, state="PENDING", since=1)
+    decision, _ = b.step(b.world(b.remembering(b.deployment(), {R1: LAUNCHED}), b.facts(R1, skypilot=b.seen(pending))))
+    assert decision.next_look_s == 5

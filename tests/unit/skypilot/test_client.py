@@ -180,12 +180,13 @@ async def test_a_cloud_that_was_enabled_since_is_found_by_looking_again(server: 
 async def test_a_cloud_without_credentials_says_why(server: Server, client: SkyPilotClient) -> None:
     server.answers("/enabled_clouds", ["Kubernetes"])
     server.answers("/check", {"default": {}})
-    server.log = "\x1b[2m  AWS: disabled\x1b[0m\n    Reason [compute]: AWS credentials are not set. Run aws configure\n"
+    said = "AWS credentials are not set. Run the following commands:\n      $ aws configure\n"
+    server.log = f"\x1b[2m  AWS: disabled\x1b[0m\n    Reason [compute]: {said}"
     failure = await client.cloud_access("aws")
     assert failure is not None
     assert failure.reason is Reason.CREDENTIALS_INVALID
     assert "spec.resources.infra: aws:" in failure.message
-    assert "AWS credentials are not set" in failure.message
+    assert "(AWS credentials are not set);" in failure.message
     check = next(seen for seen in server.seen if seen.path == "/check")
     assert json.loads(check.content)["clouds"] == ["aws"]
 

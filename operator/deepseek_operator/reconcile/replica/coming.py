@@ -57,6 +57,8 @@ stays pending."""
 IDLE_S: Final = 180
 """Seconds for which a worker of SkyPilot may have a launch without listing a cluster for it, which takes moments. One
 that needs longer hangs: a worker whose launch before was cancelled can keep a lock for ever."""
+PICKED_UP_S: Final = 5
+"""Seconds within which a free launch worker takes a launch. One that waits for longer waits for a worker."""
 STUCK_S: Final = 5
 """Seconds after which a launch whose pods cannot start gives its worker to a launch that waits for one."""
 GIVEN_BACK: Final = 2
@@ -123,6 +125,9 @@ def _under_way(view: View) -> Finding | None:
         if view.launches_waiting and age > STUCK_S and request.state is RequestState.RUNNING and not keeps:
             return replace_nodes(view, f"request/{request.id}", trouble)
         return stage(view, Phase.LAUNCHING, trouble.reason, trouble.message)
+    if request.state is RequestState.PENDING and age <= PICKED_UP_S:
+        words = "the SkyPilot server has the launch"
+        return stage(view, Phase.LAUNCHING, Reason.LAUNCHING, words, next_look_s=PICKED_UP_S)
     if request.state is RequestState.PENDING:
         message = "waits for a free launch worker of the SkyPilot server"
         return stage(view, Phase.LAUNCHING, Reason.QUEUED, message, next_look_s=SLOW_LOOK_S)
