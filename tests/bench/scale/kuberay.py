@@ -74,7 +74,7 @@ class _Kubelet(Thread):
         with contextlib.suppress(ApiError):  # it went meanwhile
             if body["metadata"].get("deletionTimestamp"):
                 client.delete(Pod, name, namespace=NAMESPACE, grace_period=0)
-            elif (body.get("status") or {}).get("phase") != "Running":
+            elif not _ready(body):
                 self._count += 1
                 address = f"10.251.{self._count // 250 % 250}.{self._count % 250 + 1}"
                 ready = [{"type": kind, "status": "True"} for kind in ("Ready", "ContainersReady", "Initialized")]
@@ -140,6 +140,12 @@ def _phases(client: Client, pid: int, audit: Audit, count: int, settled_s: float
     client.deletecollection(RayCluster, namespace=NAMESPACE)
     _until(lambda: not any(True for _ in client.list(Pod, namespace=NAMESPACE)), "their pods gone")
     return found | meter.read("delete", count)
+
+
+def _ready(pod: dict[str, Any]) -> bool:
+    """Return whether a pod is Ready; one that was bound before its node was Ready is made unready once."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def _until(look: Any, what: str) -> None:
