@@ -6,9 +6,9 @@ from typing import Any
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import DeepSeekDeploymentStatus
 from deepseek_operator.facts.base import Address
-from deepseek_operator.facts.world import World
+from deepseek_operator.facts.world import QuestionKind, World
 from deepseek_operator.planning import Refused
-from deepseek_operator.reconcile.decide import Decision
+from deepseek_operator.reconcile.decide import Decision, decide
 from tests.unit.reconcile import builders as b
 
 AT = Address(b.host(), b.PORT)
@@ -40,3 +40,13 @@ def changed(world: World, **spec: Any) -> World:
     """The world after an edit of the spec."""
     status, deleting = world.deployment.status, spec.pop("deleting", False)
     return replace(world, deployment=b.deployment(status=status, deleting=deleting, **spec))
+
+
+def decided(world: World, plan: Refused | None = None, **options: Any) -> Decision:
+    """What is decided, with the plan of its spec unless another one is given."""
+    return decide(world, plan or b.planned(world.deployment), **options)
+
+
+def asked(decision: Decision) -> list[QuestionKind]:
+    """The kinds of the questions of a pass."""
+    return [question.kind for question in decision.asks]

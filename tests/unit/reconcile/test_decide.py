@@ -1,16 +1,18 @@
 """The whole decision: finalizer before launch, Secrets before launch, nothing touched that serves."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import SecretKeyRef
-from deepseek_operator.facts.base import Address, Known
+from deepseek_operator.facts.base import Address, Failure, Known
 from deepseek_operator.facts.world import NOT_ASKED, QuestionKind
-from deepseek_operator.reconcile.actions import AddFinalizer, Launch, PublishEndpoints, UnpublishEndpoints
+from deepseek_operator.reconcile.actions import AddFinalizer, Launch, PublishEndpoints, TearDown, UnpublishEndpoints
 from deepseek_operator.reconcile.decide import decide
 from tests.unit.reconcile import builders as b
-from tests.unit.reconcile.decisions import AT, actions, conditions, message, settled
+from tests.unit.reconcile.decisions import AT, actions, conditions, decided, message, settled
 
 
 def test_nothing_is_launched_before_the_finalizer_is_there() -> None:
@@ -118,3 +120,28 @@ class TestSecrets:
     def test_with_its_secrets_it_is_launched(self) -> None:
         decision, _ = b.step(b.world(self.OF, secrets={self.REF: Known("", b.NOW)}))
         assert actions(decision) == (Launch(b.name(self.OF)),)
+
+
+def test_a_launch_whose_pods_find_no_node_makes_room_only_when_another_one_waits() -> None:
+    of = b.deployment()
+    name = b.name(of)
+    stuck = b.facts(
+        name,
+        skypilot=b.seen(b.request(name, since=30), b.row(name, "INIT")),
+        pods=(b.pod(name, phase="Pending", trouble=Failure(Reason.UNSCHEDULABLE, "0/1 nodes are available")),),
+    )
+    assert decided(b.world(of, stuck)).actions == ()
+    assert decided(b.world(of, stuck), launches_waiting=True).actions == ((name, TearDown(name)),)
+
+
+def test_nothing_is_torn_down_before_the_finalizer_is_there() -> None:
+    of = b.deployment(held=False, replicas=0)
+    name = b.name(of)
+    decision = decided(b.world(of, b.facts(name, skypilot=b.seen(b.row(name)))))
+    assert (decision.finalizer, decision.actions) == (AddFinalizer(), ())
+
+
+@pytest.mark.parametrize("unknown", [NOT_ASKED, b.AWAY], ids=["not asked", "away"])
+def test_nothing_is_launched_while_skypilot_cannot_be_asked(unknown: Any) -> None:
+    (replica,) = decided(b.world(b.deployment(), skypilot=unknown)).replicas
+    assert replica.finding.actions == ()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Phase
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Probe
 from deepseek_operator.facts.kubernetes import PublishedService
@@ -20,6 +21,7 @@ from deepseek_operator.reconcile.endpoint import (
     service_address,
 )
 from tests.unit.reconcile import builders as b
+from tests.unit.reconcile.decisions import decided
 
 A, B, C = Address("10.0.0.1", 8000), Address("10.0.0.2", 8000), Address("10.0.0.3", 9000)
 DSD = b.deployment()
@@ -206,3 +208,34 @@ class TestTheServiceItself:
     def test_names_of_ports_are_restored(self) -> None:
         damaged = replace(b.service(), port_names=("web",))
         assert publish(b.world(DSD, service=damaged), PLAN, ()) == (ApplyService((8000,), "ClusterIP"),)
+
+
+def test_a_replica_that_stays_and_does_not_serve_holds_no_port_of_the_service() -> None:
+    of = b.deployment(endpoint={"port": 9000})
+    old = b.older(of)
+    kept = b.remembering(of, {old: b.ledger(silent_since=b.ago(10), address=f"{b.host()}:{b.PORT}")})
+    decision = decided(b.world(kept, b.up(old), service=b.service(9000, 8000)))
+    assert next(one.finding.phase for one in decision.replicas if one.name == old) is not Phase.TERMINATING
+    assert decision.publish == (ApplyService((9000,), "ClusterIP"),)
+
+
+def test_a_replica_that_drains_keeps_the_old_port_of_the_service() -> None:
+    """Its clients still use it, until its last request has ended."""
+    of = b.deployment(replicas=1, endpoint={"port": 9000})
+    old = b.older(of)
+    world = b.serving(of, old, b.name(of, 1))
+    drained = {"ready_since": b.ago(300), "drain_seconds": 120, "leaving_since": b.ago(5)}
+    for unpublished, kept in ((b.ago(2), True), (b.ago(3600), False)):
+        ledgers = {
+            old: b.ledger(**drained, unpublished_since=unpublished, address=f"{b.host()}:{b.PORT}"),
+            b.name(of, 1): b.ledger(ready_since=b.ago(60), port=9000, address=f"{b.host(1)}:9000"),
+        }
+        moved = replace(
+            world,
+            deployment=b.remembering(world.deployment, ledgers),
+            probes=b.answering(Address(b.host(), b.PORT), Address(b.host(1), 9000), b.SERVICE),
+            endpoints=(b.endpoints(Address(b.host(1), 9000)),),
+            service=b.service(9000, 8000),
+        )
+        dropped = [action for action in decided(moved).publish if isinstance(action, ApplyService)]
+        assert (dropped == []) is kept

@@ -1,14 +1,19 @@
-"""When a replica is looked at again although nothing has announced itself."""
+"""When a replica or its object is looked at again although nothing has announced itself."""
+
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger
-from deepseek_operator.facts.base import Failure
-from deepseek_operator.facts.world import ReplicaFacts
+from deepseek_operator.facts.base import Address, Failure
+from deepseek_operator.facts.world import ReplicaFacts, World
+from deepseek_operator.reconcile.actions import PublishEndpoints
 from deepseek_operator.reconcile.replica.rules import want
 from deepseek_operator.reconcile.replica.view import View
 from tests.unit.reconcile import builders as b
+from tests.unit.reconcile.decisions import NO_PLAN, decided
 
 R1 = b.name(b.deployment())
 LAUNCHED = b.ledger()
@@ -37,3 +42,39 @@ def test_a_launch_whose_pods_cannot_start_is_looked_at_often_because_others_may_
     pods = (b.pod(R1, phase="Pending", trouble=Failure(Reason.UNSCHEDULABLE, "no node")),)
     found = want(View(b.NOW, b.facts(R1, skypilot=b.seen(b.request(R1)), pods=pods), LAUNCHED))
     assert found.next_look_s == 5
+
+
+class TestAfterPublishingAnotherPassFollows:
+    OF = b.deployment()
+    NAME = b.name(OF)
+
+    def test_not_where_nothing_waits_for_it(self) -> None:
+        decision = decided(replace(b.serving(self.OF), endpoints=()))
+        assert [type(action) for action in decision.publish] == [PublishEndpoints]
+        assert not decision.goes_on
+
+    @pytest.mark.parametrize(
+        ("says", "world"),
+        [
+            ("its port is probed next", replace(b.serving(OF), service=None)),
+            ("nothing leads to a proxy any more", replace(b.serving(OF), probes=b.silent(Address(b.host(), b.PORT)))),
+            ("an old replica makes room", b.serving(OF, b.older(OF), NAME)),
+            ("a replica drains", b.serving(b.deployment(replicas=0))),
+            ("a proxy finds it", b.serving(b.deployment(endpoint={"proxy": True}))),
+        ],
+    )
+    def test_where(self, says: str, world: World) -> None:
+        assert decided(world).goes_on, says
+
+
+class TestTheNextLook:
+    def test_comes_soon_while_something_is_wanted_and_blocked(self) -> None:
+        assert decided(b.world(b.deployment()), NO_PLAN).next_look_s == 5
+
+    def test_comes_soon_while_skypilot_cannot_be_asked(self) -> None:
+        world = b.serving(b.deployment())
+        assert decided(replace(world, skypilot=b.AWAY)).next_look_s == 5
+
+    @pytest.mark.parametrize("off", [{"suspend": True}, {"replicas": 0}])
+    def test_needs_an_event_where_nothing_is_wanted(self, off: dict[str, Any]) -> None:
+        assert decided(b.world(b.deployment(**off)), NO_PLAN).next_look_s is None

@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.api.status import Instance, Ledger, Phase
-from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
+from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Ledger, Phase
+from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, DeepSeekDeployment
 from deepseek_operator.facts.base import Known
+from deepseek_operator.facts.world import NOT_ASKED
 from tests.unit.reconcile import builders as b
+from tests.unit.reconcile.decisions import decided
 
 R1 = b.name(b.deployment())
 LAUNCHED = b.ledger(infra="kubernetes", ready_since=None)
@@ -65,3 +67,56 @@ def test_each_replica_whose_machines_nobody_knows_names_all_of_them(count: int) 
     """An annotation that is overwritten with one name forgets the others."""
     names = ",".join(str(b.name(b.rented_deployment(replicas=count + 1), ordinal)) for ordinal in range(count))
     assert [message.rpartition(f"{ANNOTATION_ABANDON}=")[2] for message in lost(count)] == [names] * count
+
+
+class TestWhatIsShownWhileNothingNewIsKnown:
+    """A restarted operator goes on saying what its predecessor said."""
+
+    def after_restart(self, said: Instance | None, **spec: Any) -> str:
+        """The message of the only replica, one pass after the start of the process."""
+        of = b.deployment(**spec)
+        name = b.name(of)
+        instances = (said,) if said is not None else ()
+        status = DeepSeekDeploymentStatus(instances=instances)
+        known = b.facts(name, skypilot=NOT_ASKED)
+        world = b.world(of.model_copy(update={"status": status}), known, skypilot=NOT_ASKED)
+        (replica,) = decided(world).replicas
+        return replica.finding.message
+
+    def said(self, phase: Phase, of: DeepSeekDeployment | None = None, **fields: Any) -> Instance:
+        fields = {"reason": "Launching", "message": "SkyPilot found a node", "ledger": b.ledger(), **fields}
+        return Instance(name=str(b.name(of or b.deployment())), revision="r", phase=phase, **fields)
+
+    def test_a_launch_is_still_described_in_skypilots_words(self) -> None:
+        assert self.after_restart(self.said(Phase.LAUNCHING)) == "SkyPilot found a node"
+
+    def test_each_replica_is_described_in_its_own_words(self) -> None:
+        of = b.deployment(replicas=2)
+        told = {b.name(of, 0): "SkyPilot found a node", b.name(of, 1): "SkyPilot found none"}
+        instances = tuple(
+            self.said(Phase.LAUNCHING, message=words).model_copy(update={"name": str(name)})
+            for name, words in told.items()
+        )
+        remembered = of.model_copy(update={"status": DeepSeekDeploymentStatus(instances=instances)})
+        world = b.world(remembered, *(b.facts(name, skypilot=NOT_ASKED) for name in told), skypilot=NOT_ASKED)
+        assert {one.name: one.finding.message for one in decided(world).replicas} == told
+
+    def test_where_nothing_was_said_nothing_is_repeated(self) -> None:
+        of = b.deployment()
+        name = b.name(of)
+        going = b.facts(name, skypilot=NOT_ASKED, pods=(b.pod(name),))
+        world = b.world(b.deployment(deleting=True), going, skypilot=NOT_ASKED)
+        (replica,) = decided(world).replicas
+        assert (replica.finding.passing, replica.finding.phase) == (True, Phase.TERMINATING)
+
+    def test_without_a_reason_nothing_was_said(self) -> None:
+        assert "found a node" not in self.after_restart(self.said(Phase.LAUNCHING, reason=""))
+
+    def test_ready_is_never_repeated_without_an_answer(self) -> None:
+        assert "found a node" not in self.after_restart(self.said(Phase.READY, reason="Ready"))
+
+    def test_a_replica_that_goes_now_is_not_described_as_coming(self) -> None:
+        assert "found a node" not in self.after_restart(self.said(Phase.LAUNCHING), suspend=True)
+
+    def test_a_replica_that_is_wanted_again_is_not_described_as_going(self) -> None:
+        assert "found a node" not in self.after_restart(self.said(Phase.TERMINATING))

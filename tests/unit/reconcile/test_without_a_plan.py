@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Phase
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.kubernetes import Endpoints
@@ -11,7 +12,7 @@ from deepseek_operator.launch.proxy import PROXY_PORT
 from deepseek_operator.planning import Refused
 from deepseek_operator.reconcile.actions import RemoveFinalizer, UnpublishEndpoints
 from tests.unit.reconcile import builders as b
-from tests.unit.reconcile.decisions import AT, NO_PLAN, changed, conditions, message, settled
+from tests.unit.reconcile.decisions import AT, NO_PLAN, changed, conditions, decided, message, settled
 
 
 def test_a_model_that_does_not_fit_is_stalled_and_launches_nothing() -> None:
@@ -122,3 +123,13 @@ class TestOldStatuses:
         assert "model" in problem
         decision, _ = b.step(b.world(of, unreadable=problem), Refused(Reason.INVALID_SPEC, problem))
         assert decision.finalizer == RemoveFinalizer()
+
+
+def test_no_old_replica_makes_room_for_a_spec_that_cannot_be_planned() -> None:
+    of = b.deployment(replicas=2, updateStrategy={"maxSurge": 0, "maxUnavailable": 1})
+    found = decided(b.serving(of, b.older(of, 0), b.older(of, 1)), NO_PLAN).replicas
+    assert [replica.finding.phase for replica in found] == [Phase.READY, Phase.READY]
+
+
+def test_a_spec_that_cannot_be_planned_adds_no_replica_that_waits() -> None:
+    assert decided(b.world(b.deployment()), NO_PLAN).replicas == ()

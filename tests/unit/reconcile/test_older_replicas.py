@@ -1,0 +1,111 @@
+"""Which replica of an older revision stays, which goes first, and when a lost one is launched again beside it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Ledger, Phase
+from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.world import World
+from deepseek_operator.reconcile.actions import Launch
+from tests.unit.reconcile import builders as b
+from tests.unit.reconcile.decisions import decided
+
+
+@pytest.mark.parametrize(("of_now", "updated"), [(True, 1), (False, 0)])
+def test_a_replica_that_goes_is_of_the_revision_that_it_runs(of_now: bool, updated: int) -> None:
+    of = b.deployment(replicas=0)
+    _, status = b.step(b.serving(of, b.name(of) if of_now else b.older(of)))
+    assert [one.phase for one in status.instances] == [Phase.TERMINATING]
+    assert status.updated_replicas == updated
+
+
+class TestAnOlderReplica:
+    """One of an older revision, beside one of the current revision that is not up yet."""
+
+    OF = b.deployment()
+    NEW, OLD = b.name(OF), b.older(OF)
+    AT = Address(b.host(), b.PORT)
+
+    def kept(self, ledger: Ledger, world: World) -> bool:
+        of = b.remembering(self.OF, {self.OLD: ledger})
+        decision = decided(replace(world, deployment=of))
+        found = next(replica for replica in decision.replicas if replica.name == self.OLD)
+        return found.finding.phase is not Phase.TERMINATING
+
+    def beside(self, *, pods: bool = True, **fields: Any) -> World:
+        old = b.up(self.OLD) if pods else b.facts(self.OLD, skypilot=b.seen(b.row(self.OLD)))
+        return b.world(self.OF, old, b.facts(self.NEW, skypilot=b.seen(b.request(self.NEW))), **fields)
+
+    def test_that_stopped_answering_a_moment_ago_may_come_back(self) -> None:
+        world = self.beside(probes=b.silent(self.AT))
+        assert self.kept(b.ledger(silent_since=b.ago(30)), world)
+
+    def test_that_has_been_silent_for_a_minute_goes(self) -> None:
+        world = self.beside(probes=b.silent(self.AT))
+        assert not self.kept(b.ledger(silent_since=b.ago(61)), world)
+
+    def test_that_never_answered_goes(self) -> None:
+        world = self.beside(probes=b.silent(self.AT))
+        assert not self.kept(b.ledger(), world)
+
+    def test_whose_pods_are_gone_goes(self) -> None:
+        assert not self.kept(b.ledger(silent_since=b.ago(5)), self.beside(pods=False))
+
+
+class TestOfTwoOlderReplicas:
+    """One goes, because the first of the current revision serves."""
+
+    def test_the_dearest_goes_first(self) -> None:
+        of = b.deployment(replicas=2)
+        cheap, dear, new = b.older(of, 0), b.older(of, 1), b.name(of, 2)
+        for costs, expected in ((("1.00", "2.00"), dear), (("2.00", "1.00"), cheap)):
+            world = b.serving(of, cheap, dear, new)
+            priced = dict(zip((str(cheap), str(dear)), costs, strict=True))
+            instances = tuple(
+                one.model_copy(update={"hourly_cost": priced.get(one.name)})
+                for one in world.deployment.status.instances
+            )
+            status = world.deployment.status.model_copy(update={"instances": instances})
+            remembered = replace(world, deployment=world.deployment.model_copy(update={"status": status}))
+            going = [r.name for r in decided(remembered).replicas if r.finding.phase is Phase.TERMINATING]
+            assert going == [expected]
+
+    def test_a_price_that_cannot_be_read_counts_as_none(self) -> None:
+        of = b.deployment(replicas=1)
+        first, second = b.name(of, 0), b.name(of, 1)
+        world = b.serving(of, first, second)
+        instances = tuple(one.model_copy(update={"hourly_cost": "a lot"}) for one in world.deployment.status.instances)
+        status = world.deployment.status.model_copy(update={"instances": instances})
+        remembered = replace(world, deployment=world.deployment.model_copy(update={"status": status}))
+        going = [r.name for r in decided(remembered).replicas if r.finding.phase is Phase.TERMINATING]
+        assert going == [second]
+
+
+def test_a_remembered_replica_is_launched_again_only_where_the_rollout_has_room() -> None:
+    """Two of the older revision serve and may not be missed; of the new ones, surge allows one."""
+    of = b.deployment(replicas=2, updateStrategy={"maxSurge": 1, "maxUnavailable": 0})
+    olders = (b.older(of, 0), b.older(of, 1))
+    lost = (b.name(of, 2), b.name(of, 3))
+    world = b.serving(of, *olders)
+    ledgers = {b.named(one.name): one.ledger for one in world.deployment.status.instances} | {
+        name: Ledger() for name in lost
+    }
+    remembered = b.remembering(of, ledgers)
+    replicas = {**world.replicas, **{name: b.facts(name) for name in lost}}
+    decision = decided(replace(world, deployment=remembered, replicas=replicas))
+    assert decision.actions == ((lost[0], Launch(lost[0])),)
+    waiting = next(replica for replica in decision.replicas if replica.name == lost[1])
+    assert waiting.finding.reason is Reason.ROLLING_OUT
+
+
+def test_an_old_replica_whose_engine_answers_again_before_its_start_has_ended_may_come_back() -> None:
+    of = b.deployment()
+    old = b.older(of)
+    known = b.remembering(of, {old: b.ledger(silent_since=b.ago(20))})
+    starting = b.facts(old, skypilot=b.seen(b.row(old), b.request(old, "exec")), pods=(b.pod(old),))
+    world = b.world(known, starting, probes=b.answering(Address(b.host(), b.PORT)))
+    found = {replica.name: replica.finding.phase for replica in decided(world).replicas}
+    assert found[old] is not Phase.TERMINATING
