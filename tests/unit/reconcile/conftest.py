@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.unit.reconcile.replica_table")
+pytest.register_assert_rewrite("tests.unit.reconcile.replica_table", "tests.unit.reconcile.condition_table")
