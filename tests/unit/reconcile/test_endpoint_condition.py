@@ -17,7 +17,7 @@ CASES = [
         replace(b.serving(b.deployment()), probes={AT: b.answering(AT)[AT], **b.silent(b.SERVICE)}),
         "EndpointPublished",
         ("False", "EndpointUnreachable"),
-        "connection refused",
+        "the Service does not answer yet at",
     ),
     Case("the Service answers", b.serving(b.deployment()), "EndpointPublished", ("True", "EndpointPublished")),
     Case(
