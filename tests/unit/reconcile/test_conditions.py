@@ -146,4 +146,4 @@ def test_a_message_that_is_too_long_for_a_condition_is_cut(length: int) -> None:
     status = after(b.world(b.deployment()), Refused(Reason.INVALID_SPEC, "x" * length))
     _, reason, message = condition(status)
     assert reason == "InvalidSpec"
-    assert message == "x" * 4096 if length == 4096 else "x" * 4095 + "…"
+    assert message == ("x" * 4096 if length == 4096 else "x" * 4095 + "…")

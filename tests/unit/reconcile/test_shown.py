@@ -6,7 +6,7 @@ import pytest
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, Instance, Ledger, Phase
-from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, DeepSeekDeployment
+from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
 from deepseek_operator.facts.base import Known
 from deepseek_operator.facts.world import NOT_ASKED
 from tests.unit.reconcile import builders as b
@@ -72,20 +72,19 @@ def test_each_replica_whose_machines_nobody_knows_names_all_of_them(count: int) 
 class TestWhatIsShownWhileNothingNewIsKnown:
     """A restarted operator goes on saying what its predecessor said."""
 
-    def after_restart(self, said: Instance | None, **spec: Any) -> str:
+    def after_restart(self, said: Instance, **spec: Any) -> str:
         """The message of the only replica, one pass after the start of the process."""
         of = b.deployment(**spec)
         name = b.name(of)
-        instances = (said,) if said is not None else ()
-        status = DeepSeekDeploymentStatus(instances=instances)
+        status = DeepSeekDeploymentStatus(instances=(said,))
         known = b.facts(name, skypilot=NOT_ASKED)
         world = b.world(of.model_copy(update={"status": status}), known, skypilot=NOT_ASKED)
         (replica,) = decided(world).replicas
         return replica.finding.message
 
-    def said(self, phase: Phase, of: DeepSeekDeployment | None = None, **fields: Any) -> Instance:
+    def said(self, phase: Phase, **fields: Any) -> Instance:
         fields = {"reason": "Launching", "message": "SkyPilot found a node", "ledger": b.ledger(), **fields}
-        return Instance(name=str(b.name(of or b.deployment())), revision="r", phase=phase, **fields)
+        return Instance(name=str(b.name(b.deployment())), revision="r", phase=phase, **fields)
 
     def test_a_launch_is_still_described_in_skypilots_words(self) -> None:
         assert self.after_restart(self.said(Phase.LAUNCHING)) == "SkyPilot found a node"
