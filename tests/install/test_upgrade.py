@@ -110,9 +110,15 @@ def test_an_uninstall_is_refused_while_a_deployment_holds_nodes_and_passes_after
     with pytest.raises(CommandError, match=r"uninstall-guard|pre-delete"):
         release.run("uninstall", release.name, "--timeout=180s")
     log = release.kubectl("logs", f"job/{release.name}-uninstall-guard")
-    assert f"{tenant.kubectl.namespace}/tiny: 1 replicas on 1 nodes" in log
+    assert f"{tenant.kubectl.namespace}/tiny: 1 replica on 1 node" in log
     assert tenant.engines() == held
     assert release.pods(), "the operator still runs"
+
+    assert "STATUS: uninstalling" in release.run("status", release.name)
+    _, _, undo = log.partition("To go on with the release as it is: ")
+    release.typed(undo.splitlines()[0])
+    assert "STATUS: deployed" in release.run("status", release.name)
+    assert tenant.engines() == held
 
     tenant.delete()
     with measured("uninstall"):

@@ -34,7 +34,8 @@
     exec: {command: [curl, -sf, -m, "3", "http://127.0.0.1:46580/api/health"]}
     periodSeconds: 2
     timeoutSeconds: 5
-    failureThreshold: 90
+    # Ten minutes: on a busy machine its processes need long to start, and starting again makes the machine busier.
+    failureThreshold: 300
   livenessProbe:
     exec: {command: [curl, -sf, -m, "10", "http://127.0.0.1:46580/api/health"]}
     periodSeconds: 30

@@ -63,6 +63,7 @@ def installed(
 def uninstall(
     within: Annotated[float, typer.Option(min=0, help="Seconds to wait for objects that are being deleted.")] = 0.0,
     namespace: Namespaces = None,
+    undo: Annotated[str, typer.Option(help="Command after which the release can be upgraded again.")] = "",
 ) -> None:
     """Refuse while there are deployments that only this operator can tear down.
 
@@ -78,14 +79,20 @@ def uninstall(
         return
     more = f"\n  and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
     typer.echo(
-        f"{len(left)} DeepSeekDeployments hold nodes, which nobody gives back once the operator is gone:\n"
+        f"{_count(len(left), 'DeepSeekDeployment')} left with nodes that nobody gives back once the operator is gone:\n"
         + "\n".join(f"  {words}" for words in left[:_SHOWN])
         + more
         + "\nDelete them first: kubectl delete dsd --all --all-namespaces"
-        + "\nTo leave them running for an operator that is installed later: helm uninstall --no-hooks",
+        + "\nTo leave them running for an operator that is installed later: helm uninstall --no-hooks"
+        # Helm calls a release whose hook failed 'uninstalling', and upgrades it no more.
+        + (f"\nTo go on with the release as it is: {undo}" if undo else ""),
         err=True,
     )
     raise typer.Exit(EXIT_FOUND)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def held(bodies: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -103,7 +110,8 @@ def held(bodies: Sequence[Mapping[str, Any]]) -> list[str]:
         cost = status.cost.hourly if status.cost is not None and status.cost.hourly else "0.00"
         going = ", being deleted" if deployment.deleting else ""
         name = "/".join(deployment.key)
-        found.append(f"{name}: {len(status.instances)} replicas on {nodes} nodes, {cost} $/h{going}")
+        what = f"{_count(len(status.instances), 'replica')} on {_count(nodes, 'node')}"
+        found.append(f"{name}: {what}, {cost} $/h{going}")
     return sorted(found)
 
 

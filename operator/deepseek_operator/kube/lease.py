@@ -99,7 +99,7 @@ class LeaderElection:
             async with asyncio.timeout(RENEW_LIMIT_S / 2):
                 return await self._take()
         except (KubeError, TimeoutError) as error:
-            self._say_not_renewed(str(error) or type(error).__name__)
+            self._say_not_renewed(str(error) or f"the API server did not answer within {RENEW_LIMIT_S / 2:g} s")
             return None
         except Exception:
             # If that ended the election, this process would go on leading beside the next one.

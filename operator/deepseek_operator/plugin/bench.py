@@ -62,10 +62,14 @@ def _sweep(server: Server, model: str, options: Options) -> tuple[list[Level], b
         for number in options.clients:
             requests = options.requests or max(8, 2 * number)
 
-            def progress(done: int, number: int = number, requests: int = requests) -> None:
-                if visible:
-                    print(f"\r{number} clients: {done} of {requests} requests ", end="", file=sys.stderr, flush=True)
+            who = f"{number} client{'' if number == 1 else 's'}"
 
+            def progress(done: int, who: str = who, requests: int = requests) -> None:
+                if visible:
+                    print(f"\r{who}: {done} of {requests} requests ", end="", file=sys.stderr, flush=True)
+
+            if not visible:
+                say(f"{who}: {requests} requests")
             progress(0)
             levels.append(run_level(number, requests, one, progress))
     except KeyboardInterrupt:

@@ -22,6 +22,7 @@ __all__ = ["COMMAND", "examine"]
 LOG_IN: Final = "log in again: the credentials of this context have expired or are wrong"
 REACH: Final = "check the context and the network: kubectl cluster-info"
 _HEALTH: Final = ("curl", "-sf", "-m", "5", "http://127.0.0.1:46580/api/health")
+_CURL_REFUSED: Final = 7
 _STYLES: Final = {"ok": "good", "warning": "busy", "fault": "bad"}
 
 
@@ -53,10 +54,12 @@ def examine(kubectl: Kubectl, operator_namespace: str, plugin: str) -> Iterator[
         yield Finding("operator", "warning", f"cannot be looked for: {why}", fix)
     elif not found:
         yield Finding("operator", "fault", "no Deployment of it was found", findings.INSTALL)
-    for operator in found:
-        yield from _operator(kubectl.within(operator["metadata"]["namespace"]), operator, plugin)
-    if found:
-        yield from findings.about_namespace(kubectl.current_namespace(), [_served(one) for one in found])
+    for one in found:
+        within = kubectl.within(one["metadata"]["namespace"])
+        apart = any(other["metadata"]["namespace"] == within.namespace and _is_skypilot(other) for other in found)
+        yield from _operator(within, one, plugin, skypilot_apart=apart)
+    if operating := [one for one in found if not _is_skypilot(one)]:
+        yield from findings.about_namespace(kubectl.current_namespace(), [_served(one) for one in operating])
     try:
         from deepseek_operator.catalog import load_catalog
 
@@ -95,26 +98,35 @@ def _crd(kubectl: Kubectl, reading: Reading, *, same_version: bool) -> Iterator[
         yield Finding("CRD", level, f"serves {', '.join(served)}; its fields cannot be seen: {error.message}")
 
 
-def _operator(kubectl: Kubectl, operator: Mapping[str, Any], plugin: str) -> Iterator[Finding]:
+def _operator(kubectl: Kubectl, operator: Mapping[str, Any], plugin: str, *, skypilot_apart: bool) -> Iterator[Finding]:
+    """Look at one Deployment of the chart: the operator's, or that of a SkyPilot server of its own."""
     try:
         pods = operators.pods_of(kubectl, operator)
     except KubectlError:
         pods = []
-    yield from findings.about_operator(operator, pods, plugin)
-    yield from _skypilot(kubectl, operator, pods)
-    yield from _catalogs(kubectl, operator)
-
-
-def _skypilot(kubectl: Kubectl, operator: Mapping[str, Any], pods: list[dict[str, Any]]) -> Iterator[Finding]:
-    containers = [container["name"] for container in operator["spec"]["template"]["spec"]["containers"]]
-    if "skypilot" not in containers:
+    yield from findings.about_operator(operator, pods, plugin, "SkyPilot" if _is_skypilot(operator) else "operator")
+    if "skypilot" in _containers(operator):
+        yield from _skypilot(kubectl, operator, pods)
+    elif not skypilot_apart:
         yield Finding(
             "SkyPilot", "ok", "runs elsewhere and was not asked; Reason SkyPilotUnavailable shows its absence"
         )
-        return
+    yield from _catalogs(kubectl, operator)
+
+
+def _containers(operator: Mapping[str, Any]) -> list[str]:
+    return [str(container["name"]) for container in operator["spec"]["template"]["spec"]["containers"]]
+
+
+def _is_skypilot(operator: Mapping[str, Any]) -> bool:
+    """Return whether a Deployment of the chart is that of SkyPilot (``skypilot.mode=deployment``)."""
+    return "skypilot" in _containers(operator) and "operator" not in _containers(operator)
+
+
+def _skypilot(kubectl: Kubectl, operator: Mapping[str, Any], pods: list[dict[str, Any]]) -> Iterator[Finding]:
     name = operators.running(pods)
     if name is None:
-        yield Finding("SkyPilot", "warning", "cannot be asked: no pod of the operator runs", "see the operator above")
+        yield Finding("SkyPilot", "warning", "cannot be asked: no pod of it runs", "see what stands above")
         return
     try:
         answer = kubectl.start("exec", name, "--container", "skypilot", "--", *_HEALTH).text()
@@ -126,7 +138,9 @@ def _skypilot(kubectl: Kubectl, operator: Mapping[str, Any], pods: list[dict[str
             yield Finding("SkyPilot", "warning", "cannot be asked without the right to create pods/exec there")
         else:
             fix = f"kubectl logs -n {operator['metadata']['namespace']} {name} -c skypilot"
-            yield Finding("SkyPilot", "fault", f"its API server does not answer: {error.message}", fix)
+            refused = error.message == f"command terminated with exit code {_CURL_REFUSED}"
+            words = "its port refuses connections" if refused else error.message
+            yield Finding("SkyPilot", "fault", f"its API server does not answer: {words}", fix)
 
 
 def _container(operator: Mapping[str, Any]) -> Mapping[str, Any]:

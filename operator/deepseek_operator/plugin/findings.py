@@ -154,26 +154,34 @@ def about_rights(allowed: Mapping[Right, bool | None]) -> Iterator[Finding]:
         yield Finding("rights", "ok", "you may do everything that the plugin does")
 
 
-def about_operator(deployment: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], plugin: str) -> Iterator[Finding]:
-    """Judge one Deployment of the operator; ``plugin`` is the plugin's own version."""
+def about_operator(
+    deployment: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], plugin: str, what: str = "operator"
+) -> Iterator[Finding]:
+    """Judge one Deployment of the chart.
+
+    Parameters
+    ----------
+    plugin
+        The plugin's own version.
+    what
+        What runs in it: the operator, or SkyPilot.
+    """
     metadata = deployment["metadata"]
     name = f"{metadata['namespace']}/{metadata['name']}"
     version = str((metadata.get("labels") or {}).get("app.kubernetes.io/version", "?"))
     if condition(deployment, "Available").get("status") == "True":
-        yield Finding("operator", "ok", f"{name} {version} is available")
+        yield Finding(what, "ok", f"{name} {version} is available")
     else:
         wanted = int((deployment.get("spec") or {}).get("replicas", 1))
         if wanted == 0:
             fix = f"kubectl scale -n {metadata['namespace']} deploy/{metadata['name']} --replicas=1"
-            yield Finding("operator", "fault", f"{name} is scaled to zero", fix)
+            yield Finding(what, "fault", f"{name} is scaled to zero", fix)
         else:
             why = "; ".join(dict.fromkeys(_troubles(pods))) or "it has no pod"
             fix = f"kubectl describe pods -n {metadata['namespace']} -l app.kubernetes.io/name=deepseek-operator"
-            yield Finding("operator", "fault", f"{name} is not available: {why}", fix)
+            yield Finding(what, "fault", f"{name} is not available: {why}", fix)
     if version not in ("?", plugin):
-        yield Finding(
-            "operator", "warning", f"{name} is {version}, this plugin {plugin}", "use the same version of both"
-        )
+        yield Finding(what, "warning", f"{name} is {version}, this plugin {plugin}", "use the same version of both")
 
 
 def _troubles(pods: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -189,7 +197,8 @@ def _troubles(pods: Iterable[Mapping[str, Any]]) -> Iterator[str]:
                     f"container {container.get('name')}: {waiting.get('reason')} {waiting.get('message') or ''}"
                 )
             elif not container.get("ready"):
-                yield f"container {container.get('name')} is not ready"
+                only = ", which it is only while SkyPilot answers" if container.get("name") == "operator" else ""
+                yield f"container {container.get('name')} is not ready{only}"
 
 
 def about_namespace(namespace: str, served: Iterable[frozenset[str]]) -> Iterator[Finding]:

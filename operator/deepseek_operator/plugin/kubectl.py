@@ -34,8 +34,8 @@ class KubectlError(Exception):
         ``NotFound``, ``Forbidden`` ... where the API server gave one, else empty.
     """
 
-    def __init__(self, message: str) -> None:
-        self.reason = ""
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        self.reason = reason
         if message.startswith("Error from server ("):
             self.reason = message.partition("(")[2].partition(")")[0]
         for words in _SECTION:
@@ -176,8 +176,23 @@ class Kubectl:
 
     def deployment(self, name: str) -> Mapping[str, Any]:
         """Return one DeepSeekDeployment."""
-        body: Mapping[str, Any] = self.get(DEPLOYMENTS, name).json()
+        try:
+            body: Mapping[str, Any] = self.get(DEPLOYMENTS, name).json()
+        except KubectlError as error:
+            raise self.elsewhere(name, error) from error
         return body
+
+    def elsewhere(self, name: str, error: KubectlError) -> KubectlError:
+        """Return an error with where a deployment that was not found was looked for, and where there is one."""
+        if error.reason != "NotFound" or error.no_such_kind:
+            return error
+        try:
+            every = self.start("get", DEPLOYMENTS, "--all-namespaces", "-o", "json").items()
+        except KubectlError:  # whoever may not see all namespaces
+            every = []
+        there = sorted(one["metadata"]["namespace"] for one in every if one["metadata"]["name"] == name)
+        hint = f"; there is one in {', '.join(there)}: -n {there[0]}" if there else ""
+        return KubectlError(f"no deployment {name} in namespace {self.current_namespace()}{hint}", reason="NotFound")
 
 
 def _said(text: str) -> str:

@@ -36,6 +36,8 @@ def read(kubectl: Kubectl, name: str | None = None, *, everywhere: bool = False)
     pods = kubectl.get("pods", *scope, "--selector", label)
     try:
         bodies = wanted.items()
+    except KubectlError as error:
+        raise kubectl.elsewhere(name, error) if name is not None and not everywhere else error from error
     finally:
         nodes, why = _tolerated(pods)
     if why:

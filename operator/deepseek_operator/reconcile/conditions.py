@@ -189,6 +189,9 @@ def _stalled(report: Report) -> _Verdict:
     plan = report.plan
     if isinstance(plan, Refused) and not report.world.deployment.deleting:
         return "True", plan.reason, plan.message
+    blocked = report.decision.blocked
+    if blocked is not None and blocked.reason is Reason.INVALID_SPEC and not report.world.deployment.deleting:
+        return "True", blocked.reason, blocked.message  # what only SkyPilot could tell: no cloud of this name
     final = next((replica for replica in report.replicas if replica.finding.final), None)
     if final is not None:
         return "True", final.finding.reason, _with_history(final.finding, report.world.now)

@@ -162,7 +162,12 @@ class Operator:
         )
 
         def lost() -> None:
-            log.error("lease_lost", lease=name)
+            log.error(
+                "lease_lost",
+                lease=f"{self._settings.lease_namespace}/{name}",
+                means="the API server took no renewal for 10 s, or another operator has it; this process ends and is "
+                "started again; what serves goes on",
+            )
             # Not by a signal: the first process of a container gets none that it sends to itself, SIGKILL included.
             os._exit(1)
 

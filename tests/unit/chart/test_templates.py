@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,9 @@ def test_uninstalling_is_guarded_only_where_one_wants_it() -> None:
     assert objects(render(), ("Job",)) == []
     (job,) = objects(render("--set=uninstallGuard.enabled=true,uninstallGuard.waitSeconds=90"), ("Job",))
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
-    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["check", "uninstall", "--within=90"]
+    args = job["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args[:3] == ["check", "uninstall", "--within=90"]
+    assert re.fullmatch(r"--undo=helm rollback \S+ 1 -n \S+", args[3])
     assert job["spec"]["activeDeadlineSeconds"] > 90
 
 

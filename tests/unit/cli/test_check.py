@@ -30,13 +30,13 @@ def deployment(name: str, *, finalizer: bool = True, deleting: bool = False, nod
 
 def test_what_holds_nodes_is_named_with_what_it_costs() -> None:
     assert held([deployment("r1", nodes=2), deployment("other", finalizer=False)]) == [
-        "serving/r1: 1 replicas on 2 nodes, 20.00 $/h"
+        "serving/r1: 1 replica on 2 nodes, 20.00 $/h"
     ]
 
 
 def test_what_is_being_deleted_is_held_until_the_operator_has_released_it() -> None:
     assert held([deployment("r1", deleting=True, nodes=1)]) == [
-        "serving/r1: 1 replicas on 1 nodes, 10.00 $/h, being deleted"
+        "serving/r1: 1 replica on 1 node, 10.00 $/h, being deleted"
     ]
     assert held([deployment("r1", finalizer=False, deleting=True)]) == []
 

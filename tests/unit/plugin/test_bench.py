@@ -59,6 +59,7 @@ def test_a_table_and_bars_are_for_people(engine: FakeEngine, run: Run) -> None:
     assert lines[6].count("█") == 40
     assert 4 < lines[5].count("█") < 30
     assert err == (
+        "1 client: 4 requests\n4 clients: 4 requests\n"
         f"deepseek-ai/DeepSeek-R1 on {pod(0)['metadata']['name']}; answers of 128 tokens, prompts of 128 words\n"
     )
 

@@ -83,11 +83,13 @@ def cluster(kubectl: FakeKubectl, monkeypatch: pytest.MonkeyPatch) -> FakeKubect
     return kubectl
 
 
-def health(kubectl: FakeKubectl, answer: str, status: int = 0) -> None:
-    """Let curl in the operator's pod print this."""
-    curl = kubectl.home(POD) / "bin" / "curl"
+def health(kubectl: FakeKubectl, answer: str, status: int = 0, pod: str = POD) -> None:
+    """Let curl in a pod, the operator's by default, print this."""
+    curl = kubectl.home(pod) / "bin" / "curl"
     curl.parent.mkdir(exist_ok=True)
-    curl.write_text(f"#!/bin/sh\ncat <<'EOF'\n{answer}\nEOF\nexit {status}\n")
+    # The last words are kubectl's own.
+    ended = f"echo command terminated with exit code {status} >&2\n" if status else ""
+    curl.write_text(f"#!/bin/sh\ncat <<'EOF'\n{answer}\nEOF\n{ended}exit {status}\n")
     curl.chmod(0o755)
 
 
@@ -223,7 +225,7 @@ WARNINGS = [
         "SkyPilot",
         "0.12.0; this operator",
     ),
-    (without("Pod"), "SkyPilot", "cannot be asked: no pod of the operator runs"),
+    (without("Pod"), "SkyPilot", "cannot be asked: no pod of it runs"),
     (without("Node"), "GPUs", "no node has GPUs"),
     (put(node(allocatable=6)), "GPUs", "offers 6 of its 8 GPUs"),
     (put(node(ready="Unknown")), "GPUs", "is not Ready"),
@@ -287,6 +289,30 @@ def test_a_skypilot_server_elsewhere_is_not_asked(cluster: FakeKubectl, run: Run
     body["spec"]["template"]["spec"]["containers"].pop()
     cluster.put(body)
     assert "runs elsewhere and was not asked" in run("doctor")[1]
+
+
+def test_a_skypilot_server_with_a_deployment_of_its_own_is_looked_at_under_its_own_name(
+    cluster: FakeKubectl, run: Run
+) -> None:
+    """As with ``skypilot.mode=deployment``, while it does not answer."""
+    alone, skypilot = operator(), operator()
+    server = alone["spec"]["template"]["spec"]["containers"].pop()
+    skypilot["metadata"]["name"] = "deepseek-operator-skypilot"
+    skypilot["spec"]["template"]["spec"]["containers"] = [server]
+    waiting = {"type": "Available", "status": "False"}
+    for body, container in ((alone, "operator"), (skypilot, "skypilot")):
+        body["status"] = {"conditions": [waiting]}
+        body["spec"]["selector"] = {"matchLabels": {"app": container}}
+        pod = operator_pod(containerStatuses=[{"name": container, "ready": False, "state": {"running": {}}}])
+        pod["metadata"] = {**pod["metadata"], "name": container, "labels": {"app": container}}
+        cluster.put(body, pod)
+    health(cluster, "", 7, pod="skypilot")
+    out = " ".join(run("doctor")[1].split())
+    assert "fault operator deepseek-system/deepseek-operator is not available: container operator is not ready" in out
+    assert "which it is only while SkyPilot answers" in out
+    assert "fault SkyPilot deepseek-system/deepseek-operator-skypilot is not available" in out
+    assert "its API server does not answer: its port refuses connections" in out
+    assert "runs elsewhere" not in out
 
 
 def test_the_expected_version_of_skypilot_is_that_of_the_operator() -> None:

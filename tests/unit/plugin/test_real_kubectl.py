@@ -151,7 +151,7 @@ def test_objects_are_read(real: Run) -> None:
 
 
 def test_errors_are_understood(real: Run) -> None:
-    assert real("status", "nobody") == (1, "", f"Error: {HERE}/nobody not found\n")
+    assert real("status", "nobody") == (1, "", "Error: no deployment nobody in namespace default\n")
     code, _, err = real("status", "-n", "secret")
     assert code == 1
     assert err.startswith('Error: deepseekdeployments is forbidden: User "jane"')

@@ -241,7 +241,12 @@ def test_without_the_right_to_see_pods_the_replicas_are_still_shown(kubectl: Fak
 
 
 def test_what_goes_wrong_is_said_as_kubectl_says_it(kubectl: FakeKubectl, run: Run) -> None:
-    assert run("status", "x") == (1, "", 'Error: deepseekdeployments.deepseek-operator.io "x" not found\n')
+    assert run("status", "x") == (1, "", "Error: no deployment x in namespace default\n")
+    elsewhere = deployment(instance(0))
+    elsewhere["metadata"]["namespace"] = "prod"
+    kubectl.put(elsewhere)
+    for command in ("status", "endpoint"):
+        assert run(command, "r1")[2] == "Error: no deployment r1 in namespace default; there is one in prod: -n prod\n"
     assert run("status")[2] == "no deployments in this namespace; -A shows all\n"
     kubectl.missing = ["DeepSeekDeployment"]
     kubectl.save()

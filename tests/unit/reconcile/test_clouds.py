@@ -40,6 +40,15 @@ def test_with_credentials_it_is_launched() -> None:
     assert found(world) == ([Launch(b.name(world.deployment))], "Launching", [])
 
 
+def test_a_cloud_of_which_nobody_has_heard_stalls_as_any_other_mistake_in_the_spec_does() -> None:
+    words = "spec.resources.infra: azzure: no cloud of this name; did you mean azure?"
+    wrong: Known[Failure | None] = Known(Failure(Reason.INVALID_SPEC, words), b.NOW)
+    _, status = b.step(rented("aws", aws=wrong))
+    found = {one.type: (one.status, one.reason, one.message) for one in status.conditions}
+    assert found["Stalled"] == ("True", "InvalidSpec", words)
+    assert found["Reconciling"] == ("False", "InvalidSpec", "see Stalled")
+
+
 def test_without_credentials_nothing_is_launched_and_the_field_is_named() -> None:
     actions, reason, asks = found(rented("aws", aws=DENIED))
     assert (actions, reason, asks) == ([], "CredentialsInvalid", [])

@@ -154,7 +154,8 @@ class Resources(SpecModel):
             }
         ),
     ] = field(
-        "Most that the whole deployment, all replicas and nodes, may cost in US dollars an hour. Unset: no limit.",
+        "Most that the whole deployment, all replicas and nodes, may cost in US dollars an hour: 40, or in quotes "
+        'with decimals, "12.50". Unset: no limit.',
         default=None,
     )
     provision_timeout_seconds: int = field(
