@@ -7,14 +7,15 @@ import pytest
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Address, Failure, Probe
 from deepseek_operator.facts.world import World
-from deepseek_operator.reconcile.actions import PublishEndpoints, UnpublishEndpoints
+from deepseek_operator.reconcile.actions import ApplyProxy, PublishEndpoints, UnpublishEndpoints
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.endpoint import Reachability, reachability
 from deepseek_operator.reconcile.events import EventNote, notes
 from deepseek_operator.reconcile.results import with_failed_publish
 from deepseek_operator.reconcile.status import compute_status
 from tests.unit.reconcile import builders as b
-from tests.unit.reconcile.proxied import FRONTS, MACHINE, SERVICES, led, published, rented, with_proxy
+from tests.unit.reconcile.decisions import NO_PLAN
+from tests.unit.reconcile.proxied import FRONTS, MACHINE, SERVICES, led, published, rented, revision, with_proxy
 
 
 class TestTheWayThere:
@@ -121,3 +122,14 @@ class TestTheNextLookComesSoon:
 
     def test_nor_where_no_proxy_is_wanted(self) -> None:
         assert self.look(b.serving(b.deployment())) is None
+
+
+@pytest.mark.parametrize(("ip", "does"), [(None, [ApplyProxy]), ("10.88.1.1", [])], ids=["waiting", "running"])
+def test_without_a_plan_pods_of_a_proxy_that_wait_are_helped_and_those_that_run_are_left(
+    ip: str | None, does: list[type]
+) -> None:
+    """A Secret that somebody has deleted keeps them, and nobody but the operator can bring it back."""
+    world = rented(ledger={"health_path": "/health"})
+    pods = tuple(b.proxy_pod(number, revision(world), ip=ip) for number in range(2))
+    decision = decide(replace(world, proxies=pods), NO_PLAN)
+    assert [type(action) for action in decision.publish if isinstance(action, ApplyProxy)] == does
