@@ -29,6 +29,7 @@ RENEW_LIMIT_S: Final = 10.0
 RETRY_S: Final = 2.0
 SAID_AGAIN_S: Final = 60.0
 """Seconds after which the log says again that the Lease is not renewed, for the same reason."""
+_NOTHING_SAID: Final = ("", 0.0)
 PART_OF: Final = "app.kubernetes.io/part-of"
 SCOPE_ANNOTATION: Final = "deepseek-operator.io/scope"
 
@@ -59,8 +60,8 @@ class LeaderElection:
         self._seen: tuple[str, str] = ("", "")
         self._seen_at = 0.0
         self._waits_for = ""
-        self._not_renewed = ("", 0.0)
-        """What was last logged of a renewal that failed, and when."""
+        self._not_renewed = _NOTHING_SAID
+        """Words and time of the last line about a renewal that failed, until one succeeds."""
         self._others: dict[tuple[str, str], tuple[str, float]] = {}
         """Leases of other releases: when they were renewed by their own clocks, and when that was first seen here."""
 
@@ -82,6 +83,7 @@ class LeaderElection:
                 held = await self._try()
                 if held:
                     renewed = began
+                    self._not_renewed = _NOTHING_SAID
                     if not leading and not await self._another_release():
                         leading = True
                         log.info("leading", lease=f"{self._namespace}/{self._name}", identity=self._identity)
@@ -107,7 +109,7 @@ class LeaderElection:
             return None
 
     def _say_not_renewed(self, words: str) -> None:
-        """Log it once a minute for as long as it is the same: an API server that is away is asked every 2 seconds."""
+        """Log a failed renewal once a minute while its reason stays: the API server is asked every 2 seconds."""
         said, at = self._not_renewed
         now = asyncio.get_running_loop().time()
         if words != said or now - at >= SAID_AGAIN_S:

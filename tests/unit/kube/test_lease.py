@@ -191,6 +191,20 @@ def test_an_api_server_that_is_away_is_logged_once_a_minute() -> None:
     play(story)
 
 
+def test_an_api_server_that_is_away_again_is_logged_again() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first = Replica(server, "first")
+        first.start()
+        with capture_logs() as logs:
+            for away in (False, True, False, True, False):
+                server.away = away
+                await asyncio.sleep(6)
+        assert [line["event"] for line in logs].count("lease_not_renewed") == 2
+        assert first.leads
+
+    play(story)
+
+
 def test_a_second_release_over_the_same_namespaces_waits() -> None:
     async def story(server: SimulatedKubernetes) -> None:
         everywhere, here = Replica(server, "one"), Replica(server, "two", "other", ("team-a",))
