@@ -11,6 +11,7 @@ import typer
 
 from deepseek_operator.api.v1alpha1 import FINALIZER, DeepSeekDeployment
 from deepseek_operator.cli.run_options import web_address
+from deepseek_operator.facts.text import counted
 from deepseek_operator.kube.client import KubeClient
 from deepseek_operator.kube.errors import KubeError, KubeNotFoundError
 from deepseek_operator.kube.reader import KubeReader
@@ -78,8 +79,9 @@ def uninstall(
         typer.echo("no DeepSeekDeployment holds anything")
         return
     more = f"\n  and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    whose = counted(len(left), "DeepSeekDeployment")
     typer.echo(
-        f"{_count(len(left), 'DeepSeekDeployment')} left with nodes that nobody gives back once the operator is gone:\n"
+        f"Refused: nobody gives back the nodes of {whose} once the operator is gone:\n"
         + "\n".join(f"  {words}" for words in left[:_SHOWN])
         + more
         + "\nDelete them first: kubectl delete dsd --all --all-namespaces"
@@ -89,10 +91,6 @@ def uninstall(
         err=True,
     )
     raise typer.Exit(EXIT_FOUND)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def held(bodies: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -110,8 +108,8 @@ def held(bodies: Sequence[Mapping[str, Any]]) -> list[str]:
         cost = status.cost.hourly if status.cost is not None and status.cost.hourly else "0.00"
         going = ", being deleted" if deployment.deleting else ""
         name = "/".join(deployment.key)
-        what = f"{_count(len(status.instances), 'replica')} on {_count(nodes, 'node')}"
-        found.append(f"{name}: {what}, {cost} $/h{going}")
+        held_by_it = f"{counted(len(status.instances), 'replica')} on {counted(nodes, 'node')}"
+        found.append(f"{name}: {held_by_it}, {cost} $/h{going}")
     return sorted(found)
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-__all__ = ["cause", "clean", "tail", "within", "without_colours"]
+__all__ = ["cause", "clean", "counted", "tail", "within", "without_colours"]
 
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -40,6 +40,11 @@ def within(text: str, size: int) -> str:
     """Return the beginning of ``text`` that takes at most ``size`` bytes, with an ellipsis where something was cut."""
     encoded = text.encode(errors="replace")
     return text if len(encoded) <= size else encoded[: size - 3].decode(errors="ignore").rstrip() + "…"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 replica`` or ``2 replicas``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def tail(text: str, lines: int = 12, limit: int = 1400) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deepseek_operator.api.names import ANNOTATION_APPROVED_PLAN
+from deepseek_operator.facts.text import counted
 from deepseek_operator.plugin.kubectl import DEPLOYMENTS
 from deepseek_operator.plugin.objects import condition
 from deepseek_operator.plugin.options import NAME, Command, Options, kubectl_of, output_option
@@ -26,7 +27,7 @@ def describe_plan(body: Mapping[str, Any]) -> dict[str, str]:
     gpus = " or ".join(plan.get("accelerators") or ()) or "CPUs only"
     nodes = int(plan.get("nodes") or 1)
     machines = f"{nodes} nodes with {gpus}" if nodes > 1 else f"1 node with {gpus}"
-    count = f"{replicas} replica{'' if replicas == 1 else 's'} of {machines}"
+    count = f"{counted(replicas, 'replica')} of {machines}"
     shown = {
         "model": f"{spec['model']['name']} with {plan.get('engine', '?')}",
         "machines": f"{count}, {replicas + surge} during an update" if surge else count,

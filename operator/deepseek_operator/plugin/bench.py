@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from deepseek_operator.facts.text import counted
 from deepseek_operator.plugin.completions import CompletionError, Server
 from deepseek_operator.plugin.kubectl import KubectlError
 from deepseek_operator.plugin.load import Level, Sample, ask, chart, document, run_level, table
@@ -62,7 +63,7 @@ def _sweep(server: Server, model: str, options: Options) -> tuple[list[Level], b
         for number in options.clients:
             requests = options.requests or max(8, 2 * number)
 
-            who = f"{number} client{'' if number == 1 else 's'}"
+            who = counted(number, "client")
 
             def progress(done: int, who: str = who, requests: int = requests) -> None:
                 if visible:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from deepseek_operator.api.names import API_VERSION, GROUP, PLURAL
+from deepseek_operator.facts.text import counted
 from deepseek_operator.plugin import findings, operators
 from deepseek_operator.plugin.findings import RIGHTS, Finding
 from deepseek_operator.plugin.kubectl import Kubectl, KubectlError, Reading
@@ -54,10 +55,10 @@ def examine(kubectl: Kubectl, operator_namespace: str, plugin: str) -> Iterator[
         yield Finding("operator", "warning", f"cannot be looked for: {why}", fix)
     elif not found:
         yield Finding("operator", "fault", "no Deployment of it was found", findings.INSTALL)
+    with_skypilot = {one["metadata"]["namespace"] for one in found if _is_skypilot(one)}
     for one in found:
-        within = kubectl.within(one["metadata"]["namespace"])
-        apart = any(other["metadata"]["namespace"] == within.namespace and _is_skypilot(other) for other in found)
-        yield from _operator(within, one, plugin, skypilot_apart=apart)
+        namespace = one["metadata"]["namespace"]
+        yield from _operator(kubectl.within(namespace), one, plugin, skypilot_apart=namespace in with_skypilot)
     if operating := [one for one in found if not _is_skypilot(one)]:
         yield from findings.about_namespace(kubectl.current_namespace(), [_served(one) for one in operating])
     try:
@@ -126,7 +127,9 @@ def _is_skypilot(operator: Mapping[str, Any]) -> bool:
 def _skypilot(kubectl: Kubectl, operator: Mapping[str, Any], pods: list[dict[str, Any]]) -> Iterator[Finding]:
     name = operators.running(pods)
     if name is None:
-        yield Finding("SkyPilot", "warning", "cannot be asked: no pod of it runs", "see what stands above")
+        yield Finding(
+            "SkyPilot", "warning", "cannot be asked: no pod with its container runs", "see the Deployment above"
+        )
         return
     try:
         answer = kubectl.start("exec", name, "--container", "skypilot", "--", *_HEALTH).text()
@@ -205,7 +208,7 @@ def _run(options: Options) -> int:
     else:
         screen = Screen()
         screen.show(_lines(found, screen.width))
-        print(f"{faults} fault{'' if faults == 1 else 's'}, {warnings} warning{'' if warnings == 1 else 's'}")
+        print(f"{counted(faults, 'fault')}, {counted(warnings, 'warning')}")
     return 1 if faults else 0
 
 

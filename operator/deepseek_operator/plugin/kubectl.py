@@ -34,8 +34,8 @@ class KubectlError(Exception):
         ``NotFound``, ``Forbidden`` ... where the API server gave one, else empty.
     """
 
-    def __init__(self, message: str, *, reason: str = "") -> None:
-        self.reason = reason
+    def __init__(self, message: str) -> None:
+        self.reason = ""
         if message.startswith("Error from server ("):
             self.reason = message.partition("(")[2].partition(")")[0]
         for words in _SECTION:
@@ -179,20 +179,20 @@ class Kubectl:
         try:
             body: Mapping[str, Any] = self.get(DEPLOYMENTS, name).json()
         except KubectlError as error:
-            raise self.elsewhere(name, error) from error
+            raise self.explained(name, error) from None
         return body
 
-    def elsewhere(self, name: str, error: KubectlError) -> KubectlError:
-        """Return an error with where a deployment that was not found was looked for, and where there is one."""
+    def explained(self, name: str, error: KubectlError) -> KubectlError:
+        """Return the error of reading a deployment; NotFound with its namespace, and with those that have one."""
         if error.reason != "NotFound" or error.no_such_kind:
             return error
         try:
-            every = self.start("get", DEPLOYMENTS, "--all-namespaces", "-o", "json").items()
+            every = self.get(DEPLOYMENTS, "--all-namespaces").items()
         except KubectlError:  # whoever may not see all namespaces
             every = []
         there = sorted(one["metadata"]["namespace"] for one in every if one["metadata"]["name"] == name)
         hint = f"; there is one in {', '.join(there)}: -n {there[0]}" if there else ""
-        return KubectlError(f"no deployment {name} in namespace {self.current_namespace()}{hint}", reason="NotFound")
+        return KubectlError(f"no deployment {name} in namespace {self.current_namespace()}{hint}")
 
 
 def _said(text: str) -> str:

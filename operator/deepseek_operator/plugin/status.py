@@ -37,7 +37,9 @@ def read(kubectl: Kubectl, name: str | None = None, *, everywhere: bool = False)
     try:
         bodies = wanted.items()
     except KubectlError as error:
-        raise kubectl.elsewhere(name, error) if name is not None and not everywhere else error from error
+        if name is None or everywhere:
+            raise
+        raise kubectl.explained(name, error) from None
     finally:
         nodes, why = _tolerated(pods)
     if why:

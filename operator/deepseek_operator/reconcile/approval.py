@@ -21,6 +21,7 @@ from deepseek_operator.api.spec import Approval, CapacityType, DeepSeekDeploymen
 from deepseek_operator.api.v1alpha1 import ANNOTATION_APPROVED_PLAN, DeepSeekDeployment
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.facts.names import revision_of
+from deepseek_operator.facts.text import counted
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.planning.money import Prices
 from deepseek_operator.planning.result import dollars
@@ -216,7 +217,7 @@ def _words(deployment: DeepSeekDeployment, plan: Planned, wanted: PlanHash, appr
     spec = plan.spec
     machine = " or ".join(plan.accelerators) or "CPUs only"
     nodes = f"{plan.nodes} nodes with {machine}" if plan.nodes > 1 else f"1 node with {machine}"
-    count = f"{wanted.replicas} replica{'s' if wanted.replicas != 1 else ''}"
+    count = counted(wanted.replicas, "replica")
     most = f", {wanted.replicas + wanted.surge} during an update" if wanted.surge else ""
     places = ", then ".join(map(str, plan.places))
     kind = f", {spec.resources.capacity_type.value}" if plan.rents else ""

@@ -186,12 +186,12 @@ def _left_behind(report: Report) -> Replica | None:
 
 def _stalled(report: Report) -> _Verdict:
     """True: nothing more happens until somebody changes something."""
-    plan = report.plan
-    if isinstance(plan, Refused) and not report.world.deployment.deleting:
-        return "True", plan.reason, plan.message
-    blocked = report.decision.blocked
-    if blocked is not None and blocked.reason is Reason.INVALID_SPEC and not report.world.deployment.deleting:
-        return "True", blocked.reason, blocked.message  # what only SkyPilot could tell: no cloud of this name
+    plan, blocked = report.plan, report.decision.blocked
+    if not report.world.deployment.deleting:
+        if isinstance(plan, Refused):
+            return "True", plan.reason, plan.message
+        if blocked is not None and blocked.reason is Reason.INVALID_SPEC:  # SkyPilot knows no cloud of this name
+            return "True", blocked.reason, blocked.message
     final = next((replica for replica in report.replicas if replica.finding.final), None)
     if final is not None:
         return "True", final.finding.reason, _with_history(final.finding, report.world.now)

@@ -106,7 +106,7 @@ def _kept(
     world: World, plan: Planned | None, settings: ProxySettings, launched_path: str | None, *, tls: bool
 ) -> tuple[Action, ...]:
     """Make the proxy, or bring it up to date, while pods of it are missing."""
-    stands = bool(world.fronts) or any(pod.ip is not None and not pod.deleting for pod in world.proxies)
+    stands = bool(world.fronts or _addresses(world))
     # Without a plan what there is goes on. Where nothing is, or no pod of it runs, machines that are rented already
     # need one all the same.
     path = plan.health_path if plan is not None else (launched_path if not stands else None)

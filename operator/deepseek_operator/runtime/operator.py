@@ -23,7 +23,7 @@ from deepseek_operator.feeds.engines import EngineReader
 from deepseek_operator.feeds.prices import PriceFeed
 from deepseek_operator.feeds.probes import Prober
 from deepseek_operator.kube.client import KubeClient
-from deepseek_operator.kube.lease import LeaderElection
+from deepseek_operator.kube.lease import RENEW_LIMIT_S, LeaderElection
 from deepseek_operator.kube.reader import KubeReader
 from deepseek_operator.kube.write import KubeWriter
 from deepseek_operator.planning import Planner
@@ -165,8 +165,8 @@ class Operator:
             log.error(
                 "lease_lost",
                 lease=f"{self._settings.lease_namespace}/{name}",
-                means="the API server took no renewal for 10 s, or another operator has it; this process ends and is "
-                "started again; what serves goes on",
+                means=f"the API server took no renewal for {RENEW_LIMIT_S:g} s, or another operator has the Lease; "
+                "this process ends and Kubernetes starts it again; engines go on serving",
             )
             # Not by a signal: the first process of a container gets none that it sends to itself, SIGKILL included.
             os._exit(1)

@@ -225,7 +225,7 @@ WARNINGS = [
         "SkyPilot",
         "0.12.0; this operator",
     ),
-    (without("Pod"), "SkyPilot", "cannot be asked: no pod of it runs"),
+    (without("Pod"), "SkyPilot", "cannot be asked: no pod with its container runs"),
     (without("Node"), "GPUs", "no node has GPUs"),
     (put(node(allocatable=6)), "GPUs", "offers 6 of its 8 GPUs"),
     (put(node(ready="Unknown")), "GPUs", "is not Ready"),

@@ -12,7 +12,8 @@ from deepseek_operator.reconcile.actions import RunAgain, TearDown
 from deepseek_operator.reconcile.approval import Gate, hash_of
 from deepseek_operator.reconcile.events import notes
 from tests.unit.reconcile import builders as b
-from tests.unit.reconcile.approvals import approve, launches, passes, waiting
+from tests.unit.reconcile.approvals import approve, launches, waiting
+from tests.unit.reconcile.rented import passes
 
 
 def approved(of: DeepSeekDeployment) -> DeepSeekDeployment:

@@ -16,7 +16,8 @@ from deepseek_operator.reconcile.approval import Gate, choose_plan, hash_of
 from deepseek_operator.reconcile.capacity import Base
 from deepseek_operator.reconcile.replica.view import View
 from tests.unit.reconcile import builders as b
-from tests.unit.reconcile.approvals import approve, launches, passes, waiting
+from tests.unit.reconcile.approvals import approve, launches, waiting
+from tests.unit.reconcile.rented import passes
 
 
 def digest(*infra: str, **resources: Any) -> str:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.facts.base import Address, Failure
-from deepseek_operator.facts.names import ClusterName
+from deepseek_operator.facts.base import Failure
 from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.launch import Identity, build_task
 from deepseek_operator.planning import Planned, Refused
@@ -23,8 +22,7 @@ from deepseek_operator.reconcile.events import notes
 from deepseek_operator.reconcile.replica.view import View
 from deepseek_operator.runtime.tasks import limited
 from tests.unit.reconcile import builders as b
-
-PRICE = Decimal("0.8048")
+from tests.unit.reconcile.rented import PRICE, passes
 
 
 def capped(
@@ -32,23 +30,6 @@ def capped(
 ) -> DeepSeekDeployment:
     resources = {} if cap is None else {"maxHourlyCost": cap}
     return b.rented_deployment(*infra, resources=resources, replicas=replicas, **fields)
-
-
-def passes(
-    of: DeepSeekDeployment, *running: ClusterName, price: Decimal | str = PRICE
-) -> tuple[Decision, DeepSeekDeploymentStatus]:
-    """One pass in which these replicas are rented, at a known price, and serve."""
-    places = {name: Address(f"54.0.0.{number}", 8000) for number, name in enumerate(running, 1)}
-    ledgers = {
-        name: b.ledger(infra="aws", renting=True, price=str(price), ready_since=b.ago(60), address=str(at))
-        for name, at in places.items()
-    }
-    known = [b.facts(name, skypilot=b.seen(b.row(name, cloud="AWS", region="us-east-1"))) for name in running]
-    world = b.world(
-        b.remembering(of, ledgers), *known, secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED,
-        probes=b.answering(*places.values()), endpoints=tuple([b.endpoints(*places.values())] if places else []),
-    )  # fmt: skip
-    return b.step(world)
 
 
 def launches(decision: Decision) -> list[Decimal | None]:

@@ -10,9 +10,23 @@ from typing import Any
 
 from aiohttp import web
 
-__all__ = ["NAME", "Refusal", "Seen", "Server", "serving"]
+__all__ = ["NAME", "Refusal", "Seen", "Server", "ended_request", "serving"]
 
 NAME = "r1-0a1b2c3d-beef-0"
+
+
+def ended_request(
+    request_id: str, status: str, *, name: str = "sky.launch", created_at: int = 3, finished_at: int = 4
+) -> dict[str, Any]:
+    """A request about the cluster, as SkyPilot lists one that has ended."""
+    return {
+        "request_id": request_id,
+        "name": name,
+        "status": status,
+        "cluster_name": NAME,
+        "created_at": created_at,
+        "finished_at": finished_at,
+    }
 
 
 @dataclass

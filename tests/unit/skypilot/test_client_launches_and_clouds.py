@@ -8,27 +8,13 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.skypilot import transport as transport_module
 from deepseek_operator.skypilot.client import SkyPilotClient
 from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
-from tests.unit.skypilot.server import NAME, Server
+from tests.unit.skypilot.server import NAME, Server, ended_request
 
 
 async def test_why_a_launch_failed_is_looked_up(server: Server, client: SkyPilotClient) -> None:
     server.requests = [
-        {
-            "request_id": "old",
-            "name": "sky.launch",
-            "status": "SUCCEEDED",
-            "cluster_name": NAME,
-            "created_at": 1,
-            "finished_at": 2,
-        },
-        {
-            "request_id": "new",
-            "name": "sky.launch",
-            "status": "FAILED",
-            "cluster_name": NAME,
-            "created_at": 3,
-            "finished_at": 4,
-        },
+        ended_request("old", "SUCCEEDED", created_at=1, finished_at=2),
+        ended_request("new", "FAILED"),
     ]
     server.fails(
         "new", "ResourcesUnavailableError", "Timed out ... '0/1 nodes are available: 1 Insufficient nvidia.com/gpu.'"
@@ -40,16 +26,7 @@ async def test_why_a_launch_failed_is_looked_up(server: Server, client: SkyPilot
 
 
 async def test_a_clouds_own_code_tells_quota_from_capacity(server: Server, client: SkyPilotClient) -> None:
-    server.requests = [
-        {
-            "request_id": "x",
-            "name": "sky.launch",
-            "status": "FAILED",
-            "cluster_name": NAME,
-            "created_at": 3,
-            "finished_at": 4,
-        }
-    ]
+    server.requests = [ended_request("x", "FAILED")]
     server.fails("x", "ResourcesUnavailableError", "Failed to acquire resources in all zones in us-east-1 for {...}")
     server.log = (
         "... An error occurred (VcpuLimitExceeded) when calling the RunInstances operation: You have requested more"
@@ -140,16 +117,7 @@ async def test_a_cloud_that_skypilot_does_not_know_is_a_mistake_in_the_spec(
 
 
 async def test_down_of_an_unknown_cluster_is_no_failure(server: Server, client: SkyPilotClient) -> None:
-    server.requests = [
-        {
-            "request_id": "x",
-            "name": "sky.down",
-            "status": "FAILED",
-            "cluster_name": NAME,
-            "created_at": 3,
-            "finished_at": 4,
-        }
-    ]
+    server.requests = [ended_request("x", "FAILED", name="sky.down")]
     server.fails("x", "ClusterDoesNotExist", "Cluster does not exist")
     outcome = await client.last_outcome(NAME)
     assert outcome is not None

@@ -125,10 +125,10 @@ def _under_way(view: View) -> Finding | None:
         if view.launches_waiting and age > STUCK_S and request.state is RequestState.RUNNING and not keeps:
             return replace_nodes(view, f"request/{request.id}", trouble)
         return stage(view, Phase.LAUNCHING, trouble.reason, trouble.message)
-    if request.state is RequestState.PENDING and age <= PICKED_UP_S:
-        words = "the SkyPilot server has the launch"
-        return stage(view, Phase.LAUNCHING, Reason.LAUNCHING, words, next_look_s=PICKED_UP_S)
     if request.state is RequestState.PENDING:
+        if age <= PICKED_UP_S:
+            message = "the SkyPilot server has the launch"
+            return stage(view, Phase.LAUNCHING, Reason.LAUNCHING, message, next_look_s=PICKED_UP_S)
         message = "waits for a free launch worker of the SkyPilot server"
         return stage(view, Phase.LAUNCHING, Reason.QUEUED, message, next_look_s=SLOW_LOOK_S)
     detail = (view.cluster.detail if view.cluster else "") or request.detail or "SkyPilot is looking for nodes"
