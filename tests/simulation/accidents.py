@@ -151,6 +151,7 @@ class Accidents:
     def _on_delete_slice(self, event: Event) -> None:
         for part in ("8000", "9000", "proxy", "tls.8000", "tls.9000", "plain.8000", "plain.9000"):
             self._world.kubernetes.remove("endpointslices", NAMESPACE, f"{event.target}-{part}")
+        self._world.promises.slices_gone_at = self._world.loop.time()
         self._world.ground_changed("")
 
     def _on_delete_proxy(self, event: Event) -> None:

@@ -50,6 +50,8 @@ class Scene:
         When what is heard now was sent, if that was a while ago and its sender has given up; None if not.
     secret_gone_at
         When somebody deleted a Secret without which proxies do not start: they are made again after 30 s.
+    slices_gone_at
+        When somebody deleted the slices of a Service.
     clock_moved_at
         When somebody set the clock, which makes a wait shorter or longer than it should be.
     """
@@ -65,6 +67,7 @@ class Scene:
     gap: tuple[float, float] = (-1.0, -1.0)
     sent_at: float | None = None
     secret_gone_at: float = -1e9
+    slices_gone_at: float = -1e9
     clock_moved_at: float = -1e9
 
     @property

@@ -18,6 +18,8 @@ SECRET_S: Final = 45.0
 IDLE_S: Final = 25.0
 """Seconds within which an engine that answers is led to, where fewer are led to than are wanted."""
 DETECTION_S: Final = 3.0
+HEARD_S: Final = 1.0
+"""Seconds until the operator has heard that somebody has deleted slices, one after the other."""
 _LEADING: Final = ("services", "endpointslices", "pods")
 """Kinds of objects on which it depends where a Service leads."""
 
@@ -77,10 +79,12 @@ class TrafficPromises:
         for uid, had in before.items():
             removed = had - after.get(uid, set())
             useful = filter(ground.whole, filter(ground.answers, removed))
-            lost = {address for address in useful if not self._is_new(address)}
+            # The address of a pod that is gone may be that of another deployment's by now.
+            owned = (address for address in useful if self._belongs(address, uid))
+            lost = {address for address in owned if not self._is_new(address)}
             for address in lost:
                 self.left[address] = self._scene.now()
-            if not lost or uid not in after:
+            if not lost or uid not in after or self._scene.now() - self._scene.slices_gone_at < HEARD_S:
                 continue
             needed = min((max(0, wish.replicas - wish.unavailable) for wish in self._wishes.recent(uid)), default=0)
             if len(after[uid]) < min(len(after[uid]) + len(lost), needed):
@@ -169,5 +173,8 @@ class TrafficPromises:
         return lies
 
     def _serves(self, address: Address, uid: str) -> bool:
+        return self._belongs(address, uid) and self._scene.ground.serves(address)
+
+    def _belongs(self, address: Address, uid: str) -> bool:
         nodes = self._scene.ground.at(address)
-        return nodes is not None and nodes.uid == uid and self._scene.ground.serves(address)
+        return nodes is not None and nodes.uid == uid
