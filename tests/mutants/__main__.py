@@ -21,7 +21,7 @@ EQUIVALENT: Final = Path(__file__).parent / "equivalent.txt"
 SUITES: Final = {
     "reconcile": ("tests/unit/reconcile", "tests/unit/facts"),
     "facts": ("tests/unit/reconcile", "tests/unit/facts", "tests/unit/skypilot/test_failures.py"),
-    "launch": ("tests/unit/launch",),
+    "launch": ("tests/unit/launch", "tests/unit/kube/test_write.py", "tests/unit/reconcile/test_proxy.py"),
     "planning": ("tests/unit/planning",),
     "engines": ("tests/unit/engines", "tests/unit/launch"),
 }
