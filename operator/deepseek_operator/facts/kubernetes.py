@@ -90,7 +90,7 @@ class PublishedService:
     external_host: str | None = None
     ports: tuple[int, ...] = ()
     port_names: tuple[str, ...] = ()
-    type: str | None = None
+    type: str = "ClusterIP"
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def read_published_service(body: dict[str, Any], uid: str) -> PublishedService:
         external_host=ingress[0].get("ip") or ingress[0].get("hostname"),
         ports=tuple(port["port"] for port in ports),
         port_names=tuple(port.get("name", "") for port in ports),
-        type=spec.get("type"),
+        type=spec.get("type", "ClusterIP"),
     )
 
 

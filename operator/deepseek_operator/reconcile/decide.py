@@ -264,7 +264,7 @@ def _abandoned(world: World) -> Iterator[ClusterName]:
 
 def _recovering(view: View) -> bool:
     """Return whether a replica that served stopped answering so recently that it may come back by itself."""
-    if view.address is None or (view.serving and view.health is Health.ANSWERS):
+    if view.address is None or view.serving:
         return False
     silent_since = advance(view, wanted=True).silent_since
     return silent_since is not None and elapsed(view.now, silent_since) < RECOVERY_S

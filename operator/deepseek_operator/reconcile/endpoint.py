@@ -71,7 +71,7 @@ def publish(
     used = {address.port for address in (*addresses, *draining)}
     ports = (wanted, *(port for port in had if port != wanted and port in used))
     kind = world.deployment.spec.endpoint.type.value
-    if world.unreadable and service is not None and service.type is not None:
+    if world.unreadable and service is not None:
         kind = service.type  # nobody knows what the spec says of it, and another type would take its address away
     names = port_names(ports)
     slices = _slices(world, addresses, names, proxy)

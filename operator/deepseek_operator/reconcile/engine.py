@@ -52,8 +52,7 @@ def engine_status(
         planned = plan.kv_cache_tokens(accelerators) if current and isinstance(plan, Planned) else None
         after = after.model_copy(update={"kv_cache_tokens": tokens, "planned_kv_cache_tokens": planned})
     if not serving:
-        if any(getattr(after, name) is not None for name in _LOAD):
-            after = after.model_copy(update=dict.fromkeys(_LOAD))
+        after = after.model_copy(update=dict.fromkeys(_LOAD))
     elif reading.load is not None and differs(_load(after), reading.load):
         after = after.model_copy(update=_written(reading.load))
     return after if after != _NOTHING else None

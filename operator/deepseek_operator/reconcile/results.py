@@ -61,8 +61,6 @@ class Result:
 def with_results(decision: Decision, results: Iterable[Result], plan: Planned | None, now: datetime) -> Decision:
     """Return the decision with findings and ledgers as they are after the actions."""
     by_name = {result.name: result for result in results}
-    if not by_name:
-        return decision
     replicas = tuple(
         _after(replica, by_name[replica.name], plan, now) if replica.name in by_name else replica
         for replica in decision.replicas
@@ -79,7 +77,7 @@ def with_failed_publish(decision: Decision, failed: Iterable[tuple[Action, Failu
         Actions of ``publish`` that failed, each with why.
     """
     why = next((failure for action, failure in failed if isinstance(action, ApplyProxy)), None)
-    return replace(decision, proxy_failure=why) if why is not None else decision
+    return replace(decision, proxy_failure=why)
 
 
 def _after(replica: Replica, result: Result, plan: Planned | None, now: datetime) -> Replica:

@@ -68,8 +68,6 @@ def accrue(before: Cost | None, rate: Decimal, maximum: str | None, now: datetim
         if not rate:
             return Cost.after(before, hourly=hourly, max_hourly=maximum, spent=None, spent_at=None)
         return Cost(hourly=hourly, max_hourly=maximum, spent="0.00", spent_at=format_time(now))
-    if (before.hourly, before.max_hourly) == (hourly, maximum):
-        return before
     if before.hourly == hourly:
         return before.model_copy(update={"max_hourly": maximum})
     moment = max(whole_second(now), before.counted_until or whole_second(now))

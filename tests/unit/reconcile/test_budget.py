@@ -189,6 +189,7 @@ def test_there_is_room_for_the_cheapest_machine_that_the_plan_knows(plan: Planne
     assert words in held.blocked.message
 
 
+ON_DEMAND = replace(priced("7"), on_demand_cost=Decimal(9))
 R1 = b.name(capped("9"))
 LISTED = b.seen(b.row(R1, cloud="AWS"))
 
@@ -204,6 +205,7 @@ LISTED = b.seen(b.row(R1, cloud="AWS"))
         ("no price yet", {"skypilot": LISTED}, b.ledger(renting=True, cost_limit="4"), Decimal(6), priced("7"), "4"),
         ("no limit either", {"skypilot": LISTED}, b.ledger(), Decimal(6), priced("7"), "6"),
         ("what the status shows is unknown too", {"skypilot": LISTED}, b.ledger(), None, priced("7"), "7"),
+        ("its price on demand", {"skypilot": LISTED}, b.ledger(on_demand=True), None, ON_DEMAND, "9"),
         ("nothing is known of any price", {"skypilot": LISTED}, b.ledger(), None, priced(None), "0"),
         ("no plan", {"skypilot": LISTED}, b.ledger(), None, None, "0"),
     ],

@@ -4,10 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from deepseek_operator.api.status import Instance
+from deepseek_operator.api.reasons import Reason
+from deepseek_operator.api.status import Instance, Phase
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.facts.world import World
+from deepseek_operator.reconcile.conditions import Report, conditions
+from deepseek_operator.reconcile.decide import Decision
+from deepseek_operator.reconcile.endpoint import Reachability
+from deepseek_operator.reconcile.replica.view import Finding, Replica, View
 from tests.unit.reconcile import builders as b
 from tests.unit.reconcile.condition_table import ONE_OLD, Case, after, check, condition, with_a_failed_teardown
 
@@ -93,6 +98,38 @@ def test_an_update_is_not_said_to_fail_where_no_new_replica_is_known_to(world: W
     assert condition(after(world)) == ("True", "Ready", "the model answers")
 
 
+@pytest.mark.parametrize(
+    ("says", "current", "phase", "reason", "before", "told"),
+    [
+        ("it has failed", True, Phase.FAILED, Reason.ENGINE_EXITED, "", "EngineExited"),
+        ("it is silent", True, Phase.STARTING, Reason.ENGINE_UNRESPONSIVE, "", "EngineUnresponsive"),
+        ("it is launched again", True, Phase.LAUNCHING, Reason.LAUNCHING, "NoCapacity", "NoCapacity"),
+        ("an older one fails", False, Phase.FAILED, Reason.ENGINE_EXITED, "", None),
+        ("it failed before it came up", True, Phase.READY, Reason.READY, "NoCapacity", None),
+    ],
+)
+def test_an_update_fails_where_a_replica_of_it_that_does_not_serve_has_failed(
+    says: str, current: bool, phase: Phase, reason: Reason, before: str, told: str | None
+) -> None:
+    world = b.serving(b.deployment(), b.older(b.deployment()))
+    old, new = b.older(b.deployment()), b.name(b.deployment(), 1)
+    kept = b.ledger(failure_reason=before)
+    replicas = (
+        Replica(old, False, View(b.NOW, b.up(old)), Finding(Phase.READY, Reason.READY, "", b.ledger())),
+        Replica(new, current, View(b.NOW, b.up(new), kept), Finding(phase, reason, "words", kept)),
+    )
+    report = Report(world, b.planned(world.deployment), Decision(replicas=replicas), Reachability(True))
+    words = next(one.message for one in conditions(report) if one.type == "Ready")
+    assert words == "the model answers" + (f"; the update fails: {told}, see Reconciling" if told else ""), says
+
+
+def test_what_keeps_others_from_being_launched_does_not_concern_one_that_serves() -> None:
+    world = replace(b.serving(b.deployment()), namespace_terminating=True)
+    assert b.step(world)[0].blocked is not None
+    assert condition(after(world)) == ("True", "Ready", "the model answers")
+    assert condition(after(world), "Reconciling") == ("False", "Ready", "nothing is left to do")
+
+
 def test_what_the_limit_of_cost_holds_back_is_told_while_everything_that_is_wanted_serves() -> None:
     of = b.rented_deployment("aws", resources={"maxHourlyCost": "1"})
     old = b.older(of)
@@ -105,3 +142,4 @@ def test_what_the_limit_of_cost_holds_back_is_told_while_everything_that_is_want
     )  # fmt: skip
     assert condition(after(world))[:2] == ("True", "Ready")
     assert condition(after(world), "Reconciling")[:2] == ("True", "MaxHourlyCostReached")
+    assert condition(after(world), "Stalled")[:2] == ("False", "Planned"), "it passes once something else is given back"

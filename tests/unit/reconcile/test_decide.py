@@ -7,12 +7,22 @@ import pytest
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import SecretKeyRef
+from deepseek_operator.api.status import Phase
 from deepseek_operator.facts.base import Address, Failure, Known
 from deepseek_operator.facts.world import NOT_ASKED, QuestionKind
 from deepseek_operator.reconcile.actions import AddFinalizer, Launch, PublishEndpoints, TearDown, UnpublishEndpoints
-from deepseek_operator.reconcile.decide import decide
+from deepseek_operator.reconcile.decide import Decision, decide
+from deepseek_operator.reconcile.replica.view import Finding, Replica, View
 from tests.unit.reconcile import builders as b
 from tests.unit.reconcile.decisions import AT, actions, conditions, decided, message, settled
+
+LED = PublishEndpoints("r1-8000", (AT,), ("http",))
+
+
+def found(*, phase: Phase = Phase.READY, current: bool = True) -> Replica:
+    """A replica of which a pass has found this."""
+    name = b.name(b.deployment())
+    return Replica(name, current, View(b.NOW, b.up(name)), Finding(phase, Reason.READY, "", b.ledger()))
 
 
 def test_nothing_is_launched_before_the_finalizer_is_there() -> None:
@@ -40,6 +50,21 @@ def test_a_serving_deployment_is_ready_and_settled() -> None:
     }
     assert (decision.publish, decision.actions, decision.asks, decision.next_look_s) == ((), (), (), None)
     assert status == world.deployment.status
+
+
+@pytest.mark.parametrize(
+    ("says", "decision", "goes_on"),
+    [
+        ("nothing", Decision(), False),
+        ("another engine", Decision(replicas=(found(),), publish=(LED,)), False),
+        ("a proxy", Decision(replicas=(found(),), publish=(LED,), proxied=True), True),
+        ("a replica that goes", Decision(replicas=(found(phase=Phase.TERMINATING),), publish=(LED,)), True),
+        ("an older replica", Decision(replicas=(found(current=False),), publish=(LED,)), True),
+        ("a way that is taken away", Decision(publish=(LED, UnpublishEndpoints("r1-9000"))), True),
+    ],
+)
+def test_more_follows_once_the_service_leads_elsewhere(says: str, decision: Decision, goes_on: bool) -> None:
+    assert decision.goes_on is goes_on, says
 
 
 def test_a_decision_asked_for_twice_is_the_same() -> None:

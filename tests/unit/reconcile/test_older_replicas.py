@@ -84,6 +84,27 @@ class TestOfTwoOlderReplicas:
         assert going == [second]
 
 
+@pytest.mark.parametrize(
+    ("says", "first", "second", "asked", "goes"),
+    [
+        ("its removal has begun", {"leaving_since": b.ago(9)}, {}, (0, 1), 0),
+        ("it was silent before the operator started, and was not asked since", {}, {"silent_since": b.ago(9)}, (0,), 1),
+    ],
+)
+def test_of_two_that_serve_one_goes_because(
+    says: str, first: dict[str, Any], second: dict[str, Any], asked: tuple[int, ...], goes: int
+) -> None:
+    of = b.deployment(replicas=1)
+    names = (b.name(of, 0), b.name(of, 1))
+    ledgers = {
+        name: b.ledger(ready_since=b.ago(300), **kept) for name, kept in zip(names, (first, second), strict=True)
+    }
+    probes = b.answering(b.SERVICE, *(Address(b.host(number), b.PORT) for number in asked))
+    world = replace(b.serving(of, *names), deployment=b.remembering(of, ledgers), probes=probes)
+    going = [one.name for one in decided(world).replicas if one.finding.phase is Phase.TERMINATING]
+    assert going == [names[goes]], says
+
+
 def test_a_remembered_replica_is_launched_again_only_where_the_rollout_has_room() -> None:
     """Two of the older revision serve and may not be missed; of the new ones, surge allows one."""
     of = b.deployment(replicas=2, updateStrategy={"maxSurge": 1, "maxUnavailable": 0})

@@ -8,6 +8,7 @@ import pytest
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Known
+from deepseek_operator.facts.kubernetes import Endpoints
 from deepseek_operator.facts.names import revision_of
 from deepseek_operator.facts.world import api_key_question
 from deepseek_operator.launch.proxy import ProxySettings
@@ -16,7 +17,7 @@ from deepseek_operator.reconcile.actions import ApplyProxy, PublishEndpoints
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.proxy import front
 from tests.unit.reconcile import builders as b
-from tests.unit.reconcile.proxied import MACHINE, led, published, rented, with_proxy
+from tests.unit.reconcile.proxied import FRONTS, MACHINE, led, published, rented, with_proxy
 
 
 class TestWhenThereIsOne:
@@ -76,6 +77,12 @@ class TestWhenThereIsOne:
         key = () if of.spec.endpoint.api_key_secret_ref else (api_key_question(of),)
         assert found.asks == ((world.authority_question, *key) if asked else ()), says
 
+    def test_a_key_that_is_known_is_not_asked_for_again(self) -> None:
+        of = b.deployment()
+        world = with_proxy(b.world(of, api_key=Known("r1-api-key", b.NOW)))
+        found = front(world, b.planned(of), ProxySettings(), frozenset(), tls=True)
+        assert found.asks == (world.authority_question,)
+
     def test_one_that_is_complete_is_left_alone(self) -> None:
         assert published(led(rented())) == ()
 
@@ -90,7 +97,8 @@ class TestWhenThereIsOne:
         ids=["of another revision", "without pods", "without a Service", "with pods that go"],
     )
     def test_one_that_is_not_as_it_should_be_is_applied_again(self, change: dict[str, Any]) -> None:
-        assert any(isinstance(action, ApplyProxy) for action in published(replace(led(rented()), **change)))
+        applied = [one for one in published(replace(led(rented()), **change)) if isinstance(one, ApplyProxy)]
+        assert [one.pending for one in applied] == [False], "no pod of it waits for a Secret"
 
     def test_the_operators_key_is_added_and_that_of_the_user_is_not(self) -> None:
         (_, applied) = published(rented())
@@ -140,6 +148,20 @@ class TestWhileTheSpecCannotBePlanned:
         world = rented(ledger={"health_path": None})
         assert not any(isinstance(one, ApplyProxy) for one in decide(world, self.REFUSED).publish)
 
+    @pytest.mark.parametrize(
+        "stands",
+        [
+            {"proxies": (b.proxy_pod(0, "other"), b.proxy_pod(1, "other"))},
+            {"endpoints": (Endpoints("r1-proxy", FRONTS, ("http",), "r1"),)},
+        ],
+        ids=["its pods run", "the Service leads to it, as an operator finds it that starts"],
+    )
+    def test_one_that_stands_goes_on_as_it_is(self, stands: dict[str, Any]) -> None:
+        world = rented(ledger={"health_path": "/health"}, **stands)
+        assert not any(isinstance(one, ApplyProxy) for one in decide(world, self.REFUSED).publish)
+
     def test_nobody_else_gets_one(self) -> None:
         world = b.serving(b.deployment(endpoint={"proxy": True}))
+        kept = b.remembering(world.deployment, {b.name(world.deployment): b.ledger(health_path="/health")})
+        world = replace(world, deployment=kept)
         assert not any(isinstance(one, ApplyProxy) for one in decide(world, self.REFUSED).publish)

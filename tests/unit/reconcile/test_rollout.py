@@ -96,6 +96,19 @@ def test_of_those_that_serve_the_ones_stay_to_which_the_service_leads(*, may_add
     assert (result.serve, result.retire) == ((staying, other), (unpublished,))
 
 
+@pytest.mark.parametrize("published", [True, False], ids=["and leads to another that is silent", "and leads nowhere"])
+def test_one_that_serves_stays_before_one_that_is_silent_where_the_service_does_not_lead_to_it(
+    *, published: bool
+) -> None:
+    silent, serving = names(NEW, 0, 1)
+    found = [
+        Existing(silent, current=True, serving=False, published=published, recovering=True),
+        Existing(serving, current=True, serving=True, published=False),
+    ]
+    result = plan_rollout(replicas=1, surge=1, unavailable=0, existing=found, may_add=True)
+    assert (result.keep, result.retire) == ((serving,), (silent,))
+
+
 def test_a_removal_that_has_begun_goes_on_beside_one_that_has_not_been_asked() -> None:
     staying, going = names(NEW, 0, 1)
     found = [

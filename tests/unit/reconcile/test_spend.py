@@ -200,8 +200,8 @@ def test_nodes_of_ones_own_cluster_cost_nothing_and_leave_no_amount() -> None:
     assert status.cost == Cost(hourly="0.00")
 
 
-OTHER = replace(b.planned(DSD).candidates[0], hourly_cost=Decimal("1.5"))
-PLAN = replace(b.planned(DSD), hourly_cost=Decimal("7"), candidates=(OTHER,))
+OTHER = replace(b.planned(DSD).candidates[0], hourly_cost=Decimal("1.5"), on_demand_cost=Decimal("2.5"))
+PLAN = replace(b.planned(DSD), hourly_cost=Decimal("7"), on_demand_cost=Decimal("9"), candidates=(OTHER,))
 NO_PRICE = replace(PLAN, hourly_cost=None, candidates=())
 BEFORE = Instance(name=str(R1), revision="r", hourly_cost="4.00")
 UNPRICED = replace(PLAN, candidates=(replace(OTHER, hourly_cost=None),))
@@ -217,6 +217,8 @@ ELSE = b.seen(b.row(R1, cloud="AWS", accelerators="H100:8"))
         ("nowhere yet, and new", b.seen(), b.ledger(infra=None), PLAN, None, True, None),
         ("SkyPilot's price", SAME, b.ledger(price="3"), PLAN, BEFORE, True, "3.00"),
         ("the price of the same GPUs", SAME, b.ledger(), PLAN, BEFORE, True, "1.50"),
+        ("the price of the same GPUs on demand", SAME, b.ledger(on_demand=True), PLAN, BEFORE, True, "2.50"),
+        ("the plan's price on demand for others", ELSE, b.ledger(on_demand=True), PLAN, BEFORE, True, "9.00"),
         ("the price of the plan where the same GPUs have none", SAME, b.ledger(), UNPRICED, BEFORE, True, "7.00"),
         ("the price of the plan for others", ELSE, b.ledger(), PLAN, BEFORE, True, "7.00"),
         ("the price of the plan for what is not seen", b.seen(), b.ledger(infra="aws"), PLAN, BEFORE, True, "7.00"),

@@ -46,6 +46,7 @@ def instance(**fields: Any) -> dict[str, Any]:
         ({**STATUS, "conditions": [{**STATUS["conditions"][0], "message": "SkyPilot has found nodes"}]}, False),
         ({**STATUS, "cost": {"hourly": "2.50"}}, True),
         ({**STATUS, "instances": []}, True),
+        ({**STATUS, "conditions": []}, True),
         (instance(phase="Starting"), True),
         (instance(ledger={"attempts": 1}), True),
         (instance(ledger={"attempts": 0, "infra": "aws", "address": "54.0.0.1:8000"}), False),

@@ -1,6 +1,7 @@
 """Whose addresses are whose, and how they are spoken to."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from deepseek_operator.api.status import Phase
 from deepseek_operator.facts.base import Address, Known, ProbeTarget
 from deepseek_operator.facts.engine import EngineTarget
 from deepseek_operator.facts.kubernetes import Endpoints
+from deepseek_operator.facts.skypilot import Outcome, RequestKind
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.replica.view import Finding, Replica, View
@@ -101,6 +103,23 @@ def test_a_machine_that_is_silent_may_answer_elsewhere(
     facts = b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")), **known)
     decision = decide(b.world(of, facts, probes=probes), b.planned(of))
     assert (Question(QuestionKind.ENDPOINT, str(R1), b.PORT) in decision.asks) is asked, says
+
+
+def test_a_machine_is_asked_for_again_until_skypilot_knows_where_it_answers() -> None:
+    of = b.remembering(DSD, {R1: b.ledger(infra="aws")})
+    known = b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")), endpoint=Known(None, b.NOW))
+    assert Question(QuestionKind.ENDPOINT, str(R1), b.PORT) in decide(b.world(of, known), b.planned(of)).asks
+
+
+@pytest.mark.parametrize(("teardown_at", "asked"), [(None, True), (b.ago(9), False)])
+def test_without_a_record_a_machine_is_asked_after_unless_it_was_given_back(
+    teardown_at: datetime | None, *, asked: bool
+) -> None:
+    of = b.remembering(DSD, {R1: b.ledger(infra="aws", address=str(MACHINE), teardown_at=teardown_at)})
+    done = Known(Outcome("req-3", RequestKind.DOWN, b.NOW, found=True), b.NOW)
+    known = b.facts(R1, outcome=done) if teardown_at else b.facts(R1)
+    decision = decide(b.world(of, known), b.planned(of))
+    assert (Question(QuestionKind.HISTORY, str(R1)) in decision.asks) is asked
 
 
 @pytest.mark.parametrize(

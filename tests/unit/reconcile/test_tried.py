@@ -125,6 +125,19 @@ def test_a_launch_that_found_machines_says_where_it_found_none_before() -> None:
     assert shown(passes(coming, coming)) == [("aws/us-east-1", "NoCapacity", "12:01")]
 
 
+def test_places_are_listed_with_the_failure_that_is_counted_and_not_before() -> None:
+    kept = LEDGER.model_copy(update={"counted": ""})
+    assert tried_places(None, View(b.NOW, b.facts(R1, outcome=failed(AWS)), kept), kept) == ()
+
+
+def test_a_launch_that_found_machines_after_one_that_failed_adds_where_it_found_none() -> None:
+    coming = b.facts(
+        R1, skypilot=b.seen(b.row(R1, cloud="AWS", region="us-west-2")), outcome=took_elsewhere(GCP, number=2)
+    )
+    found = passes(b.facts(R1, outcome=failed(AWS)), coming)
+    assert shown(found) == [("aws/us-east-1", "NoCapacity", "12:01"), ("gcp/us-central1", "QuotaExceeded", "12:02")]
+
+
 def test_an_outcome_that_is_older_than_what_is_listed_changes_nothing() -> None:
     up = b.seen(b.row(R1, cloud="AWS", region="us-west-2"))
     worlds = [
@@ -136,6 +149,7 @@ def test_an_outcome_that_is_older_than_what_is_listed_changes_nothing() -> None:
 
 LEDGER = b.ledger(infra=None, counted="request/req-1", failure_reason="LaunchTimedOut")
 UP = {"skypilot": b.seen(b.row(R1, cloud="AWS", region="us-east-1"))}
+CHOOSING = {"skypilot": b.seen(b.row(R1, "INIT", cloud=""))}
 TWO, ONE = b.planned(DSD), b.planned(b.rented_deployment("gcp/us-central1"))
 ENDED = b.NOW + timedelta(minutes=1)
 
@@ -156,6 +170,7 @@ def ended(kind: RequestKind = RequestKind.LAUNCH, failure: Failure | None = None
         ("nothing of another request", {"outcome": ended(RequestKind.EXEC, Failure(Reason.QUEUED, ""))}, {}, ONE, []),
         ("nothing of nodes that were lost", UP, {"counted": "lost/1"}, TWO, []),
         ("the place of the ledger", {}, {"infra": "kubernetes"}, ONE, ["kubernetes"]),
+        ("it too while SkyPilot has not chosen", CHOOSING, {"infra": "kubernetes"}, ONE, ["kubernetes"]),
         ("the only place of the plan", {}, {}, ONE, ["gcp/us-central1"]),
         ("the same where its failure names none", {"outcome": failed()}, {}, ONE, ["gcp/us-central1"]),
         ("nothing where several were possible", {}, {}, TWO, []),
