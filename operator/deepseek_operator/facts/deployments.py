@@ -76,9 +76,7 @@ class Deployments:
 
     def drop(self, key: Key) -> None:
         """Forget a deployment."""
-        known = self._stored.pop(key, None)
-        if known is not None:
-            self._unindex(known.deployment)
+        self._unindex(self._stored.pop(key).deployment)
 
     def _unindex(self, deployment: DeepSeekDeployment) -> None:
         """Forget whose the UID and the names of a deployment are, and its status that is not stored yet."""
@@ -125,11 +123,7 @@ class Deployments:
         """Forget it: it is stored, or nothing in it is news."""
         self._unsaved.pop(key, None)
 
-    def latest(self, key: Key) -> DeepSeekDeployment | None:
-        """Return a deployment with its latest status, stored or not; None if it is not there."""
-        known = self._stored.get(key)
-        if known is None:
-            return None
-        deployment = known.deployment
-        uid, status = self._unsaved.get(key, ("", deployment.status))
+    def latest(self, deployment: DeepSeekDeployment) -> DeepSeekDeployment:
+        """Return a deployment with its latest status, stored or not."""
+        uid, status = self._unsaved.get(deployment.key, ("", deployment.status))
         return deployment.model_copy(update={"status": status}) if uid == deployment.metadata.uid else deployment

@@ -291,9 +291,10 @@ class Store:
 
     def world(self, key: Key, now: datetime) -> World | None:
         """Return everything that is known about a deployment; None if its object is gone."""
-        known, deployment = self._deployments.get(key), self._deployments.latest(key)
-        if known is None or deployment is None:
+        known = self._deployments.get(key)
+        if known is None:
             return None
+        deployment = self._deployments.latest(known.deployment)
         owned = self._owned.of((key[0], deployment.metadata.uid))
         return World(
             now=now,
