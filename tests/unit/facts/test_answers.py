@@ -79,6 +79,14 @@ class TestAnswers:
         assert answers.of(NAME) == {}
         answers.forget(NAME)
 
+    def test_are_found_by_the_uid_in_their_name_until_they_are_forgotten(self) -> None:
+        answers, names = Answers(), [b.name(b.deployment(), ordinal) for ordinal in (0, 1)]
+        for name in names:
+            answers.put(Question(QuestionKind.OUTCOME, str(name)), Known(None, b.NOW))
+        assert set(answers.names(names[0].uid)) == set(names)
+        answers.forget(str(names[0]))
+        assert answers.names(names[0].uid) == (names[1],)
+
     @pytest.mark.parametrize(
         ("before", "after", "news"),
         [
@@ -100,6 +108,12 @@ class TestAnswers:
         for seconds, expected in ((59, Known("", b.NOW)), (60, NOT_ASKED)):
             assert answers.secrets("serving", b.NOW + timedelta(seconds=seconds)) == {reference: expected}
         assert answers.secrets("other", b.NOW) == {}
+
+    def test_about_a_secret_that_are_too_old_go_when_another_one_comes(self) -> None:
+        answers = Answers()
+        for age in (60, 59, 0):
+            answers.put(Question(QuestionKind.SECRET, f"serving/{age}-s-old/token"), Known("", b.ago(age)))
+        assert {reference.name for reference in answers.secrets("serving", b.NOW)} == {"59-s-old", "0-s-old"}
 
     def test_about_a_secret_that_could_not_be_read_are_none(self) -> None:
         answers, question = Answers(), Question(QuestionKind.SECRET, "serving/hf/token")

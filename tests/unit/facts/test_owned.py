@@ -138,6 +138,13 @@ class TestPodsOfTwoDeployments:
         owned.drop("pods", UID, "serving", "old")
         assert owned.put("pods", OTHER, body("new", 1), self.pod("new")) == (OTHER,)
 
+    def test_keep_an_address_when_the_pod_that_had_it_before_goes(self, owned: OwnedObjects[str]) -> None:
+        owned.put("pods", UID, body("old", 1), self.pod("old"))
+        owned.put("pods", UID, body("old", 2), self.pod("old", phase="Succeeded"))
+        owned.put("pods", OTHER, body("new", 4), self.pod("new"))
+        owned.drop("pods", UID, "serving", "old")
+        assert owned.put("pods", UID, body("third", 3), self.pod("third")) == (), "older than the one that has it"
+
     def test_do_not_share_an_address_with_themselves(self, owned: OwnedObjects[str]) -> None:
         owned.put("pods", UID, body("old", 1), self.pod("old"))
         assert owned.put("pods", UID, body("old", 2), self.pod("old")) == ()

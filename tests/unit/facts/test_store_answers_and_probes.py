@@ -11,7 +11,7 @@ from deepseek_operator.facts.engine import EngineReading
 from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
 from deepseek_operator.facts.store import Store
 from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, authority_question
-from tests.unit.facts.stored import DSD, KEY, R1, Woken, body, snapshot, world
+from tests.unit.facts.stored import DSD, KEY, R1, Woken, body, pod_body, snapshot, world
 from tests.unit.reconcile import builders as b
 
 AT = Address("10.88.0.5", 8000)
@@ -134,19 +134,32 @@ def test_the_answer_about_an_authority_wakes_its_deployment(
     assert world(store).authority == (b.AUTHORITY if woken_by_it else NOT_ASKED)
 
 
-def test_an_answer_that_comes_after_its_deployment_has_gone_is_not_kept(store: Store) -> None:
+def test_no_answer_outlives_its_deployment_or_comes_after_it(store: Store) -> None:
     """The same name would be asked about again where somebody brings the object back from a backup, UID included."""
     questions = [
-        Question(QuestionKind.HISTORY, str(R1)),
+        Question(QuestionKind.HISTORY, str(R1)),  # of a name that no snapshot shows any more
         authority_question(DSD),
         Question(QuestionKind.SECRET, "serving/hf/token"),
     ]
-    store.put_answer(questions[0], Known(None, b.NOW))  # of a name that no snapshot shows any more
+    for question in questions:
+        store.put_answer(question, Known("", b.NOW))
     store.drop_deployment(KEY)
     for question in questions:
         store.put_answer(question, Known("", b.NOW))
     store.put_deployment(body(2))
+    store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
     again = world(store)
-    assert (again.authority, again.secrets) == (NOT_ASKED, {})
-    store.acted(KEY, str(R1), launch=True)
-    assert world(store).replicas[R1].terminated == NOT_ASKED
+    assert (again.authority, again.secrets, again.replicas[R1].terminated) == (NOT_ASKED, {}, NOT_ASKED)
+
+
+def test_a_deployment_that_goes_takes_no_answer_about_another_one_along(store: Store) -> None:
+    """Both are in one namespace, and their UIDs begin alike."""
+    twin = b.UID[:8] + "-ffff-ffff-ffff-ffffffffffff"
+    metadata = {"name": "r2", "namespace": "serving", "uid": twin, "resourceVersion": "7"}
+    store.put_deployment({"metadata": metadata, "spec": b.CPU_SPEC})
+    store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
+    store.put_answer(Question(QuestionKind.HISTORY, str(R1)), Known(None, b.NOW))
+    store.put_answer(Question(QuestionKind.SECRET, "serving/hf/token"), Known("", b.NOW))
+    store.drop_deployment(("serving", "r2"))
+    assert world(store).replicas[R1].terminated == Known(None, b.NOW)
+    assert world(store).secrets == {SecretKeyRef(name="hf", key="token"): Known("", b.NOW)}

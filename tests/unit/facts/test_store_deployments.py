@@ -57,6 +57,16 @@ def test_a_release_that_is_answered_late_does_not_drop_the_object_that_has_come_
     assert world(store).deployment.metadata.uid == other
 
 
+def test_a_release_that_is_answered_after_the_watch_has_seen_the_object_go_wakes_no_one(
+    store: Store, woken: Woken
+) -> None:
+    released = world(store).deployment
+    store.drop_deployment(KEY, b.UID)
+    woken.clear()
+    store.drop_released(released)
+    assert woken.all() == []
+
+
 def test_a_status_that_could_not_be_written_is_part_of_the_world(store: Store) -> None:
     remembered = b.remembering(DSD, {R1: b.ledger()}).status
     store.put_unsaved(DSD, remembered)
@@ -109,6 +119,12 @@ class TestAnObjectThatWasCreatedAgain:
         found = world(store)
         assert (found.replicas, found.service_conflict, found.deployment.status.instances) == ({}, False, ())
         assert store.orphans("us") == ()
+
+    def test_is_not_woken_by_what_its_predecessor_owned(self, store: Store, woken: Woken) -> None:
+        store.put_deployment(body(9, uid=NEW_UID))
+        woken.clear()
+        store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
+        assert woken.all() == []
 
     def test_does_not_inherit_a_status_that_is_written_late(self, store: Store) -> None:
         store.put_deployment(body(9, uid=NEW_UID))
