@@ -139,8 +139,8 @@ class RequestPromises:
 
     def _check_base(self, cluster: str, asking: Callable[[], bool], before: set[str]) -> None:
         body = self._scene.deployment_of(cluster)
-        if body is None or not asking():
-            return
+        if body is None or not asking() or body["metadata"]["namespace"] in self._terminating:
+            return  # the namespace may have refused what the launch on demand needs
         base = min((wish.base for wish in self._wishes.recent(body["metadata"]["uid"])), default=0)
         known = before | self._known(cluster)  # one that was there at the launch may have been edited away since
         of_revision = cluster.rpartition("-")[0]
