@@ -139,8 +139,7 @@ def _under_way(view: View) -> Finding | None:
 
 def _worker_hangs(view: View, request: SkyPilotRequest) -> Finding | None:
     """Cancel a launch with which its worker has not even begun."""
-    begun_at = view.ledger.begun_at
-    if begun_at is None or view.cluster is not None or elapsed(view.now, begun_at) <= IDLE_S:
+    if elapsed(view.now, view.ledger.begun_at) <= IDLE_S:
         return None
     words = (
         f"a worker of the SkyPilot server has had the launch for {IDLE_S // 60} minutes and has not begun to look for "
@@ -169,7 +168,7 @@ def _machines_unaccounted(view: View) -> Finding | None:
         return replace(ask(view, QuestionKind.HISTORY, "asking SkyPilot what became of its machines"), asks=asks)
     if view.health is Health.UNKNOWN:
         return _not_probed_yet(view)
-    return stage(view, Phase.FAILED, Reason.MACHINES_UNACCOUNTED, unaccounted_words(view))
+    return stage(view, Phase.FAILED, Reason.MACHINES_UNACCOUNTED, unaccounted_words(view, [view.name]))
 
 
 def _nothing_there(view: View) -> Finding | None:

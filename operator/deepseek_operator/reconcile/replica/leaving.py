@@ -145,7 +145,7 @@ def _account(view: View) -> Finding | None:
     if asks := about_its_machines(view):
         words = "asking SkyPilot whether its machines were terminated"
         return passing(_terminating(view, Reason.TERMINATING, words, asks=asks))
-    return _terminating(view, Reason.MACHINES_UNACCOUNTED, unaccounted_words(view))
+    return _terminating(view, Reason.MACHINES_UNACCOUNTED, unaccounted_words(view, [view.name]))
 
 
 LEAVING: Final[tuple[tuple[Rule, str], ...]] = (

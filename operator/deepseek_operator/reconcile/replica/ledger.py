@@ -58,17 +58,18 @@ def advance(view: View, *, wanted: bool) -> Ledger:
             ledger = update(ledger, attempts=0, counted="", failure_reason="", failure_message="")
         ledger = update(ledger, ready_since=None, silent_since=now, retry_after=None)
     seen: dict[str, object] = {"infra": view.infra, "begun_at": _begun_at(view, ledger)}
-    seen |= {**_money(view, ledger, wanted=wanted), **coming_up(view, ledger)}
+    seen |= {**_money(view, ledger), **coming_up(view, ledger)}
     if view.address is not None:
         seen |= {"address": str(view.address), "port": ledger.port or view.address.port}
     ledger = update(ledger, **seen)
     if view.in_flight(RequestKind.DOWN) is not None:
         # Also where the status that noted the request could not be written.
         ledger = update(ledger, teardown_at=ledger.teardown_at or now)
-    if ledger.unanswered and (ledger.unanswered_at is None or _in_future(view.now, ledger.unanswered_at)):
-        ledger = update(ledger, unanswered_at=now)  # nobody knows, or the clock was set back: wait once more
-    if ledger.unanswered and _settled(view, ledger):
-        ledger = update(ledger, unanswered="", unanswered_at=None)
+    if ledger.unanswered:
+        if ledger.unanswered_at is None or _in_future(view.now, ledger.unanswered_at):
+            ledger = update(ledger, unanswered_at=now)  # nobody knows, or the clock was set back: wait once more
+        if _settled(view, ledger):
+            ledger = update(ledger, unanswered="", unanswered_at=None)
     if wanted:
         return update(ledger, leaving_since=None, unpublished_since=None)
     ledger = update(ledger, leaving_since=ledger.leaving_since or now)
@@ -77,7 +78,7 @@ def advance(view: View, *, wanted: bool) -> Ledger:
     return update(ledger, unpublished_since=None if view.published else ledger.unpublished_since or now)
 
 
-def _money(view: View, ledger: Ledger, *, wanted: bool) -> dict[str, object]:
+def _money(view: View, ledger: Ledger) -> dict[str, object]:
     """Return whether machines are rented, which, and at what price; all stays as it is while nobody can be asked.
 
     A row of SkyPilot's counts from its first moment, because machines may be up by then. Machines of which SkyPilot has
@@ -86,7 +87,7 @@ def _money(view: View, ledger: Ledger, *, wanted: bool) -> dict[str, object]:
     if not isinstance(view.facts.skypilot, Known):
         return {}
     here = view.infra in (None, KUBERNETES)
-    unsure = ledger.renting and (view.health is Health.UNKNOWN or view.unaccounted or not wanted)
+    unsure = ledger.renting and (view.health is Health.UNKNOWN or view.unaccounted)
     renting = not here and (view.cluster is not None or view.health is Health.ANSWERS or unsure)
     price = view.facts.price.value if isinstance(view.facts.price, Known) else None
     looking = view.in_flight(RequestKind.LAUNCH) is not None

@@ -118,7 +118,7 @@ def _without_address(view: View) -> View:
 def _launched_before(one: View, other: View) -> bool:
     """Return whether a replica was launched before the other; one of which that is not known was."""
     if one.ledger.launched_at is None or other.ledger.launched_at is None:
-        return one.ledger.launched_at is None and other.ledger.launched_at is not None
+        return other.ledger.launched_at is not None
     return one.ledger.launched_at < other.ledger.launched_at
 
 

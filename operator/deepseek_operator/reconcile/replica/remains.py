@@ -6,7 +6,6 @@ from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
 from deepseek_operator.facts.base import Known
 from deepseek_operator.facts.names import ClusterName
-from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.planning.result import dollars
 from deepseek_operator.reconcile.replica.view import View
@@ -27,7 +26,7 @@ def about_its_machines(view: View) -> tuple[Question, ...]:
     return tuple(Question(kind, str(view.name)) for kind, fact in known if not isinstance(fact, Known))
 
 
-def unaccounted_words(view: View, names: Iterable[ClusterName] = ()) -> str:
+def unaccounted_words(view: View, names: Iterable[ClusterName]) -> str:
     """Return what somebody has to do about machines of a lost record.
 
     Parameters
@@ -35,11 +34,10 @@ def unaccounted_words(view: View, names: Iterable[ClusterName] = ()) -> str:
     names
         All replicas of the deployment of which that is so: an annotation that names only some forgets the others.
     """
-    value = ",".join(map(str, names)) or view.name
     return (
         f"SkyPilot has lost its record of {view.name} on {view.infra} without terminating it, so machines may "
         f"still run and cost {_cost_words(view)}. Terminate the instances tagged skypilot-cluster-name={view.name}-*, "
-        f"then say so: kubectl annotate dsd {view.owner} --overwrite {ANNOTATION_ABANDON}={value}"
+        f"then say so: kubectl annotate dsd {view.owner} --overwrite {ANNOTATION_ABANDON}={','.join(map(str, names))}"
     )
 
 
@@ -55,7 +53,10 @@ def going_on_costing(view: View) -> str:
 
 
 def launches_to_cancel(view: View) -> tuple[str, ...]:
-    """Return launches of which SkyPilot lists nothing yet: it tears down what it lists, so a cancellation ends them."""
+    """Return launches of which SkyPilot lists nothing yet: it tears down what it lists, so a cancellation ends them.
+
+    A teardown in flight is none of them: rules before those that ask for this have a finding then.
+    """
     if view.cluster is not None:
         return ()
-    return tuple(request.id for request in view.requests if request.kind is not RequestKind.DOWN)
+    return tuple(request.id for request in view.requests)

@@ -144,9 +144,10 @@ class View:
         if not self.rented or self.abandoned or terminated(self.facts, self.ledger):
             return False
         outcome = self.facts.outcome.value if isinstance(self.facts.outcome, Known) else None
-        failed = outcome is not None and outcome.kind is RequestKind.LAUNCH and outcome.failure is not None
+        if outcome is None or outcome.kind is not RequestKind.LAUNCH or outcome.failure is None:
+            return True
         # A launch that failed for good deletes what it made.
-        return not (failed and outcome is not None and _of_this_launch(outcome.finished_at, self.ledger))
+        return not _of_this_launch(outcome.finished_at, self.ledger)
 
     @property
     def written_off(self) -> bool:
