@@ -31,6 +31,7 @@ def view(address: Address | None, ago: float | None) -> View:
         ((AT, 60), (AT, 5), (ELSEWHERE, 9), {TWO, THREE}),
         ((AT, 5), (AT, 60), (None, 60), {ONE}),
         ((AT, 60), (AT, 5), (AT, 30), {TWO}),
+        ((AT, 5), (AT, 60), (AT, 30), {ONE}),
         ((AT, None), (AT, 5), (ELSEWHERE, 9), {TWO, THREE}),
         ((AT, 5), (AT, None), (ELSEWHERE, 9), {ONE, THREE}),
         ((AT, None), (AT, None), (None, None), {ONE}),

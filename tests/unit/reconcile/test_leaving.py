@@ -18,6 +18,7 @@ from tests.unit.reconcile import builders as b
 DSD = b.deployment()
 R1 = b.name(DSD)
 RENTED = b.ledger(infra="aws")
+LOST = Ledger(infra="aws")
 DOWN = TearDown(R1)
 FAILURE = Failure(Reason.ENGINE_EXITED, "exit code 1")
 
@@ -47,6 +48,7 @@ def down(**fields: Any) -> Known[Outcome | None]:
         ("machines without a record", RENTED, {}, {}, False),
         ("somebody says that they are gone", RENTED, {}, {"abandoned": True}, True),
         ("they were terminated", RENTED, {"outcome": down()}, {}, True),
+        ("they were, and nobody remembers when they were launched", LOST, {"outcome": down()}, {}, True),
         ("that failed", RENTED, {"outcome": b.failed_teardown()}, {}, False),
         ("that found nothing", RENTED, {"outcome": down(found=False)}, {}, False),
         ("their launch failed", RENTED, {"outcome": b.failed_launch()}, {}, True),
@@ -165,6 +167,12 @@ def test_a_teardown_that_left_something_is_a_failure(outcome: Known[Outcome | No
     found = left(ASKED, skypilot=LISTED, outcome=outcome)
     assert (found.reason, found.actions) == (Reason.TEARDOWN_FAILED, ())
     assert words in found.message
+
+
+def test_a_teardown_that_is_repeated_goes_on_saying_why_the_one_before_failed() -> None:
+    again = ASKED.model_copy(update={"counted": "request/req-7", "attempts": 1, "retry_after": b.ago(1)})
+    found = left(again, skypilot=LISTED, outcome=b.failed_teardown("AuthFailure"))
+    assert (found.reason, found.actions) == (Reason.TEARDOWN_FAILED, (DOWN,))
 
 
 @pytest.mark.parametrize("outcome", [Known(None, b.NOW), b.failed_launch()])

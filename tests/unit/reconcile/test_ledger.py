@@ -86,6 +86,17 @@ def test_machines_that_skypilot_has_seen_go_are_not_rented_any_more() -> None:
     assert not advance(view, wanted=True).renting
 
 
+def test_what_a_failed_launch_left_is_rented_while_nobody_can_be_asked() -> None:
+    known = b.facts(R1, skypilot=b.AWAY, outcome=b.failed_launch())
+    assert advance(View(b.NOW, known, b.ledger(infra="aws", renting=True)), wanted=True).renting
+
+
+def test_machines_that_are_gone_by_the_word_of_a_user_are_rented_until_their_engine_was_asked_after_a_restart() -> None:
+    rented = b.ledger(infra="aws", renting=True)
+    for health, renting in ((Health.UNKNOWN, True), (Health.ANSWERS, True), (Health.SILENT, False)):
+        assert after(rented, skypilot=b.seen(), health=health, abandoned=True).renting is renting
+
+
 @pytest.mark.parametrize(
     ("says", "known", "price", "expected"),
     [

@@ -140,6 +140,23 @@ def test_one_that_its_user_has_accounted_for_is_forgotten_and_its_name_is_not_us
     assert len(status.instances) == 1
 
 
+def test_one_that_skypilot_lists_is_launched_under_no_other_name_whatever_its_user_says() -> None:
+    listed = b.row(b.name(b.rented_deployment()), cloud="AWS")
+    decision, status = passes(SILENT, annotation="NAME", skypilot=b.seen(listed))
+    assert (told(status), launched(decision)) == ([(Phase.STARTING, "EngineUnresponsive")], [])
+
+
+def test_one_keeps_its_place_until_skypilot_has_shown_its_teardown_whatever_its_user_says() -> None:
+    going = rented(silent_since=b.ago(300), teardown_at=b.ago(1))
+    decision, status = passes(going, annotation="NAME", skypilot=NOT_ASKED)
+    assert (len(status.instances), launched(decision)) == (1, [])
+
+
+def test_one_on_kubernetes_is_launched_again_under_its_own_name_whatever_its_user_says() -> None:
+    decision, _ = passes(b.ledger(silent_since=b.ago(61)), annotation="NAME")
+    assert launched(decision) == [0]
+
+
 def test_a_suspended_deployment_holds_it_as_well() -> None:
     of: DeepSeekDeployment = b.rented_deployment(suspend=True)
     name = b.name(of)

@@ -14,9 +14,21 @@ from deepseek_operator.reconcile.replica.coming import COMING
 from deepseek_operator.reconcile.replica.leaving import LEAVING
 from deepseek_operator.reconcile.replica.look import look
 from deepseek_operator.reconcile.replica.rules import want
-from deepseek_operator.reconcile.replica.view import View
+from deepseek_operator.reconcile.replica.view import Health, View
 from tests.unit.reconcile import builders as b
-from tests.unit.reconcile.replica_table import AT, DOWN, DSD, LAUNCHED, R1, READY, RENTED, SILENT, SPOT, STARTING
+from tests.unit.reconcile.replica_table import (
+    AT,
+    DOWN,
+    DSD,
+    LAUNCHED,
+    R1,
+    READY,
+    RENTED,
+    RENTED_AT,
+    SILENT,
+    SPOT,
+    STARTING,
+)
 
 
 def test_every_rule_says_why_it_stands_where_it_stands() -> None:
@@ -100,6 +112,12 @@ def test_what_has_no_plan_is_timed_out_without_its_timeout_and_never_final() -> 
     machines = View(b.NOW, b.facts(R1, skypilot=b.seen(b.request(R1), SPOT)), rented)
     assert want(machines).reason is Reason.LAUNCH_TIMED_OUT
     assert not want(View(b.NOW, b.facts(R1, outcome=b.failed_launch()), LAUNCHED)).final
+
+
+def test_machines_that_served_and_are_gone_by_the_word_of_a_user_were_lost_although_nobody_has_probed_them() -> None:
+    """As right after a restart: nothing has been silent yet."""
+    found = want(View(b.NOW, b.facts(R1), RENTED, address=RENTED_AT, health=Health.UNKNOWN, abandoned=True))
+    assert found.reason is Reason.INSTANCE_LOST
 
 
 def test_a_failure_is_counted_once_however_often_it_is_seen() -> None:

@@ -122,6 +122,26 @@ CASES = [
         (LAUNCH,),
     ),
     Case(
+        "nodes that vanish while their engine waits to be started again are lost",
+        b.facts(R1),
+        b.ledger(
+            counted="job/g1/1",
+            failure_reason="EngineExited",
+            attempts=1,
+            retry_after=b.ago(-5),
+            starting_since=b.ago(60),
+        ),
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+    ),
+    Case(
+        "nodes that vanish after a launch that was repeated are lost, whatever had failed before it",
+        b.facts(R1),
+        b.ledger(counted="request/req-9", failure_reason="Unschedulable", attempts=1, starting_since=b.ago(60)),
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+    ),
+    Case(
         "a rented replica whose record is gone after a restart was lost, not interrupted",
         b.facts(R1, terminated=b.TERMINATED),
         RENTED,

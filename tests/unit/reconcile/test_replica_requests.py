@@ -97,6 +97,14 @@ CASES = [
         message="its worker has not begun",
     ),
     Case(
+        "a launch that failed for another reason than the one before says its own",
+        b.facts(R1, outcome=b.failed_launch()),
+        b.ledger(counted="request/req-8", attempts=1, failure_reason="NoCapacity", failure_message="no L4 anywhere"),
+        Phase.FAILED,
+        Reason.UNSCHEDULABLE,
+        message="0/1 nodes are available",
+    ),
+    Case(
         "before anything is repeated SkyPilot is asked how the last launch ended",
         b.facts(R1, outcome=NOT_ASKED),
         LAUNCHED,

@@ -18,7 +18,7 @@ from tests.unit.reconcile import builders as b
 DSD = b.deployment()
 R1 = b.name(DSD)
 PLAN = b.planned(DSD)
-LEDGER = b.ledger(infra="aws", address="54.0.0.1:8000", price="1.21", place="aws/us-east-1")
+LEDGER = b.ledger(infra="aws", address="54.0.0.1:8000", price="1.21", spot=True, place="aws/us-east-1")
 LATER = b.NOW + timedelta(seconds=3)
 
 
@@ -33,7 +33,7 @@ def after(action: Action, kind: ResultKind, *, phase: Phase = Phase.LAUNCHING, l
 def test_a_launch_that_was_accepted_begins_a_new_life() -> None:
     ledger = after(Launch(R1), ResultKind.DONE).ledger
     assert (ledger.launched_at, ledger.infra, ledger.address) == (LATER, "kubernetes", None)
-    assert (ledger.price, ledger.place) == (None, None)
+    assert (ledger.price, ledger.spot, ledger.place) == (None, False, None)
     assert ledger.unanswered == ""
 
 
@@ -47,7 +47,7 @@ def test_what_a_launch_may_cost_is_remembered_until_the_next_one() -> None:
 def test_an_engine_that_was_started_again_keeps_its_nodes() -> None:
     ledger = after(RunAgain(R1), ResultKind.DONE).ledger
     assert (ledger.launched_at, ledger.infra, ledger.address) == (b.ago(600), "aws", "54.0.0.1:8000")
-    assert (ledger.price, ledger.place) == ("1.21", "aws/us-east-1")
+    assert (ledger.price, ledger.spot, ledger.place) == ("1.21", True, "aws/us-east-1")
 
 
 def test_a_launch_that_may_go_to_a_cloud_has_no_place_yet() -> None:
