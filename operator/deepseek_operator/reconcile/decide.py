@@ -193,7 +193,10 @@ def _current(world: World, views: Mapping[ClusterName, View]) -> frozenset[Clust
     return frozenset(
         name
         for name, view in views.items()
-        if name.runs(world.revision) and not view.renewing and (not view.written_off or _recovering(view))
+        if name.runs(world.revision)
+        and not view.renewing
+        and not view.forgotten
+        and (not view.written_off or _recovering(view))
     )
 
 

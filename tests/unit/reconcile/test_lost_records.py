@@ -4,14 +4,15 @@ Nobody knows then whether they run. A launch under their name may find them and 
 elsewhere, of which nobody would see that they are twice.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import pytest
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger, Phase
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON, DeepSeekDeployment
-from deepseek_operator.facts.base import Address, Failure, Known
+from deepseek_operator.facts.base import Address, Failure, Known, Probe
 from deepseek_operator.facts.skypilot import Outcome, RequestKind
 from deepseek_operator.facts.world import NOT_ASKED
 from deepseek_operator.reconcile.actions import Launch
@@ -21,6 +22,7 @@ from tests.unit.reconcile import builders as b
 
 AT = Address("3.4.5.6", 8000)
 PRICE = "0.8048"
+NO_ANSWER: Final = b.silent(AT)
 NO_HISTORY: dict[str, Any] = {"outcome": Known(None, b.NOW), "terminated": Known(None, b.NOW)}
 
 
@@ -35,7 +37,13 @@ SILENT = rented(silent_since=b.ago(61))
 
 
 def passes(
-    ledger: Ledger, *, answers: bool = False, annotation: str = "", cap: str | None = None, **known: Any
+    ledger: Ledger,
+    probes: Mapping[Address, Probe] = NO_ANSWER,
+    *,
+    published: bool = False,
+    annotation: str = "",
+    cap: str | None = None,
+    **known: Any,
 ) -> tuple[Decision, DeepSeekDeploymentStatus]:
     """One pass in which SkyPilot does not know the one replica there is."""
     of = b.rented_deployment(resources={"maxHourlyCost": cap} if cap is not None else {})
@@ -44,10 +52,10 @@ def passes(
         update={"annotations": {ANNOTATION_ABANDON: annotation.replace("NAME", str(name))}}
     )
     remembered = b.remembering(of.model_copy(update={"metadata": annotated}), {name: ledger})
-    probes = b.answering(AT) if answers else b.silent(AT)
     world = b.world(
-        remembered, b.facts(name, **known), probes=probes, secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED
-    )
+        remembered, b.facts(name, **known), probes=probes, secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED,
+        endpoints=(b.endpoints(AT),) if published else (),
+    )  # fmt: skip
     return b.step(world)
 
 
@@ -76,7 +84,7 @@ EARLIER: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("known", EARLIER.values(), ids=EARLIER.keys())
 def test_one_that_answers_serves_on(known: dict[str, Any]) -> None:
-    decision, status = passes(SERVING, answers=True, **known)
+    decision, status = passes(SERVING, b.answering(AT), **known)
     assert told(status) == [(Phase.READY, "Ready")]
     assert decision.actions == ()
 
@@ -123,7 +131,7 @@ def test_for_a_minute_it_may_come_back() -> None:
 
 
 def test_one_that_comes_back_while_it_is_held_serves() -> None:
-    decision, status = passes(rented(silent_since=b.ago(300), leaving_since=b.ago(200)), answers=True, **NO_HISTORY)
+    decision, status = passes(rented(silent_since=b.ago(300), leaving_since=b.ago(200)), b.answering(AT), **NO_HISTORY)
     assert (told(status), launched(decision)) == ([(Phase.READY, "Ready")], [])
 
 
@@ -134,15 +142,33 @@ def test_under_a_cap_its_place_is_not_taken_before_somebody_accounts_for_it() ->
 
 
 @pytest.mark.parametrize("annotation", ["NAME", "other-0a1b2c3d-0ddba11f-0,NAME"])
-def test_one_that_its_user_has_accounted_for_is_forgotten_and_its_name_is_not_used_again(annotation: str) -> None:
-    decision, status = passes(SILENT, annotation=annotation, **NO_HISTORY)
+@pytest.mark.parametrize("probes", [NO_ANSWER, {}], ids=["silent", "not asked since a restart"])
+def test_one_that_its_user_has_accounted_for_is_forgotten_and_its_name_is_not_used_again(
+    annotation: str, probes: dict[Address, Probe]
+) -> None:
+    decision, status = passes(SILENT, probes, annotation=annotation, **NO_HISTORY)
     assert launched(decision) == [1]
     assert len(status.instances) == 1
 
 
-def test_one_that_skypilot_lists_is_launched_under_no_other_name_whatever_its_user_says() -> None:
+@pytest.mark.parametrize("probes", [NO_ANSWER, {}], ids=["silent", "not asked since a restart"])
+def test_nor_is_its_name_used_again_while_it_may_come_back(probes: dict[Address, Probe]) -> None:
+    """The same word would cover the machines of another launch under that name."""
+    decision, status = passes(rented(silent_since=b.ago(9)), probes, annotation="NAME", **NO_HISTORY)
+    assert launched(decision) == [1]
+    assert len(status.instances) == 2, "it is forgotten when its minute is over"
+
+
+@pytest.mark.parametrize("probes", [b.answering(AT), {}], ids=["it answers", "it was not asked since a restart"])
+def test_one_that_serves_is_not_forgotten_whatever_its_user_says(probes: dict[Address, Probe]) -> None:
+    decision, status = passes(SERVING, probes, annotation="NAME", published=True, **NO_HISTORY)
+    assert (told(status), launched(decision)) == ([(Phase.READY, "Ready")], [])
+
+
+@pytest.mark.parametrize("annotation", ["NAME", ""])
+def test_one_that_skypilot_lists_is_launched_under_no_other_name_whatever_anybody_says(annotation: str) -> None:
     listed = b.row(b.name(b.rented_deployment()), cloud="AWS")
-    decision, status = passes(SILENT, annotation="NAME", skypilot=b.seen(listed))
+    decision, status = passes(SILENT, annotation=annotation, skypilot=b.seen(listed), **NO_HISTORY)
     assert (told(status), launched(decision)) == ([(Phase.STARTING, "EngineUnresponsive")], [])
 
 

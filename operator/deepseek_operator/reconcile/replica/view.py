@@ -155,10 +155,23 @@ class View:
 
         A launch under its name might find them, cannot log in to them, and may rent others elsewhere.
         """
-        if self.health is not Health.SILENT or not isinstance(self.facts.skypilot, Known) or self.exists:
+        if self.health is not Health.SILENT or not self._without_record:
             return False
         answered = isinstance(self.facts.outcome, Known) and isinstance(self.facts.terminated, Known)
-        return self.rented and (self.abandoned or (answered and self.unaccounted))
+        return answered and self.unaccounted
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether its machines are gone by the word of its user, and its engine does not say otherwise.
+
+        Its name is not used again: the same word would cover the machines of another launch under it.
+        """
+        return self.abandoned and self._without_record and not self.serving
+
+    @property
+    def _without_record(self) -> bool:
+        """Whether it was rented, and SkyPilot shows nothing of it."""
+        return self.rented and isinstance(self.facts.skypilot, Known) and not self.exists
 
     @property
     def renewing(self) -> bool:
