@@ -85,8 +85,12 @@ class SimulatedProber:
         return {address: target for targets in self._of.values() for address, target in targets.items()}
 
     def _look_in(self, address: Address, seconds: float) -> None:
-        if address in self._timers:
-            self._timers[address].cancel()
+        """Look in so many seconds; sooner where a look is due sooner, which then sees this change, too."""
+        now = self._loop.time()
+        if (timer := self._timers.get(address)) is not None:
+            if now < timer.when() <= now + seconds:
+                return
+            timer.cancel()
         self._timers[address] = self._loop.call_later(seconds, self._look, address)
 
     def _look(self, address: Address) -> None:
