@@ -111,7 +111,7 @@ async def test_taking_down_an_unknown_cluster_counts_as_done(sky: SkyPilotClient
 
 async def test_an_unknown_cluster_has_no_job_no_log_and_no_endpoint(sky: SkyPilotClient) -> None:
     job = await sky.job(UNKNOWN)
-    assert (job.state, job.status) == (JobState.UNREACHABLE, "ClusterDoesNotExist")
+    assert (job.state, job.status) == (JobState.NO_CLUSTER, "ClusterDoesNotExist")
     assert await sky.job_log(UNKNOWN, 1) == ""
     with pytest.raises(SkyPilotRequestFailedError) as caught:
         await sky.endpoints(UNKNOWN, 8000)

@@ -134,7 +134,9 @@ class SimulatedSkyPilot:
         """Return the newest job."""
         row = self.rows.get(name)
         nodes = self.ground.nodes.get(name)
-        if row is None or row.state is not SkyPilotClusterState.UP or nodes is None or "head" not in nodes.members:
+        if row is None or nodes is None:
+            return Job(0, JobState.NO_CLUSTER, "ClusterDoesNotExist")
+        if row.state is not SkyPilotClusterState.UP or "head" not in nodes.members:
             return Job(0, JobState.UNREACHABLE, "ClusterNotUpError")
         if not row.jobs:
             return Job(0, JobState.NONE)

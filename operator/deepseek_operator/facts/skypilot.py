@@ -150,7 +150,8 @@ class Outcome:
 class JobState(StrEnum):
     """State of the newest job on a cluster: the engine's process on all nodes.
 
-    NONE: there is no job. UNREACHABLE: SkyPilot cannot ask the cluster.
+    NONE: there is no job. UNREACHABLE: SkyPilot cannot ask the cluster. NO_CLUSTER: it has found that the nodes are
+    gone.
     """
 
     NONE = "NONE"
@@ -158,6 +159,7 @@ class JobState(StrEnum):
     ENDED = "ENDED"
     DRIVER_LOST = "DRIVER_LOST"
     UNREACHABLE = "UNREACHABLE"
+    NO_CLUSTER = "NO_CLUSTER"
 
 
 @dataclass(frozen=True)

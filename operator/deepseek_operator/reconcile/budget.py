@@ -101,7 +101,7 @@ class Budget:
 def _cost(view: View, plan: Planned | None) -> Decimal:
     """Return what a replica takes of the budget in US dollars an hour."""
     ledger = view.ledger
-    if view.infra == KUBERNETES or not (view.exists or ledger.renting):
+    if view.infra == KUBERNETES or not (view.exists or (ledger.renting and view.unaccounted)):
         return Decimal(0)
     if ledger.renting and (price := read_amount(ledger.price)) is not None:
         return price

@@ -251,7 +251,7 @@ def _existing(world: World, views: Mapping[ClusterName, View], current: frozense
             published=view.published,
             asked=view.health is not Health.UNKNOWN,
             recovering=_recovering(view) or (bool(foreign) and unplaced(view)),
-            present=view.exists,
+            present=view.takes_room,
             leaving=view.ledger.leaving_since is not None,
             hourly_cost=view.shown_cost,
             on_demand=on_demand(view),

@@ -12,10 +12,11 @@ from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.approval import Gate
 from deepseek_operator.reconcile.budget import Budget
 from deepseek_operator.reconcile.capacity import Base
+from deepseek_operator.reconcile.replica.findings import AGAIN, why_silent
 from deepseek_operator.reconcile.replica.look import look
 from deepseek_operator.reconcile.replica.remains import unaccounted_words
 from deepseek_operator.reconcile.replica.rules import leave, want
-from deepseek_operator.reconcile.replica.view import Replica, View
+from deepseek_operator.reconcile.replica.view import Finding, Replica, View
 from deepseek_operator.reconcile.rollout import Rollout
 
 __all__ = ["Launches", "find_replicas"]
@@ -89,15 +90,21 @@ def find_replicas(
         view = look(world, facts, Ledger(), plan, current=True, launches_waiting=launches.waiting)
         view, launches = launches.launch(view)
         replicas.append(Replica(name, True, view, want(view)))
-    for name in rollout.serve:
-        # An older revision is used while it serves and never repaired: its successor is on the way.
-        finding = want(views[name])
-        replicas.append(Replica(name, name in current, views[name], replace(finding, actions=(), asks=())))
+    replicas += [Replica(name, name in current, views[name], _unrepaired(views[name])) for name in rollout.serve]
     for name in rollout.retire:
         found = leave(views[name])
         if found is not None:
             replicas.append(Replica(name, name in current, views[name], found))
     return _accounted_together(tuple(_shown(replica, world.deployment.status) for replica in replicas))
+
+
+def _unrepaired(view: View) -> Finding:
+    """Return what is found of a replica that is used while it serves and never repaired: its successor is coming."""
+    finding = want(view)
+    message = finding.message.removesuffix(AGAIN)
+    if finding.reason is Reason.ENGINE_UNRESPONSIVE:
+        message = f"the engine stopped answering{why_silent(view)}; it is not repaired, because a successor is coming"
+    return replace(finding, message=message, actions=(), asks=())
 
 
 def _accounted_together(replicas: tuple[Replica, ...]) -> tuple[Replica, ...]:

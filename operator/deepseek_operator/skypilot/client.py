@@ -183,7 +183,9 @@ class SkyPilotClient:
             body = {"cluster_name": cluster_name, "job_ids": None}
             return wire.job_of(await self.transport.call("/job_status", body))
         except SkyPilotRequestFailedError as error:
-            if error.error_type in ("ClusterNotUpError", "ClusterDoesNotExist"):
+            if error.error_type == "ClusterDoesNotExist":  # it asks the provider before it says so
+                return Job(0, JobState.NO_CLUSTER, error.error_type)
+            if error.error_type == "ClusterNotUpError":
                 return Job(0, JobState.UNREACHABLE, error.error_type)
             raise
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.facts.base import Failure
-from deepseek_operator.facts.skypilot import JobState
+from deepseek_operator.facts.base import Failure, Known
+from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
+from deepseek_operator.facts.world import NOT_ASKED
 from deepseek_operator.launch import Identity, build_task
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Launch, TearDown
@@ -106,6 +107,21 @@ def test_where_ones_own_cluster_will_do_nothing_is_held_and_clouds_are_out_of_re
     assert launches(decision) == [Decimal("0.1952")]
     full = capped("0.81", replicas=2, infra=("kubernetes", "aws"))
     assert launches(passes(full, b.name(full), price=Decimal("0.81"))[0]) == [Decimal("0.0001")]
+
+
+def test_a_successor_waits_for_the_money_of_one_that_was_torn_down_and_not_for_the_user() -> None:
+    """Its row is gone, and what became of its machines is answered in a moment."""
+    of = capped("2.5")
+    gone, old, new = b.older(of), b.older(of, 1), b.name(of)
+    _, running = passes(of, gone, old, new)
+    kept = {b.named(one.name): one.ledger for one in running.instances}
+    kept[gone] = kept[gone].model_copy(update={"teardown_at": b.ago(9), "unpublished_since": b.ago(60)})
+    known = {name: b.facts(name, skypilot=b.seen(b.row(name, cloud="AWS"))) for name in (old, new)}
+    for outcome, launched in ((NOT_ASKED, 0), (Known(Outcome("req-3", RequestKind.DOWN, b.NOW), b.NOW), 1)):
+        replicas = {gone: b.facts(gone, outcome=outcome), **known}
+        decision, status = passes(of, old, new, replicas=replicas, deployment=b.remembering(of, kept))
+        assert len(launches(decision)) == launched
+        assert "MaxHourlyCostReached" not in {one.reason for one in status.instances}
 
 
 def test_a_replica_that_is_launched_again_gets_its_share_too() -> None:

@@ -8,6 +8,7 @@ import pytest
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Address
+from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.facts.world import World
 from deepseek_operator.reconcile.actions import Launch
 from tests.unit.reconcile import builders as b
@@ -46,6 +47,21 @@ class TestAnOlderReplica:
     def test_that_has_been_silent_for_a_minute_goes(self) -> None:
         world = self.beside(probes=b.silent(self.AT))
         assert not self.kept(b.ledger(silent_since=b.ago(61)), world)
+
+    @pytest.mark.parametrize(
+        ("known", "says"),
+        [
+            ({}, "the engine stopped answering: connection refused; it is not repaired, because a successor is coming"),
+            ({"job": b.job(JobState.NO_CLUSTER)}, "SkyPilot has found that its nodes are gone"),
+        ],
+        ids=["its engine is silent", "its nodes are gone"],
+    )
+    def test_is_not_said_to_be_launched_again(self, known: dict[str, Any], says: str) -> None:
+        of = b.remembering(self.OF, {self.OLD: b.ledger(silent_since=b.ago(30))})
+        world = self.beside(probes=b.silent(self.AT))
+        replicas = {**world.replicas, self.OLD: b.up(self.OLD, **known)}
+        _, status = b.step(replace(world, deployment=of, replicas=replicas))
+        assert next(one.message for one in status.instances if one.name == str(self.OLD)) == says
 
     def test_that_never_answered_goes(self) -> None:
         world = self.beside(probes=b.silent(self.AT))

@@ -170,6 +170,16 @@ CASES = [
         world={"probes": b.silent(AT)},
     ),
     Case(
+        "a machine that SkyPilot cannot reach may come back once its engine has served",
+        b.facts(R1, skypilot=b.seen(b.row(R1, "INIT", cloud="AWS"))),
+        RENTED,
+        Phase.STARTING,
+        Reason.ENGINE_UNRESPONSIVE,
+        message="SkyPilot reports it as INIT, and the engine stopped answering: connection refused; it is replaced if",
+        world={"probes": b.silent(RENTED_AT)},
+        asks=(QuestionKind.ENDPOINT, QuestionKind.JOB),
+    ),
+    Case(
         "pods may be late after the end of a launch",
         replace(b.up(R1, outcome=ended_launch(29)), pods=()),
         LAUNCHED,

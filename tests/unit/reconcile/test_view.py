@@ -10,7 +10,7 @@ from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
 from deepseek_operator.facts.base import Address, Known, Unknown
 from deepseek_operator.facts.kubernetes import LaunchedService
 from deepseek_operator.facts.skypilot import Outcome, RequestKind
-from deepseek_operator.facts.world import Seen
+from deepseek_operator.facts.world import NOT_ASKED, Seen
 from deepseek_operator.reconcile.replica.look import address_of, look
 from deepseek_operator.reconcile.replica.view import Health, View
 from tests.unit.reconcile import builders as b
@@ -23,6 +23,7 @@ RENTED = b.ledger(infra="aws", address="3.4.5.6:8000")
 GOING = RENTED.model_copy(update={"teardown_at": b.ago(5)})
 THERE = Address("3.4.5.6", 8000)
 LEFT = b.ledger(address="3.4.5.6:8000")
+GONE = Known(b.ago(9999), b.NOW)
 LAUNCHED = Known(Outcome("r", RequestKind.LAUNCH, b.ago(5)), b.NOW)
 LISTED = {"skypilot": b.seen(AWS)}
 
@@ -102,6 +103,23 @@ def test_a_replica_exists_while_anything_of_it_may_be_there(
     assert View(b.NOW, b.facts(R1, **known), ledger).exists is expected, says
 
 
+@pytest.mark.parametrize(
+    ("says", "known", "ledger", "expected"),
+    [
+        ("it exists", {"skypilot": b.seen(AWS)}, RENTED, True),
+        ("nobody has said yet whether it was terminated", {}, GOING, True),
+        ("nobody has said yet how its teardown ended", {"outcome": NOT_ASKED, "terminated": GONE}, GOING, True),
+        ("it was torn down", {"outcome": down()}, GOING, False),
+        ("nobody knows what became of it", {"terminated": Known(None, b.NOW)}, GOING, False),
+        ("its pods are gone", {}, b.ledger(teardown_at=b.ago(5)), False),
+    ],
+)
+def test_a_replica_takes_room_until_it_is_known_what_became_of_its_machines(
+    says: str, known: dict[str, Any], ledger: Ledger, expected: bool
+) -> None:
+    assert View(b.NOW, b.facts(R1, **known), ledger).takes_room is expected, says
+
+
 UP = {"skypilot": b.seen(b.row(R1))}
 
 
@@ -116,6 +134,7 @@ UP = {"skypilot": b.seen(b.row(R1))}
         ("a teardown may be heard", UP, b.ledger(unanswered="down"), Health.ANSWERS, True, False),
         ("another request may be heard", UP, b.ledger(unanswered="launch"), Health.ANSWERS, True, True),
         ("asked to go, then silence", {"skypilot": b.AWAY}, b.ledger(teardown_at=b.NOW), Health.ANSWERS, True, False),
+        ("asked to go, and gone", {}, b.ledger(teardown_at=b.NOW), Health.ANSWERS, True, False),
         ("asked to go in vain", UP, b.ledger(teardown_at=b.NOW), Health.ANSWERS, True, True),
         ("silence", {"skypilot": b.AWAY}, b.ledger(), Health.ANSWERS, True, True),
         ("launching", {"skypilot": b.seen(b.request(R1))}, b.ledger(), Health.ANSWERS, False, False),

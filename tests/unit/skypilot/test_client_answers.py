@@ -92,9 +92,15 @@ async def test_the_newest_job_counts(server: Server, client: SkyPilotClient, val
     assert (job.id, job.state) == expected
 
 
-async def test_a_cluster_that_skypilot_cannot_ask_is_unreachable(server: Server, client: SkyPilotClient) -> None:
-    server.fails("/job_status", "ClusterNotUpError", "not up")
-    assert (await client.job(NAME)).state is JobState.UNREACHABLE
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [("ClusterNotUpError", JobState.UNREACHABLE), ("ClusterDoesNotExist", JobState.NO_CLUSTER)],
+)
+async def test_a_cluster_that_skypilot_cannot_ask_is_unreachable_or_gone(
+    server: Server, client: SkyPilotClient, error: str, expected: JobState
+) -> None:
+    server.fails("/job_status", error, "skipped")
+    assert (await client.job(NAME)).state is expected
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from deepseek_operator.facts.skypilot import (
 )
 from deepseek_operator.facts.world import QuestionKind
 from deepseek_operator.reconcile.actions import ClearRemains, Launch
-from deepseek_operator.reconcile.replica.engine import engine_gone, engine_silent
+from deepseek_operator.reconcile.replica.engine import engine_gone, engine_silent, out_of_reach
 from deepseek_operator.reconcile.replica.findings import (
     AGAIN,
     ask,
@@ -265,7 +265,10 @@ def _broken_cluster(view: View) -> Finding | None:
     if cluster.state is SkyPilotClusterState.UP:
         return None
     if view.ledger.silent_since is not None:
-        return replace_nodes(view, f"lost/{cluster.hash}", loss(view, f"SkyPilot reports it as {cluster.state}"))
+        words = f"SkyPilot reports it as {cluster.state}"
+        if cluster.state is SkyPilotClusterState.INIT:
+            return out_of_reach(view, words)
+        return replace_nodes(view, f"lost/{cluster.hash}", loss(view, words))
     words = f"SkyPilot reports it as {cluster.state} and no launch is under way"
     failure = Failure(Reason.LAUNCH_INTERRUPTED, f"{words}: {cluster.detail}" if cluster.detail else words)
     return replace_nodes(view, f"row/{cluster.hash}/{cluster.state}", failure)

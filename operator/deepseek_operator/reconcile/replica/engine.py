@@ -17,7 +17,7 @@ from deepseek_operator.reconcile.replica.findings import loss, replace_nodes, st
 from deepseek_operator.reconcile.replica.ledger import SLOW_LOOK_S, count, update
 from deepseek_operator.reconcile.replica.view import Finding, View
 
-__all__ = ["engine_gone", "engine_silent"]
+__all__ = ["engine_gone", "engine_silent", "out_of_reach"]
 
 UNRESPONSIVE_S: Final = 180
 """Seconds for which an engine may be silent while its job runs, before the replica is replaced."""
@@ -38,10 +38,12 @@ def engine_gone(view: View) -> Finding | None:
     identity = f"job/{cluster.hash[:8]}/{job.id}"
     if job.state is JobState.ACTIVE:
         return None
+    if job.state is JobState.NO_CLUSTER:
+        return replace_nodes(view, f"lost/{cluster.hash}", loss(view, "SkyPilot has found that its nodes are gone"))
     if job.state is JobState.UNREACHABLE:
         words = f"SkyPilot cannot reach its nodes: {job.status}"
         if view.ledger.silent_since is not None:
-            return replace_nodes(view, f"lost/{cluster.hash}", loss(view, words))
+            return out_of_reach(view, words)
         return replace_nodes(view, identity, Failure(Reason.LAUNCH_INTERRUPTED, words))
     if job.state is JobState.DRIVER_LOST:
         failure = Failure(Reason.ENGINE_EXITED, "SkyPilot's job driver on the head node died; launching again")
@@ -58,19 +60,29 @@ def engine_gone(view: View) -> Finding | None:
     return count(view, view.ledger, identity, failure, RunAgain(view.name), restarts=True)
 
 
+def out_of_reach(view: View, words: str) -> Finding:
+    """Neither SkyPilot nor a probe reaches nodes that are not known to be gone, of an engine that has served.
+
+    The network between here and rented machines may be cut, and all of them would be replaced at once: they get as long
+    as an engine that hangs. Pods are in the operator's own network.
+    """
+    cluster, silent_since = view.cluster, view.ledger.silent_since
+    assert cluster is not None
+    assert silent_since is not None
+    if cluster.on_kubernetes or elapsed(view.now, silent_since) > UNRESPONSIVE_S:
+        return replace_nodes(view, f"lost/{cluster.hash}", loss(view, words))
+    return _may_answer_again(view, silent_since, f"{words}, and the engine stopped answering")
+
+
 def engine_silent(view: View) -> Finding | None:
     """The job runs, as far as is known, and the engine does not answer: it is starting, or it hangs."""
     ledger = view.ledger
-    asks = _due_questions(view)
     if ledger.silent_since is not None:
         if elapsed(view.now, ledger.silent_since) > UNRESPONSIVE_S:
             words = f"no answer for {UNRESPONSIVE_S} s{why_silent(view)}; launching again"
             return replace_nodes(view, f"silent/{ledger.silent_since}", Failure(Reason.ENGINE_UNRESPONSIVE, words))
-        until = format_time(later(ledger.silent_since, UNRESPONSIVE_S))
-        words = f"its job runs but the engine stopped answering{why_silent(view)}"
-        message = f"{words}; it is replaced if it does not answer by {until}"
-        look_s = min(SLOW_LOOK_S, UNRESPONSIVE_S - elapsed(view.now, ledger.silent_since) + 0.5)
-        return stage(view, Phase.STARTING, Reason.ENGINE_UNRESPONSIVE, message, asks=asks, next_look_s=look_s)
+        return _may_answer_again(view, ledger.silent_since, "its job runs but the engine stopped answering")
+    asks = _due_questions(view)
     started = ledger.starting_since or whole_second(view.now)
     blocked = _port_blocked(view, started)
     if elapsed(view.now, ledger.starting_since) > ledger.startup_seconds:
@@ -86,6 +98,15 @@ def engine_silent(view: View) -> Finding | None:
         message = f"the nodes are up and the engine loads the model; no answer yet{where}; it has time until {until}"
         finding = stage(view, Phase.STARTING, Reason.ENGINE_STARTING, message, asks=asks, next_look_s=SLOW_LOOK_S)
     return replace(finding, ledger=update(ledger, starting_since=started))
+
+
+def _may_answer_again(view: View, silent_since: datetime, words: str) -> Finding:
+    message = f"{words}{why_silent(view)}; it is replaced if it does not answer by "
+    message += format_time(later(silent_since, UNRESPONSIVE_S))
+    look_s = min(SLOW_LOOK_S, UNRESPONSIVE_S - elapsed(view.now, silent_since) + 0.5)
+    return stage(
+        view, Phase.STARTING, Reason.ENGINE_UNRESPONSIVE, message, asks=_due_questions(view), next_look_s=look_s
+    )
 
 
 def _port_blocked(view: View, started: datetime) -> Failure | None:

@@ -217,6 +217,6 @@ def count(
         message=failure.message,
         ledger=counted,
         actions=(recovery,) if due else (),
-        next_look_s=None if final else max(wait_s, BUSY_LOOK_S if due else 0.5),
+        next_look_s=None if final else max(wait_s, 0.5) if wait_s > 0 else BUSY_LOOK_S,
         final=final,
     )

@@ -155,10 +155,7 @@ class View:
 
         A launch under its name might find them, cannot log in to them, and may rent others elsewhere.
         """
-        if self.health is not Health.SILENT or not self._without_record:
-            return False
-        answered = isinstance(self.facts.outcome, Known) and isinstance(self.facts.terminated, Known)
-        return answered and self.unaccounted
+        return self.health is Health.SILENT and self._without_record and self.unaccounted and self._was_asked_about
 
     @property
     def forgotten(self) -> bool:
@@ -167,6 +164,19 @@ class View:
         Its name is not used again: the same word would cover the machines of another launch under it.
         """
         return self.abandoned and self._without_record and not self.serving
+
+    @property
+    def takes_room(self) -> bool:
+        """Whether it counts among the replicas that there are: also while SkyPilot is asked what became of it.
+
+        Else its successor would be due while the money of its machines is not yet known to be saved.
+        """
+        return self.exists or (self._without_record and self.unaccounted and not self._was_asked_about)
+
+    @property
+    def _was_asked_about(self) -> bool:
+        """Whether SkyPilot has said how its last request ended, and whether it was terminated."""
+        return isinstance(self.facts.outcome, Known) and isinstance(self.facts.terminated, Known)
 
     @property
     def _without_record(self) -> bool:
@@ -206,8 +216,9 @@ class View:
             return False
         if self.lacks_nodes:
             return False  # requests to it would hang
-        if self.ledger.teardown_at is not None and not isinstance(self.facts.skypilot, Known):
-            return False  # its teardown was requested, and what became of that is not known
+        if self.ledger.teardown_at is not None and self.cluster is None:
+            # Its teardown was requested, and is done, or nobody can say. What answers there may be another's by now.
+            return False
         if self.health is Health.UNKNOWN:
             return self.published
         if self.health is Health.SILENT:
