@@ -201,7 +201,7 @@ class Store:
         self._skypilot.outdate()
 
     def put_skypilot_unknown(self, why: str, since: datetime) -> None:
-        """Note that SkyPilot cannot be asked; what was seen last is kept for display."""
+        """Note that SkyPilot cannot be asked; what was seen last is kept."""
         if self._skypilot.put_unknown(why, since):
             for key in self._deployments:
                 self._wake(key)

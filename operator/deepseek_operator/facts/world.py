@@ -98,7 +98,8 @@ class ReplicaFacts:
     skypilot
         Unknown while SkyPilot cannot be asked, and between a request of ours and the first snapshot after it.
     last_seen
-        What the last good snapshot showed, however old it is. For display only.
+        What the last good snapshot showed, however old it is. It tells where a replica is while nobody can be asked;
+        that it still exists, only ``skypilot`` tells.
     """
 
     name: ClusterName

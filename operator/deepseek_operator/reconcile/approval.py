@@ -198,8 +198,8 @@ class Gate:
         """Whether fewer replicas are approved than are wanted: one that makes room may get no successor."""
         return self.most < self.wanted
 
-    def launch(self, view: View) -> "tuple[View, Gate]":
-        """Return a view of a replica that is about to be launched, held back if it may not be; and what is left.
+    def admit(self, view: View) -> "tuple[View, Gate]":
+        """Return a view of a replica that may be launched, held back if it may not be; and what is left.
 
         What is wrong with the deployment is said first: an approval is asked of what would work.
         """

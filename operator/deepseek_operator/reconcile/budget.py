@@ -54,8 +54,8 @@ class Budget:
         """Return whether the cheapest machine that fits can be launched once more, on demand or as the others are."""
         return self.cap is None or self._limit(on_demand) >= (self._cheapest(on_demand) or _NEXT_TO_NOTHING)
 
-    def launch(self, view: View) -> "tuple[View, Budget]":
-        """Return a view of a replica that is about to be launched, with its limit or why it is held; and what is left.
+    def admit(self, view: View) -> "tuple[View, Budget]":
+        """Return a view of a replica that may be launched, with its limit or why it is held; and what is left.
 
         Where one's own cluster will do as well, nothing is held: the clouds of the list are then beyond the limit.
         """

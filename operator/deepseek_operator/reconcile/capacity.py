@@ -39,8 +39,8 @@ class Base:
         there = sum(view.exists and on_demand(view) for view in kept)
         return cls(max(0, plan.prices.base - there))
 
-    def launch(self, view: View) -> "tuple[View, Base]":
-        """Return a view of a replica that is about to be launched, and what is missing then."""
+    def admit(self, view: View) -> "tuple[View, Base]":
+        """Return a view of a replica that may be launched, and what is missing then."""
         if not self.missing or view.exists:
             return view, self
         return replace(view, on_demand_only=True), Base(self.missing - 1)

@@ -46,7 +46,7 @@ class Report:
         return sum(replica.ready for replica in self.replicas)
 
     @property
-    def updated(self) -> int:
+    def updated_ready(self) -> int:
         """Number of replicas of the current revision that serve."""
         return sum(replica.ready and replica.current for replica in self.replicas)
 
@@ -145,7 +145,7 @@ def _reconciling(report: Report, ready: _Verdict, stalled: _Verdict) -> _Verdict
         return "True", left.finding.reason, f"{left.name}: {left.finding.message}"
     others = sum(not replica.ready or not replica.current for replica in report.replicas)
     if others:
-        text = f"{report.updated} of {report.wanted} replicas run the current spec"
+        text = f"{report.updated_ready} of {report.wanted} replicas run the current spec"
         if (failing := _failing_update(report)) is not None:
             words = _with_history(failing.finding, report.world.now)
             return "True", _failure(failing), f"{text}; {failing.name}: {words}"

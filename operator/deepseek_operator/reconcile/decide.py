@@ -42,7 +42,8 @@ from deepseek_operator.reconcile.traffic import lead
 __all__ = ["Decision", "decide"]
 
 RECOVERY_S = 60
-"""Seconds for which a silent replica of an older revision may come back before it is removed. It is never repaired."""
+"""Seconds for which a silent replica may come back by itself: one of an older revision before it is removed, one whose
+machines nobody knows any more before another one takes its place."""
 BLOCKED_LOOK_S = 5.0
 _NOTHING: Final = Ledger()
 """Memory of a replica that no status knows."""
@@ -54,6 +55,12 @@ class Decision:
 
     Attributes
     ----------
+    replicas
+        Every one that is there or is to be there, with what was found of it.
+    blocked
+        Why nothing may be launched.
+    asks
+        What has to be known for the next pass.
     publish
         Actions on the Service and its slices, done first.
     actions
@@ -126,8 +133,8 @@ def decide(
         What the proxy is made of where one is wanted.
     """
     deployment = world.deployment
-    held = FINALIZER in deployment.metadata.finalizers
-    if deployment.deleting and not held:
+    has_finalizer = FINALIZER in deployment.metadata.finalizers
+    if deployment.deleting and not has_finalizer:
         return Decision()
 
     planned = plan if isinstance(plan, Planned) else None
@@ -158,8 +165,8 @@ def decide(
         replicas=replicas,
         blocked=gate.waiting if held_back else blocked,
         publish=traffic.actions,
-        actions=tuple(actions) if held else (),
-        finalizer=None if held else AddFinalizer(),
+        actions=tuple(actions) if has_finalizer else (),
+        finalizer=None if has_finalizer else AddFinalizer(),
         asks=tuple(dict.fromkeys((*asks, *traffic.asks, *of_replicas))),
         targets=traffic.targets,
         engines=traffic.engines,
@@ -266,8 +273,11 @@ def _abandoned(world: World) -> Iterator[ClusterName]:
 
 
 def _recovering(view: View) -> bool:
-    """Return whether a replica that served stopped answering so recently that it may come back by itself."""
+    """Return whether a replica that served stopped answering so recently that it may come back by itself.
+
+    Where its pod is gone, there is nothing to come back.
+    """
     if view.address is None or view.serving:
         return False
-    silent_since = advance(view, wanted=True).silent_since
+    silent_since = advance(view, wanted=True).silent_since  # its own ledger is from before this pass
     return silent_since is not None and elapsed(view.now, silent_since) < RECOVERY_S

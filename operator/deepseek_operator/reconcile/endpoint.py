@@ -1,4 +1,4 @@
-"""Where the Service leads. Everything about the endpoint of a deployment is decided here.
+"""Where the Service leads: its ports, its slices, and whether the model answers through it.
 
 Each engine is published with its own host *and* port. Kubernetes matches the ports of a Service and of its
 EndpointSlices by name, and the number in the slice wins, so replicas of two revisions with different ports can serve

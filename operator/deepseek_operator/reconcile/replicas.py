@@ -46,21 +46,25 @@ class Launches:
     gate: Gate
     budget: Budget
 
-    def launch(self, view: View) -> "tuple[View, Launches]":
-        """Return a view of a replica that is about to be launched, held back by whatever holds it; and what is left."""
-        view, base = self.base.launch(replace(view, blocked=self.blocked, may_launch=True))
-        view, gate = self.gate.launch(view)
+    def admit(self, view: View) -> "tuple[View, Launches]":
+        """Return a view of a replica that may be launched, held back by whatever holds it; and what is left.
+
+        The base comes first, because a price depends on it, and an approval before money. A replica that waits for its
+        next attempt takes its part, too.
+        """
+        view, base = self.base.admit(replace(view, blocked=self.blocked, may_launch=True))
+        view, gate = self.gate.admit(view)
         left = replace(self, base=base, gate=gate)
         if view.blocked is not None and view.blocked.reason is Reason.AWAITING_APPROVAL:
             return view, left  # what waits for an approval takes no money from what does not
-        view, budget = self.budget.launch(view)
+        view, budget = self.budget.admit(view)
         return view, replace(left, budget=budget)
 
     def hold(self, view: View) -> "tuple[View, Launches]":
-        """Return a view of a replica for which the rollout has no room now, and what is left."""
+        """Return a view of a replica that is not launched now, as it runs or there is no room; and what is left."""
         if not self.gate.closed:
             return view, self
-        view, gate = self.gate.launch(view)  # says that approval is waited for, too
+        view, gate = self.gate.admit(view)  # says that approval is waited for, too
         return view, replace(self, gate=gate)
 
 
@@ -81,14 +85,14 @@ def find_replicas(
     """
     replicas = []
     for name in rollout.keep:
-        view, launches = (launches.launch if name in rollout.launchable else launches.hold)(views[name])
+        view, launches = (launches.admit if name in rollout.launchable else launches.hold)(views[name])
         replicas.append(Replica(name, True, view, want(view)))
     clouds = [place.cloud for place in plan.places] if plan is not None else []
     for ordinal in rollout.add:
         name = cluster_name(world.deployment, world.revision, ordinal, clouds=clouds)
         facts = ReplicaFacts(name, skypilot=_absent(world))
         view = look(world, facts, Ledger(), plan, current=True, launches_waiting=launches.waiting)
-        view, launches = launches.launch(view)
+        view, launches = launches.admit(view)
         replicas.append(Replica(name, True, view, want(view)))
     replicas += [Replica(name, name in current, views[name], _unrepaired(views[name])) for name in rollout.serve]
     for name in rollout.retire:

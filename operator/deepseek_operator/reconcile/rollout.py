@@ -23,11 +23,12 @@ class Existing:
     Attributes
     ----------
     current
-        It runs the current revision.
+        It runs the current revision, and is not to be replaced for another cause: a certificate that ends, machines of
+        which nobody knows what became.
     serving
-        The Service leads to it, or should.
+        The Service should lead to it.
     published
-        The Service leads to it. Only then does it replace an older one.
+        The Service led to it before this pass. Only then does it replace an older one.
     asked
         Its engine has been asked since this process started. One that was not may hang.
     recovering
@@ -63,7 +64,8 @@ class Rollout:
     keep
         Of the current revision: repaired when they break.
     serve
-        Stay while they serve, never repaired: of older revisions, and of the current one those that nobody may need.
+        Stay while they serve or may come back by themselves, never repaired: of older revisions, and of the current one
+        those that nobody may need.
     add
         Ordinals of the current revision to start.
     retire
@@ -126,7 +128,8 @@ def plan_rollout(
     present = sum(one.present for one in found)
     missing = replicas - sum(one.present for one in keep)
     room = replicas + surge - present
-    if missing > 0 and room <= 0 and len(serving) == len(older):
+    none_is_going = len(serving) == len(older)  # one that goes makes room by itself
+    if missing > 0 and room <= 0 and none_is_going:
         # No room for a new replica beside the old ones: some of them make room first, as far as may be missing.
         wanted_old = max(0, replicas - unavailable - answering)
     serve = serving[:wanted_old]
@@ -176,7 +179,8 @@ def _others(found: list[Existing], *staying: list[Existing]) -> tuple[ClusterNam
 def _in_order(existing: Iterable[Existing], base: int) -> list[Existing]:
     """Return what is kept longest first.
 
-    That is what the Service leads to, what serves, what is not being removed, the base, and then the cheapest.
+    That is what the Service leads to, what serves, what may come back by itself, what is not being removed, what
+    exists, what is of the current revision, the base, and then the cheapest.
     """
     found = sorted(existing, key=_preference)
     kept = [one for one in found if one.on_demand and one.current][:base]
@@ -186,6 +190,7 @@ def _in_order(existing: Iterable[Existing], base: int) -> list[Existing]:
 def _preference(one: Existing, *, based: bool = False) -> tuple[object, ...]:
     cost = one.hourly_cost if one.hourly_cost is not None else Decimal(0)
     led_to = one.serving and one.published
+    # False sorts first.
     stage = (not led_to, not one.serving, not one.recovering, one.leaving, not one.present, not one.current)
     return (*stage, not based, cost, one.name.ordinal)
 

@@ -169,11 +169,11 @@ class TestTheGate:
     def test_holds_what_is_beyond_and_nothing_that_is_there(self) -> None:
         of = required("aws")
         gate = Gate(WAITING, most=2, present=1, wanted=3)
-        first, gate = gate.launch(view(of))
-        second, gate = gate.launch(view(of))
+        first, gate = gate.admit(view(of))
+        second, gate = gate.admit(view(of))
         assert (first.blocked, second.blocked, gate.present) == (None, WAITING, 2)
         there = view(of, exists=True)
-        assert gate.launch(there) == (there, gate)
+        assert gate.admit(there) == (there, gate)
 
     @pytest.mark.parametrize(("most", "blocked"), [(0, WAITING), (1, None)])
     def test_a_replica_without_room_says_that_it_waits_only_where_nothing_is_approved(
@@ -187,10 +187,10 @@ class TestTheGate:
         of = required("aws", resources={"maxHourlyCost": "2"}, replicas=2)
         budget = Budget(b.planned(of), Decimal(2))
         launches = Launches(None, False, Base(), Gate(WAITING, most=0, wanted=2), budget)
-        assert launches.launch(view(of))[1].budget == budget
+        assert launches.admit(view(of))[1].budget == budget
         # Another obstacle passes, or not, for all of them: the share of each stays its own.
         missing = Launches(Failure(Reason.PLANNING, "looking"), False, Base(), Gate(), budget)
-        assert missing.launch(view(of))[1].budget.committed == 1
+        assert missing.admit(view(of))[1].budget.committed == 1
 
 
 class TestWhatBlocksTheDecision:
@@ -226,7 +226,7 @@ class TestTheBase:
 
     def test_is_not_taken_by_what_is_there_already(self) -> None:
         there = view(required("aws"), exists=True)
-        assert Base(1).launch(there) == (there, Base(1))
+        assert Base(1).admit(there) == (there, Base(1))
 
 
 class TestTheWords:

@@ -77,8 +77,8 @@ class TestAGate:
     def test_says_that_it_waits_while_something_is_looked_up_that_passes(self) -> None:
         of = waiting("aws")
         gate = Gate.of(of, b.planned(of), 0)
-        looking, _ = gate.launch(view(b.name(of), Failure(Reason.PLANNING, "checking")))
-        wrong, _ = gate.launch(view(b.name(of), Failure(Reason.SECRET_NOT_FOUND, "none")))
+        looking, _ = gate.admit(view(b.name(of), Failure(Reason.PLANNING, "checking")))
+        wrong, _ = gate.admit(view(b.name(of), Failure(Reason.SECRET_NOT_FOUND, "none")))
         assert looking.blocked is gate.waiting
         assert wrong.blocked is not None
         assert wrong.blocked.reason is Reason.SECRET_NOT_FOUND

@@ -199,7 +199,7 @@ def test_there_is_room_for_the_cheapest_machine_that_the_plan_knows(plan: Planne
     assert Budget(plan, limit, Decimal(0)).room_for_one(on_demand=False)
     tight = Budget(plan, limit, limit / 2 + Decimal("0.0001"))
     assert not tight.room_for_one(on_demand=False)
-    held, _ = tight.launch(View(b.NOW, b.facts(b.name(b.deployment()))))
+    held, _ = tight.admit(View(b.NOW, b.facts(b.name(b.deployment()))))
     assert held.blocked is not None
     words = f"one more costs {cheapest} $/h or more" if cheapest else "that leaves nothing for another"
     assert words in held.blocked.message
@@ -247,7 +247,7 @@ def test_without_a_plan_and_without_a_cap_the_limit_of_missing_replicas_needs_no
 def test_what_somebody_has_to_mend_is_named_before_a_price(reason: Reason, shown: Reason) -> None:
     of = capped("4")
     waiting = View(b.NOW, b.facts(b.name(of)), blocked=Failure(reason, "why"))
-    held, _ = Budget(b.planned(of), Decimal(4), Decimal(4)).launch(waiting)
+    held, _ = Budget(b.planned(of), Decimal(4), Decimal(4)).admit(waiting)
     assert held.blocked is not None
     assert held.blocked.reason is shown
 

@@ -229,7 +229,7 @@ class TestFailures:
         ],
     )
     def test_only_the_first_in_a_row_is_mended_at_once(self, attempts: int, reason: Reason, wait_s: int) -> None:
-        found = counted(b.ledger(attempts=attempts, counted="x"), reason, at_once=True)
+        found = counted(b.ledger(attempts=attempts, counted="x"), reason, first_at_once=True)
         assert found.ledger.retry_after == b.NOW + timedelta(seconds=wait_s)
         assert (found.actions == (LAUNCH,)) is (wait_s == 0)
         assert found.next_look_s == (wait_s or 5)
@@ -242,9 +242,9 @@ class TestFailures:
         assert counted(b.ledger()).next_look_s == 10
 
     def test_that_wait_for_room_look_for_it_no_more_often_than_others(self) -> None:
-        found = counted(b.ledger(), at_once=True, launches=True, may_launch=False)
+        found = counted(b.ledger(), first_at_once=True, launches=True, may_launch=False)
         assert (found.actions, found.next_look_s) == ((), 5)
-        assert counted(b.ledger(), at_once=True, may_launch=False).actions == (LAUNCH,)
+        assert counted(b.ledger(), first_at_once=True, may_launch=False).actions == (LAUNCH,)
 
     def test_that_are_final_are_not_mended_although_their_wait_is_over(self) -> None:
         """``retryUntilUp`` was turned off meanwhile."""

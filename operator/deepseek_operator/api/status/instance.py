@@ -11,7 +11,7 @@ __all__ = ["EngineStatus", "Instance", "Phase", "PlaceTriedStatus"]
 
 
 class Phase(StrEnum):
-    """Stage of one replica, for people. No rule of the operator reads it: rules read facts and the :class:`Ledger`."""
+    """Stage of one replica, for people. No rule reads a stored one: rules read facts and the :class:`Ledger`."""
 
     PENDING = "Pending"
     LAUNCHING = "Launching"

@@ -25,13 +25,13 @@ from deepseek_operator.reconcile.replica.engine import engine_gone, engine_silen
 from deepseek_operator.reconcile.replica.findings import (
     AGAIN,
     ask,
-    at_once,
     counted_failure,
     failed_launch,
     given_up,
     in_words,
     loss,
     passing,
+    recover_now,
     replace_nodes,
     stage,
     why_silent,
@@ -195,7 +195,7 @@ def _nothing_there(view: View) -> Finding | None:
     identity, failure = gone
     launch_failed = identity.startswith("request/")
     final = launch_failed and view.plan is not None and not view.plan.retry
-    return count(view, ledger, identity, failure, launch, at_once=not launch_failed, launches=True, final=final)
+    return count(view, ledger, identity, failure, launch, first_at_once=not launch_failed, launches=True, final=final)
 
 
 def _why_gone(view: View) -> tuple[str, Failure] | None:
@@ -239,7 +239,7 @@ def _forgotten_by_skypilot(view: View) -> Finding | None:
     clear = ClearRemains(view.name, names_on_cloud(view))
     if view.ledger.counted and view.ledger.teardown_at is not None:
         identity, failure = view.ledger.counted, counted_failure(view)
-    return at_once(view, identity, failure, clear)
+    return recover_now(view, identity, failure, clear)
 
 
 def _broken_cluster(view: View) -> Finding | None:

@@ -18,13 +18,13 @@ from deepseek_operator.reconcile.replica.view import Finding, View
 __all__ = [
     "AGAIN",
     "ask",
-    "at_once",
     "counted_failure",
     "failed_launch",
     "given_up",
     "in_words",
     "loss",
     "passing",
+    "recover_now",
     "replace_nodes",
     "stage",
     "why_silent",
@@ -80,7 +80,7 @@ def ask(view: View, kind: QuestionKind, message: str) -> Finding:
 
 def replace_nodes(view: View, identity: str, failure: Failure) -> Finding:
     """Count a failure for which the nodes themselves are given back."""
-    return at_once(view, identity, failure, TearDown(view.name, launches_to_cancel(view)))
+    return recover_now(view, identity, failure, TearDown(view.name, launches_to_cancel(view)))
 
 
 def given_up(view: View, finding: Finding) -> Finding:
@@ -90,9 +90,9 @@ def given_up(view: View, finding: Finding) -> Finding:
     return replace(finding, ledger=exclude(finding.ledger, view.now))
 
 
-def at_once(view: View, identity: str, failure: Failure, recovery: Action) -> Finding:
-    """Count a failure and stop its costs now; the launch that follows waits for the backoff."""
-    finding = count(view, view.ledger, identity, failure, recovery, at_once=True)
+def recover_now(view: View, identity: str, failure: Failure, recovery: Action) -> Finding:
+    """Count a failure and stop its costs now, whatever its backoff: the launch that follows waits for that."""
+    finding = count(view, view.ledger, identity, failure, recovery, first_at_once=True)
     asked_at = view.ledger.teardown_at
     due = view.ledger.counted != identity or asked_at is None or elapsed(view.now, asked_at) > TEARDOWN_AGAIN_S
     return replace(finding, actions=(recovery,) if due else (), next_look_s=BUSY_LOOK_S)

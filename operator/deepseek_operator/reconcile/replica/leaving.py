@@ -126,7 +126,7 @@ def _tear_down(view: View) -> Finding | None:
     failure = Failure(
         Reason.TEARDOWN_FAILED, f"SkyPilot could not tear its nodes down{going_on_costing(view)}: {words}"
     )
-    found = count(view, view.ledger, identity, failure, remove, phase=Phase.TERMINATING, at_once=down is None)
+    found = count(view, view.ledger, identity, failure, remove, phase=Phase.TERMINATING, first_at_once=down is None)
     if down is not None or not found.actions:
         return found
     # What was asked for before has cancelled a launch, or was forgotten with the server: no teardown has failed.

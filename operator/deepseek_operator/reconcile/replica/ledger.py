@@ -168,20 +168,19 @@ def count(
     recovery: Action,
     *,
     phase: Phase = Phase.FAILED,
-    at_once: bool = False,
+    first_at_once: bool = False,
     launches: bool = False,
     restarts: bool = False,
     final: bool = False,
 ) -> Finding:
-    """Count a failure once, and recover from it when its backoff is over.
+    """Return the finding of a failure, which is counted once, with its recovery when its backoff is over.
 
     Parameters
     ----------
     identity
         Distinguishes this failure from the one counted before.
-    at_once
-        The recovery of the first failure in a row does not wait, unless somebody has to mend its cause. A teardown,
-        which stops costs, never waits.
+    first_at_once
+        The recovery of the first failure in a row does not wait, unless somebody has to mend its cause.
     launches
         ``recovery`` is a launch: it is withheld while the rollout has no room for it.
     restarts
@@ -193,7 +192,7 @@ def count(
     attempts = ledger.attempts if known else ledger.attempts + 1
     retry_after = ledger.retry_after if known else None
     if retry_after is None:
-        soon = at_once and attempts == 1 and not rule.mending
+        soon = first_at_once and attempts == 1 and not rule.mending
         retry_after = whole_second(view.now) if soon else later(view.now, rule.wait_s(attempts))
     # A clock that was set back must not turn a wait of seconds into one of hours.
     retry_after = min(retry_after, later(view.now, rule.cap_s))

@@ -37,6 +37,8 @@ def stuck_teardown(view: View) -> Finding | None:
     cancel = TearDown(view.name, (request.id,))
     failure = Failure(Reason.TEARDOWN_FAILED, words)
     # Not "request/": that is a launch, which may be final.
-    finding = count(view, view.ledger, f"stuck/{request.id}", failure, cancel, phase=Phase.TERMINATING, at_once=True)
+    finding = count(
+        view, view.ledger, f"stuck/{request.id}", failure, cancel, phase=Phase.TERMINATING, first_at_once=True
+    )
     due = request.state is RequestState.RUNNING and elapsed(view.now, view.ledger.teardown_at) > TEARDOWN_S
     return replace(finding, actions=(cancel,) if due else (), next_look_s=BUSY_LOOK_S)

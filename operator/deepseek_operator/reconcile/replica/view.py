@@ -30,6 +30,7 @@ class Health(StrEnum):
 
     ANSWERS = "Answers"
     SILENT = "Silent"
+    """The last probe had no answer, or there is no address to probe."""
     UNKNOWN = "Unknown"
     """No probe has ended since this process started. Not a reason to take anything away."""
 
@@ -41,7 +42,9 @@ class View:
     Attributes
     ----------
     published
-        The Service leads to its address now.
+        The Service led to its address before this pass.
+    dropped
+        Connections to its address are neither accepted nor refused.
     running
         Requests in its engine; None if unknown.
     owner
@@ -61,7 +64,7 @@ class View:
     shown_cost
         What the status says that it costs, in US dollars an hour.
     launches_waiting
-        Launches of other replicas wait for a free launch worker.
+        Launches of other deployments wait for a free launch worker.
     lag_s
         Seconds until everybody has noticed that the Service no longer leads to it, kube-proxy apart.
     """
@@ -238,6 +241,8 @@ class Finding:
         What the rule has to know before it can say more.
     next_look_s
         Seconds until the next look although nothing may have announced itself; None if only an event can change this.
+    final
+        It is not tried again until its user changes something.
     passing
         Nothing new is known, and will be in a moment: the status goes on saying what it says.
     still
@@ -262,7 +267,15 @@ Rule = Callable[[View], Finding | None]
 
 @dataclass(frozen=True)
 class Replica:
-    """A replica with what was found of it."""
+    """A replica with what was found of it.
+
+    Attributes
+    ----------
+    current
+        As in :class:`~deepseek_operator.reconcile.rollout.Existing`: an update does not replace it.
+    view
+        From before this pass; ``finding.ledger`` is what its status will remember.
+    """
 
     name: ClusterName
     current: bool
@@ -271,7 +284,7 @@ class Replica:
 
     @property
     def ready(self) -> bool:
-        """Whether the Service leads to it."""
+        """Whether the Service leads to it after this pass."""
         return self.finding.phase is Phase.READY
 
 
