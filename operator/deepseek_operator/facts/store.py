@@ -87,16 +87,21 @@ class Store:
         return tuple(self._deployments)
 
     def put_deployment(self, body: Mapping[str, Any], *, wake: bool = True) -> None:
-        """Store a deployment as the API server sent it."""
+        """Store a deployment as the API server sent it.
+
+        The answer to a write of ours (``wake=False``) is no news but for what a user has changed just before: the event
+        of that comes after it, and is ignored because it is older.
+        """
         if not self._owned.newer("deployments", body):
             return
         stored, before = self._deployments.put(body)
         deployment = stored.deployment
         if before is not None and before.deployment.metadata.uid != deployment.metadata.uid:
             self._forget(before.deployment)  # another object of the same name
-        if wake:
-            edited = before is None or _wishes(before.deployment) != _wishes(deployment)
-            (self._wake_edited if edited else self._wake)(deployment.key)
+        if before is None or _wishes(before.deployment) != _wishes(deployment):
+            self._wake_edited(deployment.key)
+        elif wake:
+            self._wake(deployment.key)
 
     def drop_deployment(self, key: Key, uid: str = "") -> None:
         """Forget a deployment that is gone, unless another one of its name has come since."""

@@ -22,6 +22,21 @@ def test_the_answer_to_our_own_write_wakes_no_one_and_neither_does_its_event(sto
     assert woken.all() == []
 
 
+@pytest.mark.parametrize(
+    "edit", [{"generation": 2}, {"deletionTimestamp": "2026-01-01T00:00:00Z"}], ids=["spec", "deletion"]
+)
+def test_an_edit_that_is_first_seen_in_the_answer_to_our_own_write_wakes_as_any_other(edit: dict[str, Any]) -> None:
+    woken: list[str] = []
+    store = Store(lambda _: woken.append("other"), wake_edited=lambda _: woken.append("edited"))
+    store.put_deployment(body(5))
+    woken.clear()
+    answer, event = body(7), body(6)
+    store.put_deployment({**answer, "metadata": answer["metadata"] | edit}, wake=False)
+    # What the watch says of the edit comes too late: it is older than the answer.
+    store.put_deployment({**event, "metadata": event["metadata"] | edit})
+    assert woken == ["edited"]
+
+
 def test_a_deletion_is_forgotten_unless_a_new_object_has_come(store: Store, woken: Woken) -> None:
     new = "ffffffff-0000-0000-0000-000000000000"
     store.put_deployment(body(9, uid=new))
