@@ -65,6 +65,12 @@ class OwnedObjects(Generic[K]):
         self._versions[place] = version
         return True
 
+    def knows_newer(self, kind: str, body: Mapping[str, Any]) -> bool:
+        """Return whether something newer than ``body`` was seen under its name."""
+        metadata = body["metadata"]
+        known = self._versions.get((kind, metadata.get("namespace", ""), metadata["name"]), -1)
+        return _version(metadata.get("resourceVersion", "")) < known
+
     def put(self, kind: str, owner: K, body: Mapping[str, Any], fact: OwnedFact) -> tuple[K, ...]:
         """Store an object; return the deployments for which that is news."""
         if not self.newer(kind, body):
@@ -93,9 +99,16 @@ class OwnedObjects(Generic[K]):
         pod = self.of(holder[1]).pods.get(holder[2])
         return pod is not None and pod.running and pod.ip == ip
 
-    def drop(self, kind: str, owner: K, namespace: str, name: str) -> bool:
-        """Forget an object that is gone; return whether it was known."""
-        self.forget(kind, namespace, name)
+    def drop(self, kind: str, owner: K, namespace: str, name: str, *, by_us: bool = False) -> bool:
+        """Forget an object that is gone; return whether it was known.
+
+        Parameters
+        ----------
+        by_us
+            Its events are still on their way and must not bring it back, so its version is remembered until the last.
+        """
+        if not by_us:
+            self.forget(kind, namespace, name)
         owned = self._of.get(owner)
         if owned is None:
             return False

@@ -136,14 +136,18 @@ class Store:
                 self._wake_owner(changed)
 
     def drop_owned(self, kind: str, uid: str, namespace: str, name: str, *, wake: bool = True) -> None:
-        """Forget a pod, Service or EndpointSlice that is gone."""
-        if self._owned.drop(kind, (namespace, uid), namespace, name) and wake:
+        """Forget a pod, Service or EndpointSlice that is gone, or (``wake=False``) that we have just deleted."""
+        if self._owned.drop(kind, (namespace, uid), namespace, name, by_us=not wake) and wake:
             self._wake_owner((namespace, uid))
 
     def drop_cluster(self, namespace: str, uid: str, name_on_cloud: str) -> None:
         """Forget the pods and Services of a cluster that were deleted by label."""
         if self._owned.drop_cluster((namespace, uid), name_on_cloud):
             self._wake_owner((namespace, uid))
+
+    def knows_newer(self, kind: str, body: Mapping[str, Any]) -> bool:
+        """Return whether another object of the same name has come after the one that is gone."""
+        return self._owned.knows_newer(kind, body)
 
     def put_gone(self, kind: str, body: Mapping[str, Any]) -> None:
         """Remember that an object is gone, with the version of its deletion: nothing older brings it back."""

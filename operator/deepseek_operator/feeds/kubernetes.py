@@ -77,7 +77,7 @@ class KubernetesFeed:
             self._store.drop_deployment((namespace, name), metadata.get("uid", ""))
         elif kind == "namespaces":
             self._store.put_namespace(name, terminating=False)
-        else:
+        elif not self._store.knows_newer(kind, body):  # else a list, or an answer to us, was faster than the watch
             self._store.drop_owned(kind, owner_uid(body), namespace, name, wake=wake)
         if kind != "namespaces":
             self._store.put_gone(kind, body)

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from deepseek_operator.api.names import GROUP
+from deepseek_operator.api.v1alpha1 import LABEL_UID
 from deepseek_operator.facts.store import Store
+from deepseek_operator.facts.world import World
 from deepseek_operator.feeds import kubernetes as module
 from deepseek_operator.feeds.kubernetes import KubernetesFeed
 from deepseek_operator.kube.errors import KubeDeniedError, KubeError, KubeExpiredError, KubeUnavailableError
+from deepseek_operator.kube.resources import MANAGED_BY
 from tests.simulation.clock import run_virtually
 
 KEY = ("serving", "r1")
@@ -237,7 +241,54 @@ async def test_a_list_that_was_under_way_does_not_bring_back_what_was_deleted(se
         assert store.all_keys() == (KEY,)
 
 
-def _terminating(store: Store) -> bool:
+async def test_the_late_deletion_of_a_pod_does_not_take_away_the_next_one_of_its_name(
+    server: Server, store: Store
+) -> None:
+    async with informed(server, store) as feed:
+        feed.put("deployments", deployment(5))
+        feed.put("pods", _pod(6, "10.0.0.6"))
+        feed.put("pods", _pod(20, "10.0.0.20"))  # shown by a list; the watch is still behind
+        feed.drop("pods", _pod(15, "10.0.0.6"))
+        assert _pod_ips(store) == ["10.0.0.20"]
+        feed.drop("pods", _pod(25, "10.0.0.20"))
+        assert _pod_ips(store) == []
+
+
+async def test_the_late_event_of_a_slice_does_not_bring_it_back_after_we_have_deleted_it(
+    server: Server, store: Store
+) -> None:
+    async with informed(server, store) as feed:
+        feed.put("deployments", deployment(5))
+        feed.put("endpointslices", _slice(8), wake=False)
+        store.drop_owned("endpointslices", "uid-r1", "serving", "r1-8000", wake=False)
+        feed.put("endpointslices", _slice(8))
+        assert _world(store).endpoints == ()
+        feed.put("endpointslices", _slice(12), wake=False)  # made again; the deletion before that is still to come
+        feed.drop("endpointslices", _slice(10))
+        assert [one.name for one in _world(store).endpoints] == ["r1-8000"]
+
+
+def _pod(version: int, ip: str) -> Body:
+    labels = {LABEL_UID: "uid-r1", "skypilot-cluster-name": "r1-uidr1-0badbeef-0-d5ee9000", "skypilot-head-node": "1"}
+    metadata = {"name": "head", "namespace": "serving", "resourceVersion": str(version), "labels": labels}
+    return {"metadata": metadata, "status": {"phase": "Running", "podIP": ip}}
+
+
+def _slice(version: int) -> Body:
+    labels = {LABEL_UID: "uid-r1", MANAGED_BY: GROUP}
+    metadata = {"name": "r1-8000", "namespace": "serving", "resourceVersion": str(version), "labels": labels}
+    return {"metadata": metadata, "endpoints": [{"addresses": ["10.0.0.6"]}], "ports": [{"name": "http", "port": 8000}]}
+
+
+def _pod_ips(store: Store) -> list[str | None]:
+    return [pod.ip for pod in store._owned.of(("serving", "uid-r1")).pods.values()]
+
+
+def _world(store: Store) -> World:
     world = store.world(KEY, datetime(2026, 1, 1, tzinfo=UTC))
     assert world is not None
-    return world.namespace_terminating
+    return world
+
+
+def _terminating(store: Store) -> bool:
+    return _world(store).namespace_terminating
