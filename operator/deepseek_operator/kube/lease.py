@@ -80,28 +80,31 @@ class LeaderElection:
         try:
             while True:
                 began = loop.time()
-                held = await self._try()
+                # Of a leader neither an attempt nor the pause after it may outlast what is left to it.
+                left_s = renewed + RENEW_LIMIT_S - began if leading else RENEW_LIMIT_S
+                held = await self._try(min(RENEW_LIMIT_S / 2, left_s))
                 if held:
                     renewed = began
                     self._not_renewed = _NOTHING_SAID
-                    if not leading and not await self._another_release():
+                    # Others may have the Lease by the time at which it is known that nobody is in the way.
+                    if not leading and not await self._another_release() and loop.time() - renewed < RENEW_LIMIT_S:
                         leading = True
                         log.info("leading", lease=f"{self._namespace}/{self._name}", identity=self._identity)
                         started()
-                elif leading and (held is False or loop.time() - renewed > RENEW_LIMIT_S):
+                elif leading and (held is False or loop.time() - renewed >= RENEW_LIMIT_S):
                     leading = False
                     lost()
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(min(RETRY_S, renewed + RENEW_LIMIT_S - loop.time()) if leading else RETRY_S)
         finally:
             await asyncio.shield(self._release())
 
-    async def _try(self) -> bool | None:
-        """Return whether the Lease is ours now; None if that is not known."""
+    async def _try(self, limit_s: float) -> bool | None:
+        """Return whether the Lease is ours now; None if that is not known within ``limit_s``."""
         try:
-            async with asyncio.timeout(RENEW_LIMIT_S / 2):
+            async with asyncio.timeout(limit_s):
                 return await self._take()
         except (KubeError, TimeoutError) as error:
-            self._say_not_renewed(str(error) or f"the API server did not answer within {RENEW_LIMIT_S / 2:g} s")
+            self._say_not_renewed(str(error) or "the API server did not answer in time")
             return None
         except Exception:
             # If that ended the election, this process would go on leading beside the next one.

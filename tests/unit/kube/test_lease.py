@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from deepseek_operator.facts.clock import format_time
 from deepseek_operator.kube.client import KubeClient
-from deepseek_operator.kube.errors import KubeDeniedError
-from deepseek_operator.kube.lease import LeaderElection
+from deepseek_operator.kube.errors import KubeDeniedError, KubeUnavailableError
+from deepseek_operator.kube.lease import RENEW_LIMIT_S, LeaderElection
 from tests.simulation.clock import VirtualLoop, run_virtually
 from tests.simulation.kubernetes import SimulatedKubernetes
 
@@ -22,6 +22,8 @@ class Client:
     def __init__(self, server: SimulatedKubernetes) -> None:
         self.server, self.denied = server, ""
         self.broken: Exception | None = None
+        self.fails_after_s: list[float] = []
+        self.list_s = 0.01
 
     async def request(
         self,
@@ -32,7 +34,10 @@ class Client:
         query: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(self.list_s if (method, path.endswith("/leases")) == ("GET", True) else 0.01)
+        if self.fails_after_s:
+            await asyncio.sleep(self.fails_after_s.pop(0))
+            raise KubeUnavailableError("the API server is away")
         if self.broken is not None:
             raise self.broken
         if self.denied and path.endswith(self.denied):
@@ -127,6 +132,40 @@ def test_a_leader_that_is_cut_off_gives_up_before_another_one_can_lead() -> None
             await asyncio.sleep(0.1)
         assert not first.leads
         assert first.lost_at < asyncio.get_running_loop().time() - 2
+
+    play(story)
+
+
+@pytest.mark.parametrize("fails_after_s", [[0.0] * 9, [3.0] * 9, [60.0] * 9, [0.9, *[60.0] * 9]])
+def test_a_leader_gives_up_ten_seconds_after_its_last_renewal_however_slowly_the_next_ones_fail(
+    fails_after_s: list[float],
+) -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "first"), Replica(server, "second")
+        first.start()
+        await asyncio.sleep(0.5)
+        second.start()
+        await asyncio.sleep(10)  # the last renewal began 1.5 to 2 seconds ago
+        assert (first.leads, second.leads) == (True, False)
+        cut_off_at = asyncio.get_running_loop().time()
+        first.client.fails_after_s = fails_after_s
+        while not second.leads:
+            await asyncio.sleep(0.1)
+        assert not first.leads
+        assert first.lost_at - cut_off_at < RENEW_LIMIT_S
+
+    play(story)
+
+
+def test_a_lease_that_has_not_been_renewed_since_other_leases_were_looked_for_begins_nothing() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "first"), Replica(server, "second")
+        first.client.list_s = 19.0
+        first.start()
+        await asyncio.sleep(1)
+        second.start()
+        await asyncio.sleep(19.5)  # the Lease ran out meanwhile, and the second one has it
+        assert (first.leads, second.leads) == (False, True)
 
     play(story)
 
