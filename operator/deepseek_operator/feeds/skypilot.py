@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import structlog
 
 from deepseek_operator.facts.store import Store
+from deepseek_operator.facts.text import clean
 from deepseek_operator.skypilot.client import Snapshot
 from deepseek_operator.skypilot.errors import SkyPilotError
 
@@ -91,9 +92,18 @@ class SkyPilotFeed:
         except SkyPilotError as error:
             if self._reachable:
                 log.warning("skypilot_unavailable", error=str(error))
-            self._reachable, self.problem = False, str(error)
-            self._store.put_skypilot_unknown(str(error), at)
-            return
-        self._reachable, self.problem = True, ""
-        self._store.put_snapshot(sequence, at, snapshot.clusters, snapshot.requests)
-        self._taken()
+            self._unknown(str(error), at)
+        except Exception as error:
+            # An answer in a form that nobody foresaw must not end the feed, and the process with it again and again.
+            words = f"the answer of the SkyPilot API server could not be understood: {clean(repr(error), 300)}"
+            if self.problem != words:
+                log.exception("snapshot_not_understood")
+            self._unknown(words, at)
+        else:
+            self._reachable, self.problem = True, ""
+            self._store.put_snapshot(sequence, at, snapshot.clusters, snapshot.requests)
+            self._taken()
+
+    def _unknown(self, why: str, at: datetime) -> None:
+        self._reachable, self.problem = False, why
+        self._store.put_skypilot_unknown(why, at)

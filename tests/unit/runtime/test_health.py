@@ -117,3 +117,15 @@ async def test_the_feed_tells_why_it_knows_nothing() -> None:
     assert (feed.reachable, feed.problem) == (False, "the SkyPilot API server has not been asked yet")
     await feed._take()
     assert (feed.reachable, feed.problem) == (True, "")
+
+
+@pytest.mark.parametrize("error", [AttributeError("'list' object has no attribute 'get'"), OverflowError("infinity")])
+async def test_an_answer_in_a_form_that_nobody_foresaw_does_not_end_the_feed(error: Exception) -> None:
+    class Strange:
+        async def snapshot(self) -> Snapshot:
+            raise error
+
+    store = Store(lambda _: None)
+    feed = SkyPilotFeed(Strange(), store, busy=lambda: False, taken=lambda: None, clock=lambda: datetime.now(UTC))
+    await feed._take()
+    assert (feed.reachable, str(error) in feed.problem) == (False, True)
