@@ -6,7 +6,9 @@ from typing import Final
 __all__ = ["cause", "clean", "counted", "tail", "within", "without_colours"]
 
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+"""Besides control characters halves of characters, as which Python writes bytes that are no text: they can neither be
+sent nor stored."""
 _PREFIX: Final = re.compile(r"^(\([^()]*pid=\d+[^()]*\) )*((ERROR|WARNING|INFO) \d\S+ \S+ \[[^\]]+\] )?")
 """What SkyPilot and vLLM put before each line: job and process, level, time and place."""
 _LOGGED: Final = re.compile(r"\b[DIWEC] \d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? (PID=\d+ )?\S+\.py:\d+\] ")

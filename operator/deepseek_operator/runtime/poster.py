@@ -101,6 +101,9 @@ class EventPoster:
         except KubeError as error:
             later = isinstance(error, KubeUnavailableError) and self._waits_s(waiting) < LIFE_S
             problem = "" if later else str(error)
+        except Exception:
+            # One that cannot even be made must not end the task, and with it every pass.
+            log.exception("event_not_made", reason=note.reason, object=f"{waiting.of.namespace}/{waiting.of.name}")
         if problem:
             with structlog.contextvars.bound_contextvars(object=f"{waiting.of.namespace}/{waiting.of.name}"):
                 log.warning("event_not_posted", reason=note.reason, error=problem)

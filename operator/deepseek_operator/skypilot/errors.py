@@ -1,10 +1,15 @@
 """What can go wrong between the operator and the SkyPilot API server."""
 
+from deepseek_operator.facts.text import clean
+
 __all__ = ["SkyPilotError", "SkyPilotRejectedError", "SkyPilotRequestFailedError", "SkyPilotUnavailableError"]
 
 
 class SkyPilotError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package. Its text is fit to be shown, whatever the server has said."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(clean(text))
 
 
 class SkyPilotUnavailableError(SkyPilotError):

@@ -31,7 +31,7 @@ class Server:
 
     def __init__(self) -> None:
         self.posted: list[tuple[str, datetime]] = []
-        self.errors: list[KubeError] = []
+        self.errors: list[Exception] = []
         self.asked = 0
 
     async def post_event(self, of: Metadata, type_: str, reason: str, message: str, now: datetime) -> None:
@@ -145,6 +145,17 @@ def test_an_event_that_is_refused_is_not_sent_again_and_holds_up_no_other(error:
         await asyncio.sleep(60)
         assert scene.reasons == ["Second"]
         assert scene.server.asked == 2
+
+    played(story)
+
+
+def test_an_event_that_cannot_be_made_ends_nothing_and_holds_up_no_other() -> None:
+    async def story(scene: Scene) -> None:
+        scene.server.errors = [UnicodeEncodeError("utf-8", "\udce9", 0, 1, "surrogates not allowed")]
+        scene.post("First", "Second")
+        await asyncio.sleep(60)
+        assert scene.reasons == ["Second"]
+        assert not scene.task.done()
 
     played(story)
 

@@ -103,6 +103,20 @@ async def test_something_else_at_its_address_is_no_skypilot(client: SkyPilotClie
         await client.down(NAME)
 
 
+async def test_the_words_of_an_error_are_fit_for_a_status(server: Server, client: SkyPilotClient) -> None:
+    """They end up in statuses, Events and the log as they are."""
+    said = "\x1b[31mno\x1b[0m file caf\udce9\nwith token=0123456789"
+    server.fails("/status", "RuntimeError", said)
+    with pytest.raises(SkyPilotRequestFailedError) as failed:
+        await client.clusters()
+    assert str(failed.value) == "RuntimeError: no file caf with token=[redacted]"
+    for status, kind in ((500, SkyPilotUnavailableError), (422, SkyPilotRejectedError)):
+        server.refuse = Refusal(status, {"detail": said})
+        with pytest.raises(kind) as refused:
+            await client.down(NAME)
+        assert str(refused.value).endswith("no file caf with token=[redacted]")
+
+
 async def test_every_request_is_reported_with_its_path_and_the_kind_of_its_error(server: Server, url: str) -> None:
     told: list[tuple[str, bool, str]] = []
 

@@ -102,6 +102,13 @@ def test_words_are_bounded_and_say_that_they_were_cut() -> None:
     assert tail("one\n\ntwo", lines=2) == "one\ntwo", "empty lines do not count"
 
 
+def test_halves_of_characters_which_nobody_can_store_are_left_out() -> None:
+    """Python writes bytes that are no text as such: in the error of a command whose output was not UTF-8, say."""
+    assert clean("file caf\udce9 \ud83d") == "file caf"
+    assert clean("caf\u00e9 \U0001f600") == "caf\u00e9 \U0001f600"
+    assert cause("OSError: no file caf\udce9").startswith("OSError: no file caf\nlast")
+
+
 def test_the_end_of_a_log_is_told_without_what_skypilot_adds() -> None:
     assert cause("(r1, pid=9) Killed\nERROR: Job 9 failed with return code list: [1]\n") == "Killed"
 
