@@ -25,7 +25,8 @@ log = structlog.get_logger(__name__)
 AGAIN_S: Final = 5.0
 """Seconds before the same question is asked again, whether it was answered or not."""
 AT_ONCE: Final = 16
-"""Questions that are under way at the same time. Each has the time-out of its client."""
+"""Questions that are under way at the same time, to either server. Each has the time-out of its client."""
+_OF_KUBERNETES: Final = frozenset({QuestionKind.SECRET, QuestionKind.AUTHORITY, QuestionKind.API_KEY})
 
 
 class _SkyPilot(Protocol):
@@ -54,7 +55,8 @@ class Questions:
         self._asked: dict[Question, float] = {}
         """When each was asked, oldest first; not longer than that keeps it from being asked again."""
         self._tasks: dict[Question, asyncio.Task[None]] = {}
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        # One each: what Kubernetes says in milliseconds must not wait for a SkyPilot server that hangs.
+        self._kubernetes_gate, self._skypilot_gate = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
 
     def ask(self, question: Question) -> None:
         """Ask, unless the same question is under way or was asked a moment ago."""
@@ -79,7 +81,7 @@ class Questions:
             task.cancel()
 
     async def _answer(self, question: Question) -> None:
-        async with self._gate:
+        async with self._kubernetes_gate if question.kind in _OF_KUBERNETES else self._skypilot_gate:
             at = self._clock()
             try:
                 value = await self._ask(question)

@@ -150,3 +150,19 @@ def test_a_question_that_hangs_holds_up_no_other() -> None:
         assert [question for question, _ in told] == [JOB]
 
     play(story)
+
+
+def test_a_question_to_kubernetes_does_not_wait_for_skypilot() -> None:
+    """Where a node group with hundreds of engines is lost, SkyPilot needs half a minute to say so of each."""
+
+    async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
+        answers.seconds = 30.0
+        for ordinal in range(100):
+            questions.ask(Question(QuestionKind.ENDPOINT, str(b.name(b.deployment(), ordinal))))
+        await asyncio.sleep(1)
+        answers.seconds = 0.1
+        questions.ask(Question(QuestionKind.SECRET, "serving/hf/token"))
+        await asyncio.sleep(1)
+        assert [question.kind for question, _ in told] == [QuestionKind.SECRET]
+
+    play(story)
