@@ -56,6 +56,12 @@ class KubernetesFeed:
         self._kinds = KINDS if namespaces else ("namespaces", *KINDS)
         self._unlisted: set[tuple[str, str | None]] = set()
         """What could not be listed at the last attempt, which was said once."""
+        self._listed: set[tuple[str, str | None]] = set()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the deployments of every namespace that is served have been seen."""
+        return all(("deployments", namespace) in self._listed for namespace in self._places)
 
     def put(self, kind: str, body: Mapping[str, Any], *, wake: bool = True) -> None:
         """Store an object as the API server sent it, in an event, a list, or the answer to a write."""
@@ -184,6 +190,7 @@ class KubernetesFeed:
         if (kind, namespace) in self._unlisted:
             log.info("listed_again", kind=kind, namespace=namespace)
             self._unlisted.discard((kind, namespace))
+        self._listed.add((kind, namespace))
         self._store.put_listing(kind, present, version, namespace)
         return version
 

@@ -26,10 +26,12 @@ class AuditLoop:
     ----------
     user
         Returns the SkyPilot user id of this installation. What another one has launched is none of our business.
+    complete
+        Whether all deployments are known. While those of a namespace are not, nobody can say what has no owner.
     """
 
-    def __init__(self, store: Store, user: Callable[[], Awaitable[str]]) -> None:
-        self._store, self._user = store, user
+    def __init__(self, store: Store, user: Callable[[], Awaitable[str]], complete: Callable[[], bool]) -> None:
+        self._store, self._user, self._complete = store, user, complete
         self._first_seen: dict[str, float] = {}
         self._reported: set[str] = set()
 
@@ -44,13 +46,14 @@ class AuditLoop:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                found = self.look(await self._user(), loop.time())
+                found = self.look(await self._user(), loop.time()) if self._complete() else None
             except SkyPilotError:
                 pass  # what was found before stays
             except Exception:
                 log.exception("audit_failed")  # and goes on: an alert stands on what it finds
             else:
-                self._report(found)
+                if found is not None:
+                    self._report(found)
             await asyncio.sleep(PERIOD_S)
 
     def _report(self, found: tuple[str, ...]) -> None:

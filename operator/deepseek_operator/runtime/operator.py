@@ -90,7 +90,7 @@ class Operator:
             tracer=self._tracer,
         )
         self._prices = PriceFeed(self._skypilot, planner, clock=_now)
-        self._audit = AuditLoop(self._loop.store, self._skypilot.user)
+        self._audit = AuditLoop(self._loop.store, self._skypilot.user, lambda: self._loop.kubernetes.complete)
         self._health = HealthServer("/healthz", self.trouble)
         self._readiness = HealthServer("/readyz", self._loop.unready)
         self._tasks: list[asyncio.Task[None]] = []

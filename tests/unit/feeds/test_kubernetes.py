@@ -209,6 +209,18 @@ async def test_a_namespace_that_must_not_be_read_does_not_hold_up_the_others(ser
         assert {namespace for _, namespace, _ in server.watched} == {"serving", "gone"}
 
 
+async def test_not_all_deployments_are_known_while_those_of_a_namespace_must_not_be_read(
+    server: Server, store: Store
+) -> None:
+    server.denied = {"gone"}
+    async with informed(server, store, "serving", "gone") as feed:
+        assert not feed.complete
+        server.denied = set()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert feed.complete
+
+
 async def test_what_cannot_be_listed_is_said_once_and_so_is_that_it_can_again(server: Server, store: Store) -> None:
     def attempts() -> int:
         return server.listed.count("pods")

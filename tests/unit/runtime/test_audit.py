@@ -31,7 +31,7 @@ def test_what_nobody_owns_is_counted_after_a_while_and_as_long_as_it_is_there() 
 
     async def story() -> None:
         nonlocal away, error
-        task = asyncio.create_task(AuditLoop(store, user).run())
+        task = asyncio.create_task(AuditLoop(store, user, lambda: True).run())
         await asyncio.sleep(GRACE_S - 1)
         assert counted() == 0
         await asyncio.sleep(PERIOD_S)
@@ -46,6 +46,29 @@ def test_what_nobody_owns_is_counted_after_a_while_and_as_long_as_it_is_there() 
         away = False
         await asyncio.sleep(2 * PERIOD_S)
         assert counted() == 0
+        task.cancel()
+
+    run_virtually(story())
+
+
+def test_nothing_is_called_orphaned_while_the_deployments_of_a_namespace_are_not_known() -> None:
+    store = Store(lambda key: None)
+    store.put_snapshot(store.ask_snapshot(), b.NOW, {LEFT.name: LEFT}, {})
+    complete = False
+
+    async def user() -> str:
+        return LEFT.user
+
+    async def story() -> None:
+        nonlocal complete
+        task = asyncio.create_task(AuditLoop(store, user, lambda: complete).run())
+        await asyncio.sleep(2 * GRACE_S)
+        assert counted() == 0
+        complete = True
+        await asyncio.sleep(GRACE_S)
+        assert counted() == 0, "its owner may only be late"
+        await asyncio.sleep(2 * PERIOD_S)
+        assert counted() == 1
         task.cancel()
 
     run_virtually(story())
