@@ -87,7 +87,10 @@ class Actor:
             self.store.drop_released(world.deployment)
 
     async def act(self, world: World, plan: Planned | None, name: ClusterName, action: Action) -> Result:
-        """Carry out one action on a replica; whatever happens is a result, so that no other replica waits for it."""
+        """Carry out one action on a replica; whatever happens is a result, so that no other replica waits for it.
+
+        So is the end of the pass, once something was sent: whoever forgot that would send it again.
+        """
         key = world.deployment.key
         if isinstance(action, Launch | RunAgain) and not self.slots.take(key, str(name)):
             words = f"waits for one of {self.slots.limit} launch slots of the SkyPilot server"
@@ -106,7 +109,10 @@ class Actor:
         task = asyncio.create_task(self._send(key, name, action, send))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
-        done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
+        except asyncio.CancelledError:
+            return Result(name, action, ResultKind.UNANSWERED, "its pass ended before it was answered")
         if done:
             return task.result()
         return Result(name, action, ResultKind.UNANSWERED, f"no answer within {PATIENCE_S:g} s")

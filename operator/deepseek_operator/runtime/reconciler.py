@@ -132,8 +132,19 @@ class Reconciler:
         planned = plan if isinstance(plan, Planned) else None
         self.slots.keep(key, {str(name) for name, action in decision.actions if isinstance(action, Launch | RunAgain)})
         why = {replica.name: str(replica.finding.reason) for replica in decision.replicas}
-        acting = [self._act(world, planned, name, action, why.get(name, "")) for name, action in decision.actions]
-        ended = await asyncio.gather(*acting, return_exceptions=True) if acting else []
+        acting = [
+            asyncio.ensure_future(self._act(world, planned, name, action, why.get(name, "")))
+            for name, action in decision.actions
+        ]
+        try:
+            ended = await asyncio.gather(*acting, return_exceptions=True) if acting else []
+        except asyncio.CancelledError:
+            # The pass takes too long. Of what was sent no answer may be lost, or the next pass sends it again.
+            told = [one.result() for one in acting if not one.cancelled() and one.exception() is None]
+            after = compute_status(world, plan, with_results(decision, told, planned, self.clock()))
+            if self.store.stored_status(key) is not None:  # else the object is gone
+                self.store.put_unsaved(world.deployment, after)
+            raise
         # What went wrong with one replica must not make the operator forget what was done for another.
         decision = with_results(decision, [one for one in ended if isinstance(one, Result)], planned, self.clock())
         errors += [one for one in ended if isinstance(one, BaseException)]

@@ -1,5 +1,6 @@
 """Actions that cannot even be sent: who was in the way."""
 
+import asyncio
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any, cast
@@ -68,3 +69,21 @@ async def test_a_launch_that_could_not_be_sent_gives_its_slot_back() -> None:
     for _ in range(2):
         result = await actor.act(b.world(DSD), b.planned(DSD), R1, Launch(R1))
         assert result.kind is ResultKind.FAILED  # not QUEUED: there is one slot
+
+
+async def test_a_request_whose_pass_is_cancelled_counts_as_sent() -> None:
+    async def make(*_: Any) -> Any:
+        return SimpleNamespace(task={}, override_skypilot_config={})
+
+    async def launch(*_: Any) -> str:
+        await asyncio.sleep(0.1)
+        return "request"
+
+    actor = actor_that_meets(AssertionError())
+    actor.tasks, actor.skypilot = cast(Any, SimpleNamespace(make=make)), cast(Any, SimpleNamespace(launch=launch))
+    actor.questions = cast(Any, SimpleNamespace(forget=lambda _: None))
+    passing = asyncio.create_task(actor.act(b.world(DSD), b.planned(DSD), R1, Launch(R1)))
+    await asyncio.sleep(0.05)
+    passing.cancel()
+    assert (await passing).kind is ResultKind.UNANSWERED
+    await actor.close()

@@ -1,5 +1,6 @@
 """The pass: what goes wrong with one replica is reported, and touches no other."""
 
+import asyncio
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any, cast
@@ -97,6 +98,28 @@ async def test_a_bug_in_one_action_does_not_forget_what_was_done_for_another_rep
     (status,) = actor.statuses
     launched = [bool(one["ledger"].get("launchedAt")) for one in status["instances"]]
     assert launched == [False, True]
+
+
+async def test_a_pass_that_is_cancelled_does_not_forget_what_it_has_sent(store: Store) -> None:
+    """One replica's launch was sent without an answer; the Secrets of the other one take until the pass is over."""
+    sent: list[int] = []
+
+    class Slow(Actor):
+        async def act(self, world: Any, plan: Any, name: ClusterName, action: Action) -> Result:
+            if name.ordinal == 1:
+                await asyncio.sleep(60)
+            sent.append(name.ordinal)
+            return Result(name, action, ResultKind.UNANSWERED)
+
+    reconciler = reconciler_of(store, Slow(), DeploymentCollector(LiveFigures()))
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await reconciler.reconcile(KEY)
+    assert sent == [0], "SkyPilot may still carry it out"
+    world = store.world(KEY, b.NOW)
+    assert world is not None
+    assert [one.ledger.unanswered for one in world.deployment.status.instances] == ["launch", ""]
 
 
 async def test_a_deployment_has_series_from_its_first_pass_until_it_is_gone(store: Store) -> None:
