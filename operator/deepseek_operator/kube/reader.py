@@ -12,7 +12,7 @@ from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import LABEL_UID
 from deepseek_operator.facts.names import api_key_secret, authority_secret_name
 from deepseek_operator.kube.client import KubeClient
-from deepseek_operator.kube.errors import KubeDeniedError, KubeNotFoundError, error_of
+from deepseek_operator.kube.errors import KubeDeniedError, KubeNotFoundError, KubeRejectedError, error_of
 from deepseek_operator.kube.resources import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -118,9 +118,8 @@ class KubeReader:
             secret = await self._client.request("GET", SECRETS.path(namespace, reference.name))
         except KubeNotFoundError:
             return ""
-        value = (secret.get("data") or {}).get(reference.key, "")
         ours = (secret["metadata"].get("labels") or {}).get(LABEL_UID) == uid
-        return base64.b64decode(value).decode() if ours else ""
+        return _text(secret, reference) if ours else ""
 
     async def secret_value(self, namespace: str, reference: SecretKeyRef) -> str:
         """Return the value of a key of a Secret, for a machine that no kubelet serves.
@@ -129,12 +128,29 @@ class KubeReader:
         ------
         KubeNotFoundError
             The Secret or its key is gone, although it was there when the launch was decided.
+        KubeRejectedError
+            The value is no text, so it cannot be part of an environment.
         """
         secret = await self._client.request("GET", SECRETS.path(namespace, reference.name))
-        data = secret.get("data") or {}
-        if reference.key not in data:
+        if reference.key not in (secret.get("data") or {}):
             raise KubeNotFoundError(f"Secret {reference.name} has no key {reference.key} any more")
-        return base64.b64decode(data[reference.key]).decode()
+        return _text(secret, reference)
+
+
+def _text(secret: dict[str, Any], reference: SecretKeyRef) -> str:
+    """Return the value of a key of a Secret; empty if there is none.
+
+    Raises
+    ------
+    KubeRejectedError
+        It is not text. Python's own error would show all of it.
+    """
+    value = base64.b64decode((secret.get("data") or {}).get(reference.key, ""))
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        words = f"Secret {reference.name}: the value of {reference.key} is not text in UTF-8"
+        raise KubeRejectedError(words) from None
 
 
 def _selection(kind: str) -> dict[str, str]:

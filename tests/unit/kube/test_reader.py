@@ -1,5 +1,6 @@
 """Watches over HTTP, from a server that speaks as the API server does, and what is read of Secrets."""
 
+import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -9,12 +10,14 @@ import pytest
 import yaml
 from aiohttp import web
 
+from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import LABEL_UID
 from deepseek_operator.kube.client import KubeClient
 from deepseek_operator.kube.errors import (
     KubeDeniedError,
     KubeExpiredError,
     KubeNotFoundError,
+    KubeRejectedError,
     KubeUnavailableError,
 )
 from deepseek_operator.kube.reader import KubeReader
@@ -161,3 +164,13 @@ async def test_the_key_of_engines_is_the_one_that_was_made_for_the_deployment(
     found = await reader.api_key("serving", "r1", "u1")
     assert found.get_secret_value() == key
     assert "sesame" not in repr(found)
+
+
+async def test_a_value_that_is_no_text_is_refused_in_words_that_do_not_contain_it() -> None:
+    """``repr`` of the error of Python contains all of it, and would be part of a status."""
+    reader = KubeReader(cast(Any, Secrets(secret_of("u1", {"token": base64.b64encode(b"\xffsesame").decode()}))))
+    reference = SecretKeyRef(name="r1-api-key", key="token")
+    for asked in (reader.api_key("serving", "r1", "u1"), reader.secret_value("serving", reference)):
+        with pytest.raises(KubeRejectedError) as error:
+            await asked
+        assert str(error.value) == "Secret r1-api-key: the value of token is not text in UTF-8"
