@@ -30,6 +30,8 @@ CONNECTIONS: Final = 32
 """For requests; watches have connections of their own."""
 SILENCE_S: Final = 120.0
 """A watch without a line for this long is dead: the API server sends a bookmark every minute."""
+RENEW_S: Final = 10.0
+"""Seconds for which credentials are not read again, whatever the API server says of them."""
 _IN_CLUSTER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _UNREADABLE: Final = (config.ConfigException, yaml.YAMLError, OSError, TypeError, KeyError, ValueError)
 """What the library raises for a kubeconfig that is no YAML, empty, or names what is not in it."""
@@ -40,6 +42,8 @@ class KubeClient:
 
     def __init__(self) -> None:
         self._clients: dict[int, official.ApiClient] = {}
+        self._read_at: dict[official.ApiClient, float] = {}
+        """When the credentials of each were read, on the loop's clock."""
         self._opening = asyncio.Lock()
 
     async def request(
@@ -109,6 +113,23 @@ class KubeClient:
         connections: int = CONNECTIONS,
     ) -> aiohttp.ClientResponse:
         client = await self._open(connections)
+        began = asyncio.get_running_loop().time()
+        response = await self._send_by(client, method, path, query, limit, body, content_type)
+        if response.status == 401 and await self._renewed(client, began):
+            response.close()
+            response = await self._send_by(client, method, path, query, limit, body, content_type)
+        return response
+
+    @staticmethod
+    async def _send_by(
+        client: official.ApiClient,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int],
+        limit: aiohttp.ClientTimeout,
+        body: Mapping[str, Any] | None,
+        content_type: str,
+    ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = content_type
@@ -124,8 +145,25 @@ class KubeClient:
             answer = await client.call_api(method, url, headers, body, _request_timeout=limit)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unavailable(error) from error
+        except config.ConfigException as error:  # the library reads the token's file again now and then
+            raise KubeUnavailableError(f"the credentials cannot be read: {clean(str(error), 300)}") from error
         response: aiohttp.ClientResponse = answer.response
         return response
+
+    async def _renewed(self, client: official.ApiClient, began: float) -> bool:
+        """Read the credentials again, which the API server has refused; return whether they may be others now.
+
+        Tokens that a kubeconfig has from a program or a file expire, and the library reads them once.
+        """
+        async with self._opening:
+            now, read_at = asyncio.get_running_loop().time(), self._read_at[client]
+            if read_at > began:
+                return True  # somebody else has, since
+            if now - read_at < RENEW_S:
+                return False
+            await _configure(client.configuration)
+            self._read_at[client] = asyncio.get_running_loop().time()
+            return True
 
     async def close(self) -> None:
         """Close the connections."""
@@ -140,7 +178,8 @@ class KubeClient:
                 await _configure(configuration)
                 configuration.connection_pool_maxsize = connections
                 settle_proxy(configuration)
-                self._clients[connections] = official.ApiClient(configuration)
+                client = self._clients[connections] = official.ApiClient(configuration)
+                self._read_at[client] = asyncio.get_running_loop().time()
             return self._clients[connections]
 
 

@@ -1,5 +1,6 @@
 """Watches over HTTP, from a server that speaks as the API server does, and what is read of Secrets."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ from aiohttp import web
 
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.api.v1alpha1 import LABEL_UID
+from deepseek_operator.kube import client as module
 from deepseek_operator.kube.client import KubeClient
 from deepseek_operator.kube.errors import (
     KubeDeniedError,
@@ -20,6 +22,7 @@ from deepseek_operator.kube.errors import (
     KubeRejectedError,
     KubeUnavailableError,
 )
+from deepseek_operator.kube.official import config
 from deepseek_operator.kube.reader import KubeReader
 
 Body = dict[str, Any]
@@ -34,10 +37,15 @@ class Server:
         self.breaks = False
         self.queries: list[dict[str, str]] = []
         self.paths: list[str] = []
+        self.tokens: list[str] = []
+        self.expired: set[str] = set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.tokens.append(request.headers.get("Authorization", ""))
         self.queries.append(dict(request.query))
         self.paths.append(request.path)
+        if self.tokens[-1] in self.expired:
+            return web.json_response({"message": "Unauthorized", "code": 401}, status=401)
         if self.status >= 400:
             return web.json_response({"message": "no", "code": self.status}, status=self.status)
         response = web.StreamResponse(headers={"Content-Length": "10000000"} if self.breaks else {})
@@ -174,3 +182,55 @@ async def test_a_value_that_is_no_text_is_refused_in_words_that_do_not_contain_i
         with pytest.raises(KubeRejectedError) as error:
             await asked
         assert str(error.value) == "Secret r1-api-key: the value of token is not text in UTF-8"
+
+
+PLUGIN = """#!/bin/sh
+echo >> {folder}/runs
+printf '{{"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1", "status": {{"token": "%s"}}}}' \\
+  "$(wc -l < {folder}/runs | tr -d ' ')"
+"""
+
+
+async def test_credentials_that_have_expired_are_read_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of managed clusters do after a quarter of an hour: their kubeconfigs name a program that makes them."""
+    monkeypatch.setattr(module, "RENEW_S", 0.0)
+    plugin = tmp_path / "plugin"
+    plugin.write_text(PLUGIN.format(folder=tmp_path))
+    plugin.chmod(0o755)
+    made = yaml.safe_load((tmp_path / "kubeconfig").read_text())
+    program = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "interactiveMode": "Never"}
+    made["users"] = [{"name": "test", "user": {"exec": program}}]
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(made))
+    server.lines = [b"{}"]
+    client = KubeClient()
+    await client.request("GET", "/version")
+    server.expired.add("Bearer 1")
+    await asyncio.gather(*(client.request("GET", "/version") for _ in range(3)))
+    await client.request("GET", "/version")
+    assert server.tokens == ["Bearer 1"] * 4 + ["Bearer 2"] * 4
+    server.expired.add("Bearer 2")
+    monkeypatch.setattr(module, "RENEW_S", 60.0)
+    with pytest.raises(KubeDeniedError):  # no program is run for each request that is refused
+        await client.request("GET", "/version")
+    await client.close()
+
+
+async def test_a_token_that_cannot_be_read_is_unavailable_and_nothing_worse(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else it were would end the watches, and the process with them."""
+    client = KubeClient()
+    server.lines = [b"{}"]
+    await client.request("GET", "/version")
+
+    def refresh(_: Any) -> None:
+        raise config.ConfigException("Token file exists but empty.")
+
+    for one in client._clients.values():
+        one.configuration.api_key["BearerToken"] = "Bearer 1"
+        one.configuration.refresh_api_key_hook = refresh
+    with pytest.raises(KubeUnavailableError, match="Token file exists but empty"):
+        await client.request("GET", "/version")
+    await client.close()
