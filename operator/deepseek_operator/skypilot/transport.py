@@ -230,8 +230,9 @@ class Transport:
         if answer.status < 400 or (failed_is_answer and answer.status == 500):
             return answer
         error_type, message = _detail(answer)
-        # A server of another version answers 400 to everything: nothing is wrong with the request.
-        if answer.status in (400, 404, 422) and error_type != "version_mismatch":
+        # A server of another version answers 400 to everything, and a gateway whose server is being replaced 404:
+        # nothing is wrong with the request.
+        if answer.status in (400, 422) and error_type != "version_mismatch":
             raise SkyPilotRejectedError(error_type, message)
         raise SkyPilotUnavailableError(
             f"{path} answered {answer.status}: {message}", maybe_heard=answer.status in _MAYBE_HEARD
