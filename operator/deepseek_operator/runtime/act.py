@@ -152,9 +152,10 @@ class Actor:
             await send()
         except SkyPilotRejectedError as error:
             self._noted(key, name, launch=launch)
-            # The same in the form of a launch that failed; one refusal is one failure, counted once.
+            # The same in the form of a request that failed; one refusal is one failure, counted once.
+            kind = RequestKind.DOWN if isinstance(action, TearDown) else RequestKind.LAUNCH
             self.store.put_answer(
-                Question(QuestionKind.OUTCOME, text), Known(self._rejected(text, error), self.clock())
+                Question(QuestionKind.OUTCOME, text), Known(self._rejected(text, kind, error), self.clock())
             )
             return Result(name, action, ResultKind.DONE)
         except SkyPilotUnavailableError as error:
@@ -174,11 +175,11 @@ class Actor:
         self.questions.forget(str(name))
         self.hurry()
 
-    def _rejected(self, name: str, error: SkyPilotRejectedError) -> Outcome:
+    def _rejected(self, name: str, kind: RequestKind, error: SkyPilotRejectedError) -> Outcome:
         now = self.clock()
         digest = hashlib.sha256(f"{name}{error}{now.isoformat()}".encode()).hexdigest()[:12]
         failure = classify(error.error_type, error.message)
-        return Outcome(f"rejected-{digest}", RequestKind.LAUNCH, now, failure)
+        return Outcome(f"rejected-{digest}", kind, now, failure)
 
 
 def _failed(name: ClusterName, action: Action, error: KubeError | SkyPilotError) -> Result:

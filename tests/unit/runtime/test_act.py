@@ -8,13 +8,16 @@ from typing import Any, cast
 import pytest
 
 from deepseek_operator.api.reasons import Reason
+from deepseek_operator.facts.base import Fact, Known
+from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.facts.store import Store
+from deepseek_operator.facts.world import Question
 from deepseek_operator.kube.errors import KubeConflictError, KubeDeniedError, KubeRejectedError, KubeUnavailableError
-from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch
+from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, TearDown
 from deepseek_operator.reconcile.results import ResultKind
 from deepseek_operator.runtime.act import Actor
 from deepseek_operator.runtime.slots import LaunchSlots
-from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
+from deepseek_operator.skypilot.errors import SkyPilotRejectedError, SkyPilotUnavailableError
 from tests.unit.reconcile import builders as b
 
 DSD = b.deployment()
@@ -87,3 +90,30 @@ async def test_a_request_whose_pass_is_cancelled_counts_as_sent() -> None:
     passing.cancel()
     assert (await passing).kind is ResultKind.UNANSWERED
     await actor.close()
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"), [(Launch(R1), RequestKind.LAUNCH), (TearDown(R1), RequestKind.DOWN)], ids=["launch", "teardown"]
+)
+async def test_what_was_refused_is_what_has_failed(action: Action, kind: RequestKind) -> None:
+    """A launch that has failed has left no machines; of a teardown that has failed nobody can say that."""
+
+    async def make(*_: Any) -> Any:
+        return SimpleNamespace(task={}, override_skypilot_config={})
+
+    async def refuse(*_: Any) -> str:
+        raise SkyPilotRejectedError("ValueError", "no")
+
+    actor = actor_that_meets(AssertionError())
+    actor.tasks = cast(Any, SimpleNamespace(make=make))
+    actor.skypilot = cast(Any, SimpleNamespace(launch=refuse, down=refuse))
+    actor.questions = cast(Any, SimpleNamespace(forget=lambda _: None))
+    told: list[RequestKind] = []
+
+    def put(question: Question, answer: Fact[Any]) -> None:
+        assert isinstance(answer, Known)
+        told.append(answer.value.kind)
+
+    actor.store.put_answer = put  # type: ignore[method-assign]
+    await actor.act(b.world(DSD), b.planned(DSD), R1, action)
+    assert told == [kind]
