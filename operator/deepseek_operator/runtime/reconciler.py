@@ -115,20 +115,11 @@ class Reconciler:
             self.forget(key)
             note("outcome", "gone")
             return False
-        plan = self._plan(world)
-        decision = decide(world, plan, launches_waiting=self.slots.others_wait(key), proxy=self.proxy)
-        note("actions", [type(action).__name__ for action in _actions(decision)])
-        self.store.watch(key, decision.targets)
-        self.watch(key, dict(decision.targets))
-        self.read(key, dict(decision.engines))
-        for question in decision.asks:
-            self.questions.ask(question)
-
-        errors, refused = await self._publish(world, decision)
-        decision = with_failed_publish(decision, refused)
-        if decision.finalizer is not None:
-            with self.tracer.span_of_action(type(decision.finalizer).__name__, "", ""):
-                await self.actor.finalizer(world, decision.finalizer)
+        try:
+            plan, decision, errors = await self._until_actions(world, note)
+        except BaseException:
+            self.slots.forget(key)  # it does not come to ask for the slot that others would wait for
+            raise
         planned = plan if isinstance(plan, Planned) else None
         self.slots.keep(key, {str(name) for name, action in decision.actions if isinstance(action, Launch | RunAgain)})
         why = {replica.name: str(replica.finding.reason) for replica in decision.replicas}
@@ -158,6 +149,31 @@ class Reconciler:
         if errors:
             raise errors[0]
         return isinstance(decision.finalizer, AddFinalizer)
+
+    async def _until_actions(self, world: World, note: Note) -> tuple[Planned | Refused, Decision, list[BaseException]]:
+        """Decide, publish, and see to the finalizer; return what went wrong with the plan and the decision.
+
+        Raises
+        ------
+        KubeError
+            If the API server refused the finalizer.
+        """
+        key = world.deployment.key
+        plan = self._plan(world)
+        decision = decide(world, plan, launches_waiting=self.slots.others_wait(key), proxy=self.proxy)
+        note("actions", [type(action).__name__ for action in _actions(decision)])
+        self.store.watch(key, decision.targets)
+        self.watch(key, dict(decision.targets))
+        self.read(key, dict(decision.engines))
+        for question in decision.asks:
+            self.questions.ask(question)
+
+        errors, refused = await self._publish(world, decision)
+        decision = with_failed_publish(decision, refused)
+        if decision.finalizer is not None:
+            with self.tracer.span_of_action(type(decision.finalizer).__name__, "", ""):
+                await self.actor.finalizer(world, decision.finalizer)
+        return plan, decision, errors
 
     async def _act(self, world: World, plan: Planned | None, name: ClusterName, action: Action, reason: str) -> Result:
         """Carry out one action; every line that is logged meanwhile names the replica and why."""

@@ -122,6 +122,25 @@ async def test_a_pass_that_is_cancelled_does_not_forget_what_it_has_sent(store: 
     assert [one.ledger.unanswered for one in world.deployment.status.instances] == ["launch", ""]
 
 
+async def test_a_deployment_whose_passes_fail_holds_up_no_launch_of_another_one(store: Store) -> None:
+    """It stood in line for a launch slot, and does not even come to ask for it any more."""
+
+    class Buggy:
+        def plan(self, *_: Any) -> Planned:
+            raise LookupError("a bug")
+
+    reconciler = reconciler_of(store, Actor(), DeploymentCollector(LiveFigures()))
+    reconciler.slots = slots = LaunchSlots(store, 1, lambda key: None)
+    assert slots.take(("other", "busy"), "busy")
+    assert not slots.take(KEY, "first in line")
+    slots.used("busy")
+    assert not slots.take(("other", "next"), "next")
+    reconciler.planner = cast(Any, Buggy())
+    with pytest.raises(LookupError):
+        await reconciler.reconcile(KEY)
+    assert slots.take(("other", "next"), "next")
+
+
 async def test_a_deployment_has_series_from_its_first_pass_until_it_is_gone(store: Store) -> None:
     collector = DeploymentCollector(LiveFigures())
     reconciler = reconciler_of(store, Actor(), collector)
