@@ -57,6 +57,8 @@ class Operator:
         token = TokenFile(settings.skypilot_token_file) if settings.skypilot_token_file else None
         authority = AuthorityFile(settings.skypilot_ca_file) if settings.skypilot_ca_file else None
         self._kube = KubeClient()
+        # With connections of its own: all others may be busy with requests that a webhook of one namespace holds up.
+        self._kube_of_lease = KubeClient()
         self._tracer = tracing.start(settings.tracing_endpoint, settings.instance)
         self._skypilot = SkyPilotClient(
             settings.skypilot_endpoint,
@@ -134,6 +136,7 @@ class Operator:
         await self._readiness.close()
         await self._skypilot.close()
         await self._kube.close()
+        await self._kube_of_lease.close()
         await self._tracer.close()
 
     def trouble(self) -> str:
@@ -154,7 +157,7 @@ class Operator:
     async def _campaign(self, name: str) -> None:
         """Wait for the Lease, act while it is held, and end the process when it is lost: another one may act."""
         election = LeaderElection(
-            self._kube,
+            self._kube_of_lease,
             name,
             self._settings.lease_namespace,
             identity=self._settings.instance,

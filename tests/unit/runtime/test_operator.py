@@ -5,12 +5,16 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Iterable, Sized
+from typing import Any
 
 import kopf
 import pytest
 
 from deepseek_operator.feeds.prices import PriceFeed
+from deepseek_operator.kube.client import KubeClient
+from deepseek_operator.kube.errors import KubeUnavailableError
 from deepseek_operator.kube.lease import LeaderElection
+from deepseek_operator.runtime import operator as operator_module
 from deepseek_operator.runtime.operator import Operator, configure
 from deepseek_operator.runtime.settings import Settings
 
@@ -37,6 +41,36 @@ async def test_a_part_that_has_died_is_seen_by_the_liveness_probe(part: type, mo
     await asyncio.sleep(0)
     assert "nobody foresaw it" in operator.trouble()
     await operator.stop()
+
+
+async def test_the_lease_is_renewed_over_a_connection_that_no_other_request_can_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A hundred pods whose deletion a webhook holds up must not cost the operator its Lease."""
+    asked: list[str] = []
+    free = asyncio.Event()
+
+    class Held(KubeClient):
+        """Like one with all connections taken, once anybody but the election has asked."""
+
+        async def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
+            self.busy = getattr(self, "busy", False) or "leases" not in path
+            if self.busy:
+                await free.wait()
+            asked.append(f"{method} {path}")
+            raise KubeUnavailableError("away")
+
+    monkeypatch.setattr(operator_module, "KubeClient", Held)
+    operator = Operator(NOBODY)
+    writing = asyncio.create_task(operator._kube.request("DELETE", "/api/v1/namespaces/serving/pods/r1"))
+    await asyncio.sleep(0)
+    await operator.start()
+    await asyncio.sleep(0.05)
+    before = list(asked)
+    writing.cancel()
+    free.set()
+    await operator.stop()
+    assert before == ["GET /apis/coordination.k8s.io/v1/namespaces/default/leases/operator"]
 
 
 LOSES_THE_LEASE = """
