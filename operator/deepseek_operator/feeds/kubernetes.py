@@ -141,6 +141,12 @@ class KubernetesFeed:
                     log.warning("watch_broken", kind=kind, namespace=namespace, error=str(error))
                 broken = True
                 await asyncio.sleep(RETRY_S * random.uniform(0.5, 1.5))
+            except Exception:
+                # It must not end the watches of all other kinds, and with them every pass.
+                if not broken:
+                    log.exception("watch_not_understood", kind=kind, namespace=namespace)
+                version, broken = None, True  # a list shows what comes of it
+                await asyncio.sleep(RETRY_S * random.uniform(0.5, 1.5))
 
     def _event(self, kind: str, type_: str, body: Mapping[str, Any]) -> None:
         try:

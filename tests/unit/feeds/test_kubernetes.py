@@ -39,7 +39,7 @@ class Server:
 
     def __init__(self) -> None:
         self.lists: dict[str, tuple[list[Body], str]] = {}
-        self.scripts: dict[str, list[list[tuple[str, Body] | KubeError]]] = {}
+        self.scripts: dict[str, list[list[tuple[str, Body] | Exception]]] = {}
         self.watched: list[tuple[str, str | None, str]] = []
         self.listed: list[str] = []
         self.list_errors: list[KubeError] = []
@@ -61,7 +61,7 @@ class Server:
         if not self.scripts.get(kind):
             await asyncio.get_running_loop().create_future()
         for step in self.scripts[kind].pop(0):
-            if isinstance(step, KubeError):
+            if isinstance(step, Exception):
                 raise step
             yield step
 
@@ -151,6 +151,18 @@ def test_a_server_that_forgets_every_version_at_once_is_not_asked_for_one_list_a
 
     run_virtually(story())
     assert 20 < server.listed.count("pods") < 70
+
+
+async def test_a_watch_that_breaks_in_a_way_that_nobody_foresaw_is_opened_again_and_ends_no_other(
+    server: Server, store: Store
+) -> None:
+    server.scripts["pods"] = [[KeyError("type")], [("BOOKMARK", {"metadata": {"resourceVersion": "9"}})]]
+    server.scripts["deployments"] = [[("ADDED", deployment(12))]]
+    with capture_logs() as lines:
+        async with informed(server, store):
+            assert server.versions("pods") == ["1", "1", "9"]
+            assert store.all_keys() == (KEY,)
+    assert [line["event"] for line in lines if line["kind"] == "pods"] == ["watch_not_understood"]
 
 
 async def test_no_watch_starts_before_everything_was_listed(server: Server, store: Store) -> None:

@@ -71,7 +71,8 @@ async def test_a_server_that_does_not_answer_may_have_heard(
 
 
 @pytest.mark.parametrize(
-    ("status", "maybe_heard"), [(500, True), (502, True), (504, True), (503, False), (429, False), (401, False), (404, False)]
+    ("status", "maybe_heard"),
+    [(500, True), (502, True), (504, True), (503, False), (429, False), (401, False), (404, False)],
 )
 async def test_an_error_of_the_server_or_a_gateway_may_come_after_the_request_was_heard(
     server: Server, client: SkyPilotClient, status: int, maybe_heard: bool
