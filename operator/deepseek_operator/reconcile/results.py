@@ -19,7 +19,7 @@ from deepseek_operator.reconcile.replica.findings import in_words
 from deepseek_operator.reconcile.replica.ledger import launched, sent, update
 from deepseek_operator.reconcile.replica.view import Finding, Replica
 
-__all__ = ["Result", "ResultKind", "with_failed_publish", "with_results"]
+__all__ = ["Result", "ResultKind", "with_failed_publish", "with_refused_finalizer", "with_results"]
 
 _KINDS = {Launch: RequestKind.LAUNCH, RunAgain: RequestKind.EXEC, TearDown: RequestKind.DOWN}
 
@@ -78,6 +78,17 @@ def with_failed_publish(decision: Decision, failed: Iterable[tuple[Action, Failu
     """
     why = next((failure for action, failure in failed if isinstance(action, ApplyProxy)), None)
     return replace(decision, proxy_failure=why)
+
+
+def with_refused_finalizer(decision: Decision, why: Failure) -> Decision:
+    """Return the decision with the reason why nothing of it that needs the finalizer comes next, as had been said."""
+    replicas = tuple(
+        replace(one, finding=replace(one.finding, reason=why.reason, message=why.message))
+        if one.finding.reason is Reason.PLANNING
+        else one
+        for one in decision.replicas
+    )
+    return replace(decision, replicas=replicas, finalizer=None, blocked=why)
 
 
 def _after(replica: Replica, result: Result, plan: Planned | None, now: datetime) -> Replica:

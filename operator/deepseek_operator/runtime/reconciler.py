@@ -16,7 +16,13 @@ from deepseek_operator.facts.store import Key, Store
 from deepseek_operator.facts.world import World
 from deepseek_operator.feeds.kubernetes import KubernetesFeed
 from deepseek_operator.feeds.questions import Questions
-from deepseek_operator.kube.errors import KubeError, KubeNotFoundError
+from deepseek_operator.kube.errors import (
+    KubeDeniedError,
+    KubeError,
+    KubeNotFoundError,
+    KubeRejectedError,
+    reason_of,
+)
 from deepseek_operator.launch.proxy import ProxySettings
 from deepseek_operator.planning import Planned, Planner, Refused
 from deepseek_operator.reconcile.actions import (
@@ -32,7 +38,7 @@ from deepseek_operator.reconcile.approval import choose_plan
 from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.endpoint import about_to_be_asked
 from deepseek_operator.reconcile.events import EventNote, notes
-from deepseek_operator.reconcile.results import Result, with_failed_publish, with_results
+from deepseek_operator.reconcile.results import Result, with_failed_publish, with_refused_finalizer, with_results
 from deepseek_operator.reconcile.status import compute_status, dump_status, tells_news
 from deepseek_operator.runtime.act import Actor
 from deepseek_operator.runtime.poster import EventPoster
@@ -156,7 +162,7 @@ class Reconciler:
         Raises
         ------
         KubeError
-            If the API server refused the finalizer.
+            If the finalizer could not be added now, or not be removed.
         """
         key = world.deployment.key
         plan = self._plan(world)
@@ -171,8 +177,16 @@ class Reconciler:
         errors, refused = await self._publish(world, decision)
         decision = with_failed_publish(decision, refused)
         if decision.finalizer is not None:
-            with self.tracer.span_of_action(type(decision.finalizer).__name__, "", ""):
-                await self.actor.finalizer(world, decision.finalizer)
+            try:
+                with self.tracer.span_of_action(type(decision.finalizer).__name__, "", ""):
+                    await self.actor.finalizer(world, decision.finalizer)
+            except (KubeDeniedError, KubeRejectedError) as error:
+                if not isinstance(decision.finalizer, AddFinalizer):
+                    raise
+                # Nothing is launched without it, and the status is the only place where its user looks for why.
+                why = Failure(reason_of(error), f"the finalizer of the operator cannot be added: {error}")
+                decision = with_refused_finalizer(decision, why)
+                errors.append(error)
         return plan, decision, errors
 
     async def _act(self, world: World, plan: Planned | None, name: ClusterName, action: Action, reason: str) -> Result:

@@ -122,6 +122,30 @@ async def test_a_pass_that_is_cancelled_does_not_forget_what_it_has_sent(store: 
     assert [one.ledger.unanswered for one in world.deployment.status.instances] == ["launch", ""]
 
 
+@pytest.mark.parametrize("error", [KubeRejectedError("a webhook said no", 400), KubeDeniedError("forbidden", 403)])
+async def test_a_finalizer_that_is_refused_stands_in_the_status_and_nothing_is_launched_without_it(
+    error: KubeError,
+) -> None:
+    class Refusing(Actor):
+        async def finalizer(self, world: Any, action: Action) -> None:
+            raise error
+
+        async def act(self, world: Any, plan: Any, name: ClusterName, action: Action) -> Result:
+            raise AssertionError(action)
+
+    store = Store(lambda key: None)
+    metadata = {"name": "r1", "namespace": "serving", "uid": b.UID, "resourceVersion": "1"}
+    store.put_deployment({"metadata": metadata, "spec": b.CPU_SPEC})
+    store.put_snapshot(store.ask_snapshot(), b.NOW, {}, {})
+    actor = Refusing()
+    with pytest.raises(type(error)):
+        await reconciler_of(store, actor, DeploymentCollector(LiveFigures())).reconcile(KEY)
+    (status,) = actor.statuses
+    (ready,) = [one for one in status["conditions"] if one["type"] == "Ready"]
+    assert (ready["status"], ready["reason"]) == ("False", "KubernetesRefused")
+    assert ready["message"] == f"the finalizer of the operator cannot be added: {error}"
+
+
 async def test_a_deployment_whose_passes_fail_holds_up_no_launch_of_another_one(store: Store) -> None:
     """It stood in line for a launch slot, and does not even come to ask for it any more."""
 
