@@ -9,7 +9,7 @@ from deepseek_operator.api.places import Place
 from deepseek_operator.catalog import Catalog
 from deepseek_operator.cli.table import render_table
 from deepseek_operator.planning import Plan
-from deepseek_operator.planning.offers import Considered, Offer
+from deepseek_operator.planning.offers import NOT_ASKED, Considered, Offer
 from deepseek_operator.planning.result import dollars
 
 __all__ = ["Ask", "Live", "document", "render"]
@@ -68,8 +68,7 @@ def render(plan: Plan, considered: tuple[Considered, ...], live: Live) -> str:
     if rows:
         lines.append(render_table(_HEADER, rows, right=frozenset({"vCPUs", "Mem(GB)", "COST ($)"})))
     if not any(entry.chosen for entry in considered):
-        none = "Chosen: none. No place is named in resources.infra, and the server can use no cloud."
-        lines.append("Chosen: none. A launch would fail now." if considered else none)
+        lines.append(f"Chosen: {_nothing(considered)}")
     reasons: dict[str, list[str]] = {}
     for entry in considered:
         if not entry.chosen:
@@ -78,6 +77,15 @@ def render(plan: Plan, considered: tuple[Considered, ...], live: Live) -> str:
         lines.append("Why not there:")
         lines += [f"  {', '.join(labels)}: {why}" for why, labels in reasons.items()]
     return "\n".join(lines)
+
+
+def _nothing(considered: tuple[Considered, ...]) -> str:
+    """Return what it means that no place is taken."""
+    if not considered:
+        return "none. No place is named in resources.infra, and the server can use no cloud."
+    if any(entry.why_not == NOT_ASKED for entry in considered):
+        return "not known."
+    return "none. A launch would fail now."
 
 
 def document(considered: tuple[Considered, ...]) -> list[dict[str, Any]]:

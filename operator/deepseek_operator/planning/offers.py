@@ -9,8 +9,10 @@ from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.catalog import PriceInfo
 from deepseek_operator.planning.result import Plan, dollars
 
-__all__ = ["Considered", "Offer", "consider"]
+__all__ = ["NOT_ASKED", "Considered", "Offer", "consider"]
 
+NOT_ASKED = "not known: machines without GPUs are not asked for"
+"""Why a place is not taken whose machines without GPUs, and what they cost, are not known."""
 _REGIONS_NAMED = 6
 """Regions that a sentence names at most."""
 
@@ -122,22 +124,27 @@ def _look(
     ]
     here = [offer for offer in same if place.region is None or offer.price.region == place.region]
     priced = [(amount, offer) for offer in here if (amount := offer.amount(spot=entry.spot)) is not None]
+    amount = None
     if priced:
         amount, offer = min(priced, key=lambda pair: (pair[0], pair[1].price.instance_type, pair[1].price.region or ""))
         entry = replace(entry, offer=offer, hourly_cost=amount * plan.nodes)
-        limit = plan.max_instance_hourly_cost
-        if place.cloud not in refused and limit is not None and amount > limit:
-            cap = spec.resources.max_hourly_cost
-            why = f"{dollars(amount)} $/h for a machine; resources.maxHourlyCost {cap} leaves {dollars(limit)}"
-            return replace(entry, why_not=why)
     if place.cloud in refused:
         return replace(entry, why_not=refused[place.cloud])
-    return entry if priced else replace(entry, why_not=_none_there(entry, same, here, offers))
+    if amount is None:
+        return replace(entry, why_not=_none_there(entry, same, here, offers))
+    limit = plan.max_instance_hourly_cost
+    if limit is not None and amount > limit:
+        cap = spec.resources.max_hourly_cost
+        why = f"{dollars(amount)} $/h for a machine; resources.maxHourlyCost {cap} leaves {dollars(limit)}"
+        return replace(entry, why_not=why)
+    return entry
 
 
 def _none_there(entry: Considered, same: list[Offer], here: list[Offer], offers: list[Offer]) -> str:
     """Return why the catalog has no machine for an entry: the region, the GPUs, or the kind."""
-    place, what = entry.place, entry.accelerators or "a machine without GPUs, whose prices are not asked for"
+    place, what = entry.place, entry.accelerators
+    if not what:
+        return NOT_ASKED
     regions = {offer.price.region for offer in offers if offer.price.cloud == place.cloud}
     if place.region is not None and place.region not in regions and regions:
         return (
@@ -153,7 +160,7 @@ def _none_there(entry: Considered, same: list[Offer], here: list[Offer], offers:
 def _named(offers: list[Offer], place: Place) -> str:
     """Return in which regions of the cloud there are such machines."""
     regions = sorted({offer.price.region or "" for offer in offers if offer.price.cloud == place.cloud} - {""})
-    if not regions or place.region is None:
+    if not regions:
         return ""
     more = f" and {len(regions) - _REGIONS_NAMED} more" if len(regions) > _REGIONS_NAMED else ""
     return f"; there are some in {', '.join(regions[:_REGIONS_NAMED])}{more}"

@@ -18,6 +18,12 @@ OFFERS = {
     ],
     "gcp": [["GCP", "g2-standard-4", "L4", 1.0, 4.0, 24.0, 16.0, 0.7, NAN, "us-central1"]],
 }
+WITHOUT_GPUS = """
+apiVersion: deepseek-operator.io/v1alpha1
+kind: DeepSeekDeployment
+metadata: {name: chat}
+spec: {model: {name: r1-8b}, resources: {infra: [aws], accelerators: [], cpus: 32+, memory: 64+}}
+"""
 
 
 @pytest.fixture
@@ -80,6 +86,20 @@ def test_without_a_place_the_clouds_are_those_that_the_server_can_use(server: Fa
 def test_a_server_without_any_cloud_says_so(server: FakeSkyPilot) -> None:
     server.clouds = {"kubernetes"}
     assert "Chosen: none. No place is named in resources.infra" in run("--skypilot", server.url).output
+
+
+def test_a_plan_without_gpus_is_not_called_one_that_fails_for_want_of_a_price(
+    server: FakeSkyPilot, tmp_path: Path
+) -> None:
+    file = tmp_path / "chat.yaml"
+    file.write_text(WITHOUT_GPUS)
+    result = CliRunner().invoke(app, ["plan", "-f", str(file), "--skypilot", server.url])
+    assert result.exit_code == 0, result.output
+    assert "Chosen: not known." in result.output
+    assert "  aws CPUs: not known: machines without GPUs are not asked for" in result.output
+    server.clouds = {"kubernetes"}
+    result = CliRunner().invoke(app, ["plan", "-f", str(file), "--skypilot", server.url])
+    assert "Chosen: none. A launch would fail now." in result.output
 
 
 def test_a_catalog_that_the_server_does_not_have_hides_no_other(server: FakeSkyPilot) -> None:

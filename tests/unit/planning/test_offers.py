@@ -9,13 +9,13 @@ import pytest
 from deepseek_operator.catalog import LIVE_PRICE, PriceInfo
 from deepseek_operator.launch import build_task
 from deepseek_operator.planning import Planned, plan
-from deepseek_operator.planning.offers import Considered, Offer, consider
+from deepseek_operator.planning.offers import NOT_ASKED, Considered, Offer, consider
 from tests.unit.planning.builders import CATALOG, IDENTITY, spec_for
 
 Row = tuple[str, str, str, float | None, float | None]
 
 
-def offer(cloud: str, region: str, accelerators: str, on_demand: float | None, spot: float | None) -> Offer:
+def offer(cloud: str, region: str | None, accelerators: str, on_demand: float | None, spot: float | None) -> Offer:
     def dollars(amount: float | None) -> Decimal | None:
         return None if amount is None else Decimal(str(amount))
 
@@ -67,6 +67,14 @@ def test_of_one_cloud_the_cheapest_region_is_taken_for_each_gpu_and_the_rest_by_
     ]
 
 
+def test_without_a_place_every_cloud_of_the_catalog_is_looked_at_and_the_cheapest_taken() -> None:
+    assert told(considered()) == [
+        ("gcp L4:1", "us-central1", ""),
+        ("aws L4:1", "us-east-1", "0.10 $/h more than gcp L4:1"),
+        ("lambda L4:1", "-", "SkyPilot's catalog has no L4:1 there"),
+    ]
+
+
 def test_several_places_are_tried_in_the_users_order_although_a_later_one_is_cheaper() -> None:
     assert told(considered("aws/us-west-2", "gcp")) == [
         ("aws/us-west-2 L4:1", "us-west-2", ""),
@@ -86,6 +94,10 @@ def test_spot_comes_before_on_demand_in_each_place_and_what_has_no_spot_price_sa
         True,
         "comes after aws L4:1 (spot), spot machines come first; 0.55 $/h more",
     )
+    *_, elsewhere = considered("aws", "gcp", kind="SpotThenOnDemand")
+    assert elsewhere.why_not == "comes after aws L4:1 (spot), in your order; 0.45 $/h more"
+    _, other, *_ = considered("aws", kind="SpotThenOnDemand", accelerators=["L4:1", "A10G:1"])
+    assert other.why_not == "comes after aws L4:1 (spot), in your order; 0.15 $/h more"
 
 
 def test_ones_own_cluster_costs_nothing_and_is_taken_where_it_is_named_first() -> None:
@@ -103,6 +115,16 @@ def test_ones_own_cluster_costs_nothing_and_is_taken_where_it_is_named_first() -
             "SkyPilot's catalog of aws has no region us-east-9 with GPUs; there are some in us-east-1, us-west-2",
         ),
         (
+            "aws/us-central1",
+            {"accelerators": ["A10G:1"]},
+            "SkyPilot's catalog of aws has no region us-central1 with GPUs; there are some in us-east-1",
+        ),
+        (
+            "aws/us-east-9",
+            {"accelerators": ["H100:8"]},
+            "SkyPilot's catalog of aws has no region us-east-9 with GPUs; there are some in us-east-1, us-west-2",
+        ),
+        (
             "aws/us-west-2",
             {"accelerators": ["A10G:1"]},
             "SkyPilot's catalog has no A10G:1 there; there are some in us-east-1",
@@ -116,8 +138,13 @@ def test_a_place_without_such_machines_says_what_is_missing(infra: str, resource
     assert (entry.chosen, entry.hourly_cost, entry.why_not) == (False, None, why)
 
 
+def test_of_machines_without_gpus_it_is_not_known_whether_a_place_has_them() -> None:
+    (there,) = considered("aws/us-east-9", accelerators=[], cpus="8+")
+    assert told((there,)) == [("aws/us-east-9 CPUs", "-", NOT_ASKED)]
+
+
 def test_a_cloud_that_the_server_cannot_use_shows_its_price_and_why() -> None:
-    first, second = considered("aws", "gcp", refused={"aws": "no credentials"})
+    first, second = considered("aws", "gcp", refused={"aws": "no credentials"}, maxHourlyCost="0.75")
     assert (first.why_not, first.hourly_cost) == ("no credentials", Decimal("0.8"))
     assert second.chosen
 
@@ -158,19 +185,32 @@ def test_a_cloud_without_spot_machines_says_so_although_it_has_the_gpus() -> Non
     assert look("lambda", [offer("lambda", "us-east-1", "L4:1", 0.7, None)], "Spot") == "lambda has no spot machines"
 
 
-def test_a_machine_that_is_only_sold_as_spot_has_no_on_demand_price() -> None:
-    only = [offer("aws", "us-east-1", "L4:1", None, 0.3)]
-    assert look("aws", only) == "SkyPilot's catalog has no on-demand price of L4:1 there"
+@pytest.mark.parametrize("cloud", ["aws", "lambda"])
+def test_a_machine_that_is_only_sold_as_spot_has_no_on_demand_price(cloud: str) -> None:
+    only = [offer(cloud, "us-east-1", "L4:1", None, 0.3)]
+    assert look(cloud, only) == "SkyPilot's catalog has no on-demand price of L4:1 there"
 
 
 def test_of_many_regions_the_first_are_named_and_the_others_counted() -> None:
     many = [offer("aws", f"region-{number}", "L4:1", 1.0, None) for number in range(8)]
+    many.append(offer("aws", None, "L4:1", 1.0, None))
     why = look("aws/nowhere", [*many, offer("gcp", "elsewhere", "L4:1", 1.0, None)])
     assert why.endswith("there are some in region-0, region-1, region-2, region-3, region-4, region-5 and 2 more")
 
 
 def test_a_region_is_not_called_unknown_where_nothing_is_known_of_its_cloud() -> None:
     assert look("aws/us-east-1", []) == "SkyPilot's catalog has no L4:1 there"
+
+
+@pytest.mark.parametrize(("regions", "taken"), [(("us-west-2", "us-east-1"), "us-east-1"), (("us-east-1", None), None)])
+def test_of_regions_with_one_price_the_first_by_name_is_taken(
+    regions: tuple[str | None, ...], taken: str | None
+) -> None:
+    spec = spec_for("r1-8b", resources={"infra": ["aws"], "accelerators": ["L4:1"]})
+    same = [offer("aws", region, "L4:1", 0.8, None) for region in regions]
+    (entry,) = consider(spec, plan(spec, CATALOG), same, {})
+    assert entry.offer
+    assert entry.offer.price.region == taken
 
 
 def test_the_same_price_is_called_the_same() -> None:
