@@ -103,10 +103,7 @@ def _check_choices(user: Arguments, engine: Engine) -> None:
 
 def _overrides(spec: EngineSpec, user: Arguments, engine: EngineName) -> Overrides:
     flags = _FLAGS[engine]
-    expert_parallel = None
-    if flags["ep"] in user:
-        value = user.get(flags["ep"])
-        expert_parallel = value not in ("no", "1") if engine is EngineName.SGLANG or value else True
+    expert_parallel = user.get(flags["ep"]) not in ("no", "1") if flags["ep"] in user else None
     quantization = (user.get("--quantization") or "none").lower()
     return Overrides(
         tensor_parallel_size=_size(user, flags["tp"]),

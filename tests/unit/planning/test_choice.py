@@ -192,6 +192,7 @@ def test_auto_takes_the_only_engine_that_can() -> None:
         (["--kv-cache-dtype", "fp8"], "tokens", True),
         (["--max-num-seqs", "16"], "kv_cache", True),
         (["--enforce-eager"], "kv_cache", True),
+        (["--no-enforce-eager"], "kv_cache", False),
     ],
 )
 def test_the_users_vllm_arguments_change_the_arithmetic(args: list[str], field: str, more: bool) -> None:
