@@ -7,7 +7,7 @@ pipeline stages.
 """
 
 from deepseek_operator.api.spec import EngineName
-from deepseek_operator.catalog import Dtype, ModelInfo
+from deepseek_operator.catalog import Dtype, EngineSupport, ModelInfo
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.memory import Layout
 from deepseek_operator.planning.overrides import Overrides
@@ -46,24 +46,19 @@ def layouts(
     PlanInputError
         The user's own parallel sizes do not divide the model or do not fit the GPUs.
     """
-    support = model.engines.get(engine) if model else None
-    ep = (
-        overrides.expert_parallel
-        if overrides.expert_parallel is not None
-        else bool(support and support.expert_parallel)
-    )
+    support = model.engines[engine] if model else EngineSupport()
+    ep = support.expert_parallel if overrides.expert_parallel is None else overrides.expert_parallel
     over_nodes = fast and nodes > 1 and engine is EngineName.SGLANG
     if _user_sizes(overrides):
         return (_user_layout(model, gpus, nodes, overrides, ep, over_nodes),)
     if model is None:
         return (Layout(nodes, gpus, gpus * nodes) if over_nodes else Layout(nodes, gpus, gpus, nodes),)
     found: list[Layout] = []
-    if support and support.data_parallel and nodes == 1 and gpus > 1:
+    if support.data_parallel and nodes == 1 and gpus > 1:
         found.append(Layout(nodes, gpus, 1, 1, gpus, expert_parallel=True))
     if over_nodes and why_not_divisible(model, gpus * nodes, expert_parallel=ep) is None:
         found.append(Layout(nodes, gpus, gpus * nodes, expert_parallel=ep))
-    most = support.most_tensor_parallel if support else None
-    tp = _largest_tp(model, min(gpus, most or gpus), ep)
+    tp = _largest_tp(model, min(gpus, support.most_tensor_parallel or gpus), ep)
     rest = gpus // tp
     if nodes > 1:
         found.append(Layout(nodes, gpus, tp, rest * nodes, expert_parallel=ep and tp > 1))
@@ -88,7 +83,7 @@ def _user_layout(
     tp = overrides.tensor_parallel_size
     if pp is None:
         spans = tp > gpus if tp is not None else over_nodes
-        pp = 1 if nodes == 1 or spans else nodes
+        pp = 1 if spans else nodes
     if tp is None:
         tp = _largest_tp(model, max(1, total // (pp * dp)), ep)
     if model is not None and (why := why_not_divisible(model, tp, expert_parallel=ep)):
