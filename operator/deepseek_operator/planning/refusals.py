@@ -17,7 +17,7 @@ __all__ = ["refuse_cap", "refuse_objective", "with_cheapest"]
 
 
 def refuse_cap(request: Request, fitting: list[Candidate]) -> None:
-    """Refuse a price limit below everything that fits.
+    """Refuse a price limit below everything that fits. Of a spot machine without a known price that on demand counts.
 
     Raises
     ------
@@ -26,20 +26,22 @@ def refuse_cap(request: Request, fitting: list[Candidate]) -> None:
     """
     replicas = max(1, request.spec.replicas)
     wanted = replace(request, spec=request.spec.model_copy(update={"replicas": replicas}))
-    totals = [(total, c) for c in fitting if c.price and (total := prices_of(wanted, c).total) is not None]
+    listed = [(c, prices_of(wanted, replace(c, hourly_cost=c.list_price)).total) for c in fitting]
+    totals = [(total, c) for c, total in listed if total is not None]
     total, cheapest = min(totals, key=lambda pair: (pair[0], str(pair[1].accelerator)))
-    assert cheapest.price is not None
     plural = "s" if replicas > 1 else ""
-    seen = cheapest.price.seen(spot=request.spot)
-    dated = f" of {seen}" if seen else ", undated"
+    where, source = "", "on demand: no spot price of it is known"
+    if cheapest.price is not None:
+        seen = cheapest.price.seen(spot=request.spot)
+        where, source = f" on {cheapest.price.cloud}", f"catalog price of {seen}" if seen else "catalog price, undated"
     times = f"{replicas} replica{plural} of {cheapest.nodes}\N{MULTIPLICATION SIGN}{cheapest.accelerator}"
     if wanted.base and wanted.spot:
         times += f" ({wanted.base} on demand)"
     raise PlanInputError(
         "resources.maxHourlyCost",
         request.spec.resources.max_hourly_cost,
-        f"is below the cheapest that fits: {times} on {cheapest.price.cloud} for {dollars(total)} $/h "
-        f"(catalog price{dated}); raise it to that or more, or add kubernetes to resources.infra",
+        f"is below the cheapest that fits: {times}{where} for {dollars(total)} $/h "
+        f"({source}); raise it to that or more, or add kubernetes to resources.infra",
     )
 
 
@@ -60,7 +62,7 @@ def refuse_objective(request: Request, affordable: list[Candidate]) -> None:
         raise PlanInputError(f"objective.{field}", wanted[field], why)
     limit = f" within maxHourlyCost {request.spec.resources.max_hourly_cost}" if request.cap is not None else ""
     for field, better in _BEST.items():
-        if field not in wanted or any(field not in unmet(found, objective) for _, found in known):
+        if any(field not in unmet(found, objective) for _, found in known):
             continue
         best, found = max(known, key=lambda pair: (better(pair[1], objective.concurrency), str(pair[0].accelerator)))
         raise PlanInputError(
