@@ -54,7 +54,7 @@ class Performance:
     limited_by_engine
         No more requests would run at once although the KV cache has room for them.
     hourly_cost
-        US dollars an hour for the replica; None where it is unknown or the machines are one's own.
+        US dollars an hour for the replica; None where it is unknown, 0 where the machines are one's own.
     """
 
     workload: Workload
@@ -159,13 +159,13 @@ def estimate(
     workload: Workload, engine: EngineName, gpu: GpuInfo, fit: Fit, network: Network, hourly_cost: Decimal | None
 ) -> Performance | None:
     """Return what a candidate that fits would do; None where the catalog has no speed of its GPU."""
-    if gpu.memory_bandwidth is None or gpu.bf16_tflops is None or not fit.max_model_len:
+    if gpu.memory_bandwidth is None or gpu.bf16_tflops is None:
         return None
     copies = fit.layout.data_parallel_size
     room, running = copies * _room(fit), copies * _running(workload, engine, gpu, fit)
     concurrency = max(1, min(workload.concurrency or _MOST, room, running))
     between = _between(gpu, fit.layout.gpus_per_node, network)
-    return Performance(workload, gpu, fit, between, concurrency, running < room, hourly_cost or None)
+    return Performance(workload, gpu, fit, between, concurrency, running < room, hourly_cost)
 
 
 def _between(gpu: GpuInfo, count: int, network: Network) -> float | None:

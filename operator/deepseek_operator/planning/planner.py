@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Decimal
 
-from deepseek_operator.api.spec import DeepSeekDeploymentSpec, Objective, Ranking
+from deepseek_operator.api.spec import DeepSeekDeploymentSpec, Ranking
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.catalog import Catalog
 from deepseek_operator.planning.candidates import evaluate, evaluate_all, node_counts, user_accelerators
@@ -61,12 +61,11 @@ def _choose(request: Request, catalog: Catalog) -> _Choice:
     """Choose the GPUs: the cheapest that fit, and others as good that SkyPilot may find sooner."""
     looked_at = sorted(evaluate_all(request, catalog), key=rank_of)
     enough = [candidate for candidate in looked_at if good_enough(candidate, request)]
-    fitting = recommended(enough, request)
-    affordable = _affordable(request, fitting)
+    fitting = recommended(enough or [candidate for candidate in looked_at if candidate.fits], request)
     if not fitting:
-        best = min(looked_at, key=lambda candidate: (not candidate.fits, *closest(candidate)))
-        return _Choice((with_cheapest(request, catalog, best),), _alternatives(looked_at, (best,), None))
-    able = _able(request, fitting, affordable)
+        best = min(looked_at, key=closest)
+        return _Choice((with_cheapest(request, catalog, best),), _alternatives(request, looked_at, (best,)))
+    able = _able(request, fitting, _affordable(request, fitting))
     best = able[0]
     same = [
         candidate
@@ -81,7 +80,7 @@ def _choose(request: Request, catalog: Catalog) -> _Choice:
     if request.only_kubernetes:
         same = _fewest_of_each(same)
     chosen, dropped = _compatible(tuple(same[:_MOST_CHOSEN]))
-    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen, _demands(request), request))
+    return _Choice(chosen, _alternatives(request, [*dropped, *looked_at], chosen))
 
 
 def _choose_among_users(request: Request, catalog: Catalog) -> _Choice:
@@ -98,14 +97,9 @@ def _choose_among_users(request: Request, catalog: Catalog) -> _Choice:
     if not fitting:
         first = [candidate for candidate in looked_at if candidate.nodes == counts[0]]
         best = min(first, key=closest)
-        return _Choice((with_cheapest(request, catalog, best),), _alternatives(first, (best,), None, given=True))
-    affordable = _affordable(request, fitting)
-    chosen, dropped = _compatible(tuple(_able(request, fitting, affordable)))
-    return _Choice(chosen, _alternatives([*dropped, *looked_at], chosen, _demands(request), given=True))
-
-
-def _demands(request: Request) -> Objective | None:
-    return request.spec.objective if request.demanding else None
+        return _Choice((with_cheapest(request, catalog, best),), _alternatives(request, first, (best,)))
+    chosen, dropped = _compatible(tuple(_able(request, fitting, _affordable(request, fitting))))
+    return _Choice(chosen, _alternatives(request, [*dropped, *looked_at], chosen))
 
 
 def _able(request: Request, fitting: list[Candidate], affordable: list[Candidate]) -> list[Candidate]:
@@ -149,9 +143,9 @@ def _fewest_of_each(candidates: list[Candidate]) -> list[Candidate]:
     return list(fewest.values())
 
 
-def _dearer_tokens(candidate: Candidate, best: Candidate) -> float | None:
+def _dearer_tokens(candidate: Candidate, best: Candidate, request: Request) -> float | None:
     """Return how much more a token costs than with the best, where the user ranks by that."""
-    if candidate.workload is None or candidate.workload.ranking is not Ranking.LOWEST_COST_PER_TOKEN:
+    if request.spec.objective.ranking is not Ranking.LOWEST_COST_PER_TOKEN:
         return None
     cost, least = cost_per_token(candidate), cost_per_token(best)
     return None if cost is None or least is None else cost - least
@@ -171,22 +165,19 @@ def _near_in_price(candidate: Candidate, best: Candidate, request: Request) -> b
 def _instance_cap(request: Request, candidate: Candidate) -> Decimal | None:
     if request.cap is None:
         return None
-    all_on_demand = request.base == request.spec.replicas > 0
-    share = prices_of(request, candidate).share(request.cap, on_demand=all_on_demand) / candidate.nodes
+    share = prices_of(request, candidate).share(request.cap, on_demand=False) / candidate.nodes
     return share.quantize(Decimal("0.0001"), rounding=ROUND_DOWN)
 
 
 def _compatible(candidates: tuple[Candidate, ...]) -> tuple[tuple[Candidate, ...], list[Candidate]]:
-    """Keep what one task can serve: one number of nodes, one engine, one set of flags per number of GPUs."""
+    """Keep what one task can serve: one engine, one set of flags per number of GPUs. All have one number of nodes."""
     first = candidates[0]
     kept: dict[int, Candidate] = {}
     chosen, dropped = [], []
     for candidate in candidates:
         leader = kept.setdefault(candidate.accelerator.count, candidate)
         other = None
-        if candidate.nodes != first.nodes:
-            other = f"it needs {candidate.nodes} nodes"
-        elif candidate.engine is not first.engine:
+        if candidate.engine is not first.engine:
             other = f"it needs {candidate.engine}"
         elif _flags(candidate) != _flags(leader):
             other = f"it needs other flags than {leader.accelerator}"
@@ -204,19 +195,12 @@ def _flags(candidate: Candidate) -> tuple[object, ...]:
     return candidate.layout, candidate.gpu.bf16, fit.memory_fraction if fit else None, batch
 
 
-def _alternatives(
-    looked_at: list[Candidate],
-    chosen: tuple[Candidate, ...],
-    objective: Objective | None,
-    request: Request | None = None,
-    *,
-    given: bool = False,
-) -> tuple[Candidate, ...]:
+def _alternatives(request: Request, looked_at: list[Candidate], chosen: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     """Return those that tell most: what fits and is next in price, then what is closest to fitting.
 
-    GPUs that no engine runs on are named only where the user gave them. With the request, machines that are not taken
-    without the user's word say why.
+    GPUs that no engine runs on are named only where the user gave them.
     """
+    given = request.accelerators is not None
     taken = {(str(c.accelerator), c.nodes) for c in chosen}
     seen: dict[tuple[str, int], Candidate] = {}
     for candidate in looked_at:
@@ -227,22 +211,21 @@ def _alternatives(
     rest = sorted((c for c in seen.values() if not c.fits and (c.fit or given)), key=closest)
     half = _MOST_ALTERNATIVES // 2
     picked = [*fit[: max(half, _MOST_ALTERNATIVES - len(rest))], *rest]
-    return tuple(_explained(candidate, chosen[0], objective, request) for candidate in picked[:_MOST_ALTERNATIVES])
+    return tuple(_explained(candidate, chosen[0], request) for candidate in picked[:_MOST_ALTERNATIVES])
 
 
-def _explained(
-    candidate: Candidate, best: Candidate, objective: Objective | None, request: Request | None
-) -> Candidate:
+def _explained(candidate: Candidate, best: Candidate, request: Request) -> Candidate:
+    """Return a machine that is not taken with why; one that is not taken without the user's word says that."""
     if not candidate.fits or candidate.reason.startswith("not beside"):
         return candidate
-    if request is not None and (doubt := why_not_recommended(candidate, request)) is not None:
+    if request.accelerators is None and (doubt := why_not_recommended(candidate, request)) is not None:
         return replace(candidate, reason=doubt)
     if candidate.verdict is Verdict.TIGHT and best.verdict is not Verdict.TIGHT:
         return candidate  # its own reason says how tight
-    if objective is not None and (missing := unmet(candidate.performance, objective)):
+    if missing := unmet(candidate.performance, request.spec.objective):
         return replace(candidate, reason=f"does not reach the objective: {'; '.join(missing.values())}")
     more = candidate.hourly_cost - best.list_price if candidate.hourly_cost and best.list_price else None
-    if (dearer := _dearer_tokens(candidate, best)) is not None:
+    if (dearer := _dearer_tokens(candidate, best, request)) is not None:
         why = f"{1e6 * dearer:.2f} $ more per million tokens than {best.accelerator}"
     elif more is not None and more > 0:
         why = f"{'' if best.hourly_cost else 'at least '}{dollars(more)} $/h more than {best.accelerator}"

@@ -1,7 +1,5 @@
 """The order of candidates, and which are good enough to be taken for a user."""
 
-from decimal import Decimal
-
 from deepseek_operator.api.spec import Ranking
 from deepseek_operator.api.status import Verdict
 from deepseek_operator.planning.performance import unmet
@@ -35,12 +33,12 @@ def rank_of(candidate: Candidate) -> tuple[object, ...]:
     """
     memory = candidate.gpu.memory_gib * candidate.accelerator.count * candidate.nodes
     price = candidate.list_price
-    tail = (price is None, price or Decimal(0), memory, candidate.nodes, str(candidate.accelerator))
+    tail = (price is None, price, memory, candidate.nodes, str(candidate.accelerator))
     head = (_ORDER[candidate.verdict], candidate.emulated)
     if candidate.workload is None or candidate.workload.ranking is not Ranking.LOWEST_COST_PER_TOKEN:
         return (*head, *tail)
     token = cost_per_token(candidate)
-    return (*head, token is None, token or 0.0, *tail)
+    return (*head, token is None, token, *tail)
 
 
 def cost_per_token(candidate: Candidate) -> float | None:
