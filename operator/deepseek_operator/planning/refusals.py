@@ -126,7 +126,7 @@ def with_cheapest(request: Request, catalog: Catalog, candidate: Candidate) -> C
         what = f"Smallest that fits: {best.accelerator}{nodes}{engine}"
     else:
         what = f"Cheapest that fits: {best.accelerator}{nodes}{engine}"
-        what += f" on {best.price.cloud} for {dollars(best.hourly_cost)} $/h" if best.hourly_cost is not None else ""
+        what += f" on {best.price.cloud} for {dollars(best.hourly_cost)} $/h"
     return replace(candidate, reason=f"{'. '.join([*sentences, what])}.")
 
 

@@ -67,6 +67,14 @@ OBJECTIVES: list[tuple[list[str], dict[str, Any], str, str]] = [
         "minTokensPerSecondPerRequest",
         "at best 15.4 tokens/s per request with 4 at once, on 1×L4:1; lower it, or concurrency",
     ),
+    # one GPU answers a single request sooner, the other one many
+    (["L4:8", "T4:8"], {"minTokensPerSecondPerRequest": 500}, "minTokensPerSecondPerRequest", "on 1×T4:8;"),
+    (
+        ["L4:8", "T4:8"],
+        {"minTokensPerSecondPerRequest": 500, "concurrency": 60},
+        "minTokensPerSecondPerRequest",
+        "with 60 at once, on 1×L4:8;",
+    ),
 ]
 
 
@@ -112,6 +120,16 @@ TOO_SMALL: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
         "1×L4 offer 20.3 GiB usable. L4:4 fits",
         "Cheapest that fits: RTXPRO6000:1 on runpod for 1.69 $/h.",
     ),
+    # of the cheapest a price is known; without any it is the smallest
+    ("r1-8b", {**SPOT, "accelerators": ["T4:1"]}, {}, "T4:2 fits; ", "Cheapest that fits: A100:8 on aws for 6.04 $/h."),
+    ("r1-8b", {"infra": ["vsphere"], "accelerators": ["T4:1"]}, {}, "T4:2 fits; ", "Smallest that fits: L4:1."),
+    (
+        "unsloth/DeepSeek-R1-0528-BF16",
+        {"infra": ["aws"], "accelerators": ["L4:8"], "nodes": 1},
+        {},
+        "8×L4 offer",
+        "Cheapest that fits: H200:8 on each of 2 nodes with SGLang on aws for 126.59 $/h.",
+    ),
     ("acme/own", {"infra": K8S, "accelerators": ["V100:1"]}, {}, "VLLM needs compute capability 7.5", "has 7.0."),
 ]
 
@@ -127,9 +145,14 @@ def test_gpus_that_are_too_small_are_refused_with_what_would_do(
     assert plan.reason.endswith(end)
 
 
-def test_where_nothing_in_the_catalog_fits_that_is_said() -> None:
-    small = Catalog(CATALOG.models, {"L4": CATALOG.gpus["L4"]}, CATALOG.prices)
-    for resources in ({}, {"accelerators": ["L4:8"]}):
-        plan = plan_for("r1", small, resources=resources)
-        assert not plan.launchable
-        assert plan.reason.endswith("Nothing in the catalog fits.")
+@pytest.mark.parametrize(
+    ("model", "gpu", "counts", "resources"),
+    [("r1", "L4", (8,), {}), ("r1", "L4", (8,), {"accelerators": ["L4:8"]}), ("r1-70b", "H100", (1,), {})],
+)
+def test_where_nothing_in_the_catalog_fits_that_is_all_that_is_said(
+    model: str, gpu: str, counts: tuple[int, ...], resources: dict[str, Any]
+) -> None:
+    gpus = {gpu: CATALOG.gpus[gpu].model_copy(update={"counts": counts})}
+    plan = plan_for(model, Catalog(CATALOG.models, gpus, CATALOG.prices), resources=resources)
+    assert not plan.launchable
+    assert plan.reason.endswith(" GiB usable. Nothing in the catalog fits.")
