@@ -96,6 +96,11 @@ def test_several_numbers_of_one_gpu_are_taken_on_clouds() -> None:
     assert {"A100-80GB-SXM:1", "A100-80GB-SXM:2"} <= set(plan.accelerators)
 
 
+def test_of_ones_own_nodes_the_fewest_gpus_are_taken_although_clouds_ask_more_for_one_alone() -> None:
+    used = catalog({"H100": (1, 8)}, {"H100:1": 5, "H100:8": 16})
+    assert plan_for("r1-8b", used, resources={"infra": ["kubernetes"]}).accelerators == ("H100:1",)
+
+
 def test_without_a_known_speed_prices_an_hour_decide() -> None:
     gpus = {name: gpu.model_copy(update={"bf16_tflops": None}) for name, gpu in CATALOG.gpus.items()}
     used = Catalog(CATALOG.models, gpus, CATALOG.prices)
@@ -138,6 +143,12 @@ def test_a_machine_of_the_users_says_how_tight_it_is_and_what_no_engine_runs_on_
     assert "V100:1" not in {str(c.accelerator) for c in plan_for("r1-8b").alternatives}
 
 
+def test_what_speaks_against_a_machine_of_the_users_is_its_speed_and_not_that_no_document_has_it() -> None:
+    resources = {"infra": ["aws"], "accelerators": ["T4:4", "L4:4"]}
+    why = reason("L4:4", "r1-14b", resources=resources, objective={"minTokensPerSecondPerRequest": 30})
+    assert why == "does not reach the objective: 29.4 tokens/s per request"
+
+
 def test_a_context_that_reasoning_cannot_use_is_taken_where_nothing_holds_more() -> None:
     used = catalog({"L4": (1,), "H100": (1,)}, {"L4:1": 1, "H100:1": 3})
     plan = plan_for(W8A8, used)
@@ -156,4 +167,6 @@ def test_a_short_context_is_not_taken_to_save_money_unless_the_user_asks_for_it(
 
 
 def test_what_no_document_has_is_taken_where_there_is_nothing_else() -> None:
-    assert plan_for("r1", catalog({"B300": (8,)}, {"B300:8": 50})).accelerators == ("B300:8",)
+    plan = plan_for("r1", catalog({"B300": (8,)}, {"B300:8": 50}))
+    assert (plan.accelerators, plan.launchable) == (("B300:8",), True)
+    assert "fits" not in plan.reason

@@ -35,20 +35,21 @@ def test_a_network_of_which_nothing_is_known_but_that_it_is_fast_is_faster_than_
     assert unknown.decode_tokens_per_second > slow.decode_tokens_per_second
 
 
-# engine, arguments, context, requests that run at once on one H100
+# engine, arguments, context, GPUs, requests that run at once
 AT_ONCE = [
-    ("VLLM", "--max-num-seqs 4", None, 4),
-    ("SGLang", "--max-running-requests 4", None, 4),
-    ("SGLang", "", 512, 256),
+    ("VLLM", "--max-num-seqs 4", None, "H100:1", 4),
+    ("SGLang", "--max-running-requests 4", None, "H100:1", 4),
+    ("SGLang", "", 512, "H100:1", 256),
+    ("SGLang", "", None, "L40S:1", 69),  # 173,854 tokens, 2,500 for each
 ]
 
 
-@pytest.mark.parametrize(("engine", "args", "context", "requests"), AT_ONCE)
+@pytest.mark.parametrize(("engine", "args", "context", "gpus", "requests"), AT_ONCE)
 def test_no_more_requests_run_at_once_than_the_engine_lets(
-    engine: str, args: str, context: int | None, requests: int
+    engine: str, args: str, context: int | None, gpus: str, requests: int
 ) -> None:
     fields = {"name": engine, "args": args.split(), "maxModelLen": context}
-    assert performance("r1-8b", engine=fields, resources={"accelerators": ["H100:1"]}).concurrency == requests
+    assert performance("r1-8b", engine=fields, resources={"accelerators": [gpus]}).concurrency == requests
 
 
 def test_no_more_requests_run_at_once_than_in_the_batch_that_was_made_smaller() -> None:
