@@ -39,7 +39,7 @@ def layouts(
     Parameters
     ----------
     fast
-        The network between the machines is known to be fast.
+        There are several machines, and the network between them is known to be fast.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def layouts(
     """
     support = model.engines[engine] if model else EngineSupport()
     ep = support.expert_parallel if overrides.expert_parallel is None else overrides.expert_parallel
-    over_nodes = fast and nodes > 1 and engine is EngineName.SGLANG
+    over_nodes = fast and engine is EngineName.SGLANG
     if _user_sizes(overrides):
         return (_user_layout(model, gpus, nodes, overrides, ep, over_nodes),)
     if model is None:

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from deepseek_operator.api.spec import EngineName
 from deepseek_operator.api.status import Verdict
+from deepseek_operator.catalog import Catalog, ModelInfo
 from deepseek_operator.catalog.schema import Dtype
 from deepseek_operator.planning import Plan, PlanInputError
 from tests.unit.planning.builders import CATALOG, plan_for
@@ -37,6 +39,13 @@ LAYOUTS = [
     # 10 heads and 28 heads
     (OCR, "VLLM", "", "L4:4", 1, (2, 1, 2, False)),
     ("r1-7b", "VLLM", "", "L4:8", 1, (4, 1, 2, False)),
+    # stages where no copy fits one GPU, and copies where the recipe shares a model over fewer
+    ("r1", "SGLang", "", "H100:12", 1, (4, 3, 1, False)),
+    ("v2-lite", "VLLM", "--enable-expert-parallel", "L4:3", 1, (1, 3, 1, False)),
+    ("sgl-project/DeepSeek-V4-Flash-FP8", "SGLang", "", "H200:8", 1, (4, 1, 2, False)),
+    # copies of the attention layers, whose recipe is for one machine
+    ("v3.2", "VLLM", "", "H200:8", 1, (1, 1, 8, True)),
+    ("v3.2", "VLLM", "", "H200:8", 2, (8, 2, 1, True)),
     # what the user leaves out follows from what he gives
     ("acme/own", "VLLM", "-pp 2", "L4:4", 1, (2, 2, 1, False)),
     ("acme/own", "VLLM", "-dp 2", "L4:4", 1, (2, 1, 2, False)),
@@ -82,12 +91,36 @@ def test_a_model_has_no_more_pipeline_stages_than_layers() -> None:
     assert plan.reason.startswith("DeepSeek-V2-Lite-Chat has fewer layers than 28 nodes need")
 
 
-def test_a_model_without_experts_is_divided_by_its_heads_whatever_its_number_format() -> None:
-    base = CATALOG.find("r1-8b")
+def in_fp8(name: str) -> Catalog:
+    """The catalog with another number format of a model."""
+    base = CATALOG.find(name)
     assert base
-    fp8 = base.model_copy(update={"weights": base.weights.model_copy(update={"dtype": Dtype.FP8})})
-    catalog = type(CATALOG)({**CATALOG.models, base.id: fp8}, CATALOG.gpus, CATALOG.prices)
-    assert plan_for("r1-8b", catalog, resources={"accelerators": ["L4:4"]}).tensor_parallel_size == 4
+    return with_model(base.model_copy(update={"weights": base.weights.model_copy(update={"dtype": Dtype.FP8})}))
+
+
+def with_model(model: ModelInfo) -> Catalog:
+    return Catalog({**CATALOG.models, model.id: model}, CATALOG.gpus, CATALOG.prices)
+
+
+def test_a_model_without_experts_is_divided_by_its_heads_whatever_its_number_format() -> None:
+    plan = plan_for("r1-8b", in_fp8("r1-8b"), resources={"accelerators": ["L4:4"]})
+    assert plan.tensor_parallel_size == 4
+
+
+def test_experts_in_fp8_leave_fewer_sizes_than_the_heads_do() -> None:
+    engine = {"name": "VLLM", "args": ["-tp", "4"]}
+    with pytest.raises(PlanInputError, match=r"in whole FP8 blocks of 128 without expert parallelism; use 1$"):
+        plan_for("v2-lite", in_fp8("v2-lite"), engine=engine, resources={"accelerators": ["L4:4"]})
+
+
+def test_one_gpu_runs_no_copies_of_the_attention_layers() -> None:
+    base = CATALOG.find("v2-lite")
+    assert base
+    recipe = base.engines[EngineName.VLLM].model_copy(update={"data_parallel": True})
+    catalog = with_model(base.model_copy(update={"engines": {EngineName.VLLM: recipe}}))
+    for gpus, shares in (("H100:1", False), ("H100:2", True)):
+        (options,) = plan_for("v2-lite", catalog, resources={"accelerators": [gpus]}).serve.values()
+        assert options.expert_parallel is shares
 
 
 @pytest.mark.parametrize(
