@@ -123,8 +123,12 @@ class Stage:
     def audit(self, *flags: str) -> tuple[int, list[dict[str, Any]]]:
         """Run ``deepseek-operator audit``; return its exit status and what it found."""
         program = Path(sys.executable).with_name("deepseek-operator")
-        place = [f"--namespace={self.namespace}", f"--skypilot-endpoint={self.skypilot.url}", "-o", "json"]
-        environment = {"KUBECONFIG": str(self.operator.kubeconfig), "PATH": os.environ["PATH"]}
+        place = [f"--skypilot-endpoint={self.skypilot.url}", "-o", "json"]
+        environment = {
+            "KUBECONFIG": str(self.operator.kubeconfig),
+            "PATH": os.environ["PATH"],
+            "DEEPSEEK_OPERATOR_NAMESPACES": self.namespace,  # as in the operator's pod
+        }
         done = subprocess.run([program, "audit", *place, *flags], env=environment, capture_output=True, timeout=120)
         assert done.returncode in (0, 4), done.stderr.decode()
         return done.returncode, list(json.loads(done.stdout)["orphans"])

@@ -20,7 +20,7 @@ from deepseek_operator.cli.aws import AwsError, AwsMachine
 from deepseek_operator.cli.table import render_table
 from deepseek_operator.facts.names import belongs_to, parse_cluster_name
 from deepseek_operator.kube.client import KubeClient
-from deepseek_operator.kube.errors import KubeError
+from deepseek_operator.kube.errors import KubeDeniedError, KubeError
 from deepseek_operator.kube.read import SKYPILOT_LABEL
 from deepseek_operator.kube.reader import KubeReader
 from deepseek_operator.kube.write import KubeWriter
@@ -80,6 +80,7 @@ def register(app: typer.Typer) -> None:
 
 
 def audit(
+    context: typer.Context,
     delete: Annotated[
         bool, typer.Option("--delete", help="Tear down what was found, and wait until it is gone.")
     ] = False,
@@ -89,7 +90,15 @@ def audit(
     skypilot_user_id: options.SkypilotUserId = _DEFAULTS.skypilot_user_id,
     skypilot_token_file: options.SkypilotTokenFile = None,
     skypilot_ca_file: options.SkypilotCaFile = None,
-    namespace: options.Namespace = None,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar=f"{options.ENV}NAMESPACES",
+            callback=options.namespaces,
+            help="Namespace whose pods and Services are looked at; may be repeated. Unset: all. Whatever a deployment "
+            "of any other one owns is left alone, too.",
+        ),
+    ] = None,
     ask_aws: Annotated[
         bool,
         typer.Option("--aws", help="Ask AWS, too, in every enabled region, with the aws program and its credentials."),
@@ -121,7 +130,9 @@ def audit(
     authority = AuthorityFile(skypilot_ca_file) if skypilot_ca_file else None
     try:
         skypilot = SkyPilotClient(skypilot_endpoint, user_id=skypilot_user_id, token=token, authority=authority)
-        question = _Question(skypilot, tuple(namespace or ()), ask_aws)
+        source = context.get_parameter_source("namespace")
+        served = source is not None and source.name == "ENVIRONMENT"
+        question = _Question(skypilot, tuple(namespace or ()), served, ask_aws)
         left = asyncio.run(_audit(question, output, delete, yes))
     except (SkyPilotError, KubeError, WrongUserError, AwsError) as error:
         typer.echo(f"cannot audit: {error}", err=True)
@@ -131,10 +142,17 @@ def audit(
 
 @dataclass(frozen=True)
 class _Question:
-    """Who is asked, and for what."""
+    """Who is asked, and for what.
+
+    Attributes
+    ----------
+    served
+        The namespaces are all that this installation serves, by its own word, and not some that somebody named.
+    """
 
     skypilot: SkyPilotClient
     namespaces: tuple[str, ...]
+    served: bool
     aws: bool
 
 
@@ -148,8 +166,8 @@ async def _audit(question: _Question, output: AuditFormat, delete: bool, yes: bo
 
             async def look() -> tuple[tuple[Orphan, ...], tuple[AwsMachine, ...]]:
                 machines = await asyncio.to_thread(aws.rented, user) if question.aws else ()
-                forgotten = await _forgotten(skypilot, reader, machines, question.namespaces)
-                found = await find(skypilot, reader, user, question.namespaces)
+                forgotten = await _forgotten(question, reader, machines)
+                found = await find(skypilot, reader, user, question.namespaces, served=question.served)
                 return found + await _machines(skypilot, forgotten), forgotten
 
             found, machines = await look()
@@ -169,8 +187,25 @@ async def _audit(question: _Question, output: AuditFormat, delete: bool, yes: bo
         await kube.close()
 
 
+async def _deployments(reader: KubeReader, namespaces: tuple[str, ...], *, served: bool) -> list[dict[str, Any]]:
+    """Return the deployments that may own anything.
+
+    The name of a cluster does not say of which namespace its owner is. So those of all namespaces are looked at, unless
+    these are known to be the only ones that are served.
+    """
+    try:
+        return await reader.list_all("deployments", namespaces if served else ())
+    except KubeDeniedError as error:
+        if not namespaces or served:
+            raise
+        raise KubeDeniedError(
+            f"{error}; a deployment of another namespace may own what would look like nobody's: where not all may be "
+            f"listed, name every namespace that the operator serves in {options.ENV}NAMESPACES, without --namespace"
+        ) from error
+
+
 async def _forgotten(
-    skypilot: SkyPilotClient, reader: KubeReader, machines: tuple[AwsMachine, ...], namespaces: tuple[str, ...]
+    question: _Question, reader: KubeReader, machines: tuple[AwsMachine, ...]
 ) -> tuple[AwsMachine, ...]:
     """Return the machines that neither SkyPilot nor the status of any deployment knows.
 
@@ -178,9 +213,9 @@ async def _forgotten(
     """
     if not machines:
         return ()
-    bodies = await reader.list_all("deployments", namespaces)
+    bodies = await _deployments(reader, question.namespaces, served=question.served)
     known = {instance.name for body in bodies for instance in _instances(body)}
-    snapshot = await skypilot.snapshot()
+    snapshot = await question.skypilot.snapshot()
     known |= set(snapshot.clusters) | set(snapshot.requests)
     return tuple(machine for machine in machines if machine.cluster not in known)
 
@@ -209,11 +244,18 @@ async def _machines(skypilot: SkyPilotClient, machines: tuple[AwsMachine, ...]) 
 
 
 async def find(
-    skypilot: SkyPilotClient, reader: KubeReader, user: str, namespaces: tuple[str, ...]
+    skypilot: SkyPilotClient, reader: KubeReader, user: str, namespaces: tuple[str, ...], *, served: bool = False
 ) -> tuple[Orphan, ...]:
     """Return what no deployment owns.
 
     SkyPilot is asked first: a deployment that comes afterwards can only make this list shorter.
+
+    Parameters
+    ----------
+    namespaces
+        Where pods and Services are looked for; everywhere if there is none.
+    served
+        These are all that the installation serves, so deployments are looked for there only.
 
     Raises
     ------
@@ -224,7 +266,7 @@ async def find(
     """
     clusters = (await skypilot.snapshot()).clusters
     owned = [(kind, await reader.list_all(kind, namespaces)) for kind in ("pods", "services")]
-    bodies = await reader.list_all("deployments", namespaces)
+    bodies = await _deployments(reader, namespaces, served=served)
     deployments = [DeepSeekDeployment.parse_leniently(dict(body))[0] for body in bodies]
     living = {deployment.metadata.uid for deployment in deployments}
     found, users = [], set()
@@ -232,8 +274,10 @@ async def find(
         parsed = parse_cluster_name(name)
         if parsed is None:
             continue
-        if any(belongs_to(parsed, deployment) for deployment in deployments):
-            users.add(cluster.user)
+        owner = next((deployment for deployment in deployments if belongs_to(parsed, deployment)), None)
+        if owner is not None:
+            if not namespaces or owner.metadata.namespace in namespaces:  # else another installation's, maybe
+                users.add(cluster.user)
         elif cluster.user == user:
             place = f"{cluster.infra}/{cluster.region}" if cluster.region else cluster.infra
             found.append(Orphan("cluster", name, place, cluster.nodes))

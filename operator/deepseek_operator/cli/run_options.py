@@ -18,7 +18,7 @@ from deepseek_operator.launch.proxy_pod import ProxyPod as Pod
 from deepseek_operator.runtime.health import address_of
 from deepseek_operator.skypilot.authority import AuthorityFile
 
-_ENV = "DEEPSEEK_OPERATOR_"
+ENV = "DEEPSEEK_OPERATOR_"
 
 
 def web_address(url: str) -> str:
@@ -82,12 +82,12 @@ def namespaces(values: list[str] | None) -> list[str] | None:
 
 SkypilotEndpoint = Annotated[
     str,
-    typer.Option(envvar=f"{_ENV}SKYPILOT_ENDPOINT", callback=web_address, help="Base URL of the SkyPilot API server."),
+    typer.Option(envvar=f"{ENV}SKYPILOT_ENDPOINT", callback=web_address, help="Base URL of the SkyPilot API server."),
 ]
 SkypilotUserId = Annotated[
     str,
     typer.Option(
-        envvar=f"{_ENV}SKYPILOT_USER_ID",
+        envvar=f"{ENV}SKYPILOT_USER_ID",
         callback=user_id,
         help="8 hexadecimal digits that end every name on the cloud. Never change it while anything runs.",
     ),
@@ -95,7 +95,7 @@ SkypilotUserId = Annotated[
 SkypilotTokenFile = Annotated[
     Path | None,
     typer.Option(
-        envvar=f"{_ENV}SKYPILOT_TOKEN_FILE",
+        envvar=f"{ENV}SKYPILOT_TOKEN_FILE",
         exists=True,
         dir_okay=False,
         help="File with a SkyPilot service-account token.",
@@ -104,7 +104,7 @@ SkypilotTokenFile = Annotated[
 SkypilotCaFile = Annotated[
     Path | None,
     typer.Option(
-        envvar=f"{_ENV}SKYPILOT_CA_FILE",
+        envvar=f"{ENV}SKYPILOT_CA_FILE",
         exists=True,
         dir_okay=False,
         callback=authorities,
@@ -115,49 +115,49 @@ SkypilotCaFile = Annotated[
 KubernetesContext = Annotated[
     str | None,
     typer.Option(
-        envvar=f"{_ENV}KUBERNETES_CONTEXT",
+        envvar=f"{ENV}KUBERNETES_CONTEXT",
         help="Context of the SkyPilot server in which replicas on Kubernetes run. Unset: its own cluster.",
     ),
 ]
 DefaultInfra = Annotated[
     list[str] | None,
     typer.Option(
-        envvar=f"{_ENV}DEFAULT_INFRA",
+        envvar=f"{ENV}DEFAULT_INFRA",
         help="Where deployments without resources.infra run; may be repeated. Unset: kubernetes.",
     ),
 ]
 Namespace = Annotated[
     list[str] | None,
     typer.Option(
-        envvar=f"{_ENV}NAMESPACES", callback=namespaces, help="Namespace to serve; may be repeated. Unset: all."
+        envvar=f"{ENV}NAMESPACES", callback=namespaces, help="Namespace to serve; may be repeated. Unset: all."
     ),
 ]
 Catalog = Annotated[
     list[Path] | None,
-    typer.Option(envvar=f"{_ENV}CATALOG", help="File that adds or replaces models and GPUs; may be repeated."),
+    typer.Option(envvar=f"{ENV}CATALOG", help="File that adds or replaces models and GPUs; may be repeated."),
 ]
 Workers = Annotated[
-    int, typer.Option(envvar=f"{_ENV}WORKERS", min=1, max=64, help="Deployments worked on side by side.")
+    int, typer.Option(envvar=f"{ENV}WORKERS", min=1, max=64, help="Deployments worked on side by side.")
 ]
 LaunchSlots = Annotated[
     int,
     typer.Option(
-        envvar=f"{_ENV}LAUNCH_SLOTS", min=1, max=4096, help="Launches in flight at the SkyPilot server at once."
+        envvar=f"{ENV}LAUNCH_SLOTS", min=1, max=4096, help="Launches in flight at the SkyPilot server at once."
     ),
 ]
 ProxyImage = Annotated[
     str,
     typer.Option(
-        envvar=f"{_ENV}PROXY_IMAGE", help="Image of the proxy in front of rented machines: HAProxy 2.6 or newer."
+        envvar=f"{ENV}PROXY_IMAGE", help="Image of the proxy in front of rented machines: HAProxy 2.6 or newer."
     ),
 ]
 ProxyReplicas = Annotated[
-    int, typer.Option(envvar=f"{_ENV}PROXY_REPLICAS", min=1, max=16, help="Pods of the proxy of each deployment.")
+    int, typer.Option(envvar=f"{ENV}PROXY_REPLICAS", min=1, max=16, help="Pods of the proxy of each deployment.")
 ]
 ProxyPod = Annotated[
     str | None,
     typer.Option(
-        envvar=f"{_ENV}PROXY_POD",
+        envvar=f"{ENV}PROXY_POD",
         callback=proxy_pod,
         help="What is said of the pods of every proxy, as JSON: labels, annotations, imagePullSecrets, nodeSelector, "
         "tolerations, affinity, priorityClassName, resources, and of securityContext runAsUser and runAsGroup. "
@@ -167,7 +167,7 @@ ProxyPod = Annotated[
 Lease = Annotated[
     str | None,
     typer.Option(
-        envvar=f"{_ENV}LEASE",
+        envvar=f"{ENV}LEASE",
         callback=lease,
         help="NAMESPACE/NAME of the Lease to hold before acting. Unset: act at once, with no other operator near.",
     ),
@@ -175,14 +175,14 @@ Lease = Annotated[
 Instance = Annotated[
     str | None,
     typer.Option(
-        envvar=f"{_ENV}INSTANCE",
+        envvar=f"{ENV}INSTANCE",
         help="Name of this process in its Lease and in Events; no two may share one. Unset: the host's name.",
     ),
 ]
 HealthAddress = Annotated[
     str,
     typer.Option(
-        envvar=f"{_ENV}HEALTH_ADDRESS",
+        envvar=f"{ENV}HEALTH_ADDRESS",
         callback=address,
         help="host:port of the liveness probe at /healthz. Without a host: every address, IPv4 and IPv6.",
     ),
@@ -190,14 +190,14 @@ HealthAddress = Annotated[
 ReadinessAddress = Annotated[
     str | None,
     typer.Option(
-        envvar=f"{_ENV}READINESS_ADDRESS",
+        envvar=f"{ENV}READINESS_ADDRESS",
         callback=address,
         help="host:port of the readiness probe at /readyz: whether SkyPilot answers. Unset: none is served.",
     ),
 ]
 MetricsPort = Annotated[
     int,
-    typer.Option(envvar=f"{_ENV}METRICS_PORT", min=0, max=65535, help="Port of the Prometheus metrics; 0 serves none."),
+    typer.Option(envvar=f"{ENV}METRICS_PORT", min=0, max=65535, help="Port of the Prometheus metrics; 0 serves none."),
 ]
 TracingEndpoint = Annotated[
     str | None,
@@ -206,4 +206,4 @@ TracingEndpoint = Annotated[
         help="Base URL to send traces to, by OTLP over HTTP: http://collector:4318. Unset: none are made.",
     ),
 ]
-LogFormat = Annotated[logs.LogFormat, typer.Option(envvar=f"{_ENV}LOG_FORMAT", help="json or console.")]
+LogFormat = Annotated[logs.LogFormat, typer.Option(envvar=f"{ENV}LOG_FORMAT", help="json or console.")]
