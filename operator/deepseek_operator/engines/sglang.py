@@ -133,7 +133,8 @@ class _SGLang:
         flags += optional("--chunked-prefill-size", options.max_num_batched_tokens)
         flags += _model(options)
         if options.api_key:
-            flags.append(("--api-key", Shell(f'"${self.api_key_variable}"')))
+            # In one word: a key may begin with "-", and would be taken for a flag after a space.
+            flags.append((Shell(f'--api-key="${self.api_key_variable}"'),))
         if options.nodes > 1:
             address = f"{rank.head}:{_DIST_PORT}"
             flags += [

@@ -74,7 +74,7 @@ def test_switching_tool_choice_off_leaves_the_parser_out() -> None:
 def test_the_key_never_stands_on_a_command_line() -> None:
     assert "--api-key" not in command(VLLM, api_key=True)
     line = command(SGLANG, api_key=True)
-    assert line[line.index("--api-key") + 1] == '"$SGLANG_API_KEY"'
+    assert '--api-key="$SGLANG_API_KEY"' in line
 
 
 def test_what_the_users_arguments_replace_is_listed() -> None:
