@@ -110,7 +110,7 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
         "Take accelerators that the message names, a shorter context, or leave resources.accelerators unset.",
     ),
     Reason.SECRET_NOT_FOUND: (
-        "A Secret or key that the spec refers to does not exist.",
+        "A Secret or key that the spec refers to does not exist, or is empty.",
         "Create it; the deployment goes on by itself within seconds.",
     ),
     Reason.SERVICE_CONFLICT: (

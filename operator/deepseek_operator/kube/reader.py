@@ -102,7 +102,8 @@ class KubeReader:
         if reference.key not in data:
             keys = ", ".join(sorted(data)) or "none"
             return f"Secret {reference.name} has no key {reference.key} (it has: {keys})"
-        return None
+        # An engine whose API key is empty asks for none.
+        return None if data[reference.key] else f"Secret {reference.name} has nothing in its key {reference.key}"
 
     async def authority(self, namespace: str, name: str, uid: str) -> str:
         """Return the certificate of a deployment's own authority, which is no secret; empty if there is none."""
@@ -127,13 +128,13 @@ class KubeReader:
         Raises
         ------
         KubeNotFoundError
-            The Secret or its key is gone, although it was there when the launch was decided.
+            The Secret, its key or what was in it is gone, although it was there when the launch was decided.
         KubeRejectedError
             The value is no text, so it cannot be part of an environment.
         """
         secret = await self._client.request("GET", SECRETS.path(namespace, reference.name))
-        if reference.key not in (secret.get("data") or {}):
-            raise KubeNotFoundError(f"Secret {reference.name} has no key {reference.key} any more")
+        if not (secret.get("data") or {}).get(reference.key):
+            raise KubeNotFoundError(f"Secret {reference.name} has no key {reference.key} any more, or nothing in it")
         return _text(secret, reference)
 
 

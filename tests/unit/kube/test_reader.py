@@ -234,3 +234,11 @@ async def test_a_token_that_cannot_be_read_is_unavailable_and_nothing_worse(
     with pytest.raises(KubeUnavailableError, match="Token file exists but empty"):
         await client.request("GET", "/version")
     await client.close()
+
+
+async def test_a_secret_with_nothing_in_it_is_waited_for_like_one_that_is_missing() -> None:
+    """An engine whose API key is empty asks for none, and the port of a rented machine is open to the internet."""
+    reader, reference = KubeReader(cast(Any, Secrets({"data": {"token": ""}}))), SecretKeyRef(name="r1-api-key")
+    assert await reader.missing_secret("serving", reference) == "Secret r1-api-key has nothing in its key token"
+    with pytest.raises(KubeNotFoundError):
+        await reader.secret_value("serving", reference)
