@@ -56,7 +56,7 @@ class _Rows:
         row = dict(raw)
         base = row.pop("base", None)
         if base is not None:
-            if base not in self.rows:
+            if not isinstance(base, str) or base not in self.rows:
                 raise CatalogError(
                     file, str(row.get(self.key, f"row {index + 1}")), "base", f"no row {base!r} before it"
                 )
@@ -129,7 +129,7 @@ def _read(file: str, path: Traversable | Path) -> _Raw:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CatalogError(file, "", "", f"cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: also of a date such as 2026-02-30
         raise CatalogError(file, "", "", f"is not YAML: {' '.join(str(error).split())}") from error
     if document is None:
         return {}

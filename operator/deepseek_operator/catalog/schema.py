@@ -239,7 +239,7 @@ class GpuInfo(Row):
     compute_capability: str = Field(default="0.0", pattern=r"^[0-9]+\.[0-9]$")
     bf16: bool = True
     fp8: Fp8Support
-    counts: tuple[int, ...] = Field(min_length=1)
+    counts: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     """Numbers per machine that clouds sell."""
     nvlink: bool = False
     memory_bandwidth: float | None = Field(default=None, gt=0)

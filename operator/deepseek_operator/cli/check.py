@@ -1,6 +1,7 @@
 """``deepseek-operator check``: what the chart's hooks ask before they let ``helm test`` or ``helm uninstall`` go on."""
 
 import asyncio
+import http.client
 import time
 import urllib.error
 import urllib.request
@@ -143,8 +144,8 @@ def _problem(url: str) -> str:
             return ""
     except urllib.error.HTTPError as error:
         return error.read().decode(errors="replace").strip() or f"HTTP {error.code}"
-    except OSError as error:
-        return str(error)
+    except (OSError, http.client.HTTPException) as error:  # the latter of what speaks no HTTP
+        return str(error) or type(error).__name__
 
 
 async def _list(reader: _Reader, namespaces: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ def read_yaml(file: str | Path) -> list[Any]:
         return list(yaml.safe_load_all(text))
     except OSError as error:
         fail(f"{file}: {error.strerror}")
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: also of a date such as 2026-13-45
         fail(f"{file} is not YAML: {' '.join(str(error).split())}")
 
 
@@ -55,8 +55,12 @@ def sentences(error: ValidationError, root: type[BaseModel], *above: str) -> lis
 def read_spec(raw: dict[str, Any], where: str = "") -> DeepSeekDeploymentSpec:
     """Return a spec as the API server would accept it; ``where`` stands in front of what is wrong."""
     try:
+        text = json.dumps(raw, default=str)
+    except (TypeError, ValueError) as error:  # a date as a key, or an alias of what it stands in
+        fail(f"{where}spec: nothing that JSON could hold, as the API server wants it: {error}")
+    try:
         # Strictly, as the API server reads it: "2" is no number.
-        spec = DeepSeekDeploymentSpec.model_validate_json(json.dumps(raw, default=str), strict=True)
+        spec = DeepSeekDeploymentSpec.model_validate_json(text, strict=True)
     except ValidationError as error:
         *others, last = sentences(error, DeepSeekDeploymentSpec, "spec")
         for one in others:

@@ -136,13 +136,17 @@ def _read(file: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _overlaid(spec: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the spec of the file with what the command line says over it, by field."""
+    """Return the spec of the file with what the command line says over it, by field.
+
+    A section that is no mapping stays as it is, and is refused with the rest of the spec.
+    """
     merged = dict(spec)
     for field, value in given.items():
         section, _, name = field.rpartition(".")
-        if value is not None and section:
-            merged[section] = {**(merged.get(section) or {}), name: value}
-        elif value is not None:
+        there = merged.get(section) or {}
+        if value is not None and section and isinstance(there, dict):
+            merged[section] = {**there, name: value}
+        elif value is not None and not section:
             merged[name] = value
     return merged
 

@@ -23,8 +23,12 @@ ENV = "DEEPSEEK_OPERATOR_"
 
 def web_address(url: str) -> str:
     """Return a URL, or refuse it."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is none
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
         raise typer.BadParameter(f"{url!r} is no URL such as http://127.0.0.1:46580")
     return url
 

@@ -52,10 +52,9 @@ class Arguments:
             return None
         units = {"k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
         try:
-            number = float(value[:-1]) * units[value[-1]] if value[-1:] in units else int(value)
-        except ValueError:
+            return int(float(value[:-1]) * units[value[-1]] if value[-1:] in units else value)
+        except (ValueError, OverflowError):  # the latter of infk
             raise ArgumentError(f"{flag} {value}", f"{flag} must be a whole number, not {value!r}") from None
-        return int(number)
 
     def fraction(self, flag: str) -> float | None:
         """Return the value of a flag as a number above 0 and up to 1.

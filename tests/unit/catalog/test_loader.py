@@ -99,6 +99,7 @@ def test_a_users_price_replaces_one_of_the_package(tmp_path: Path) -> None:
     ("document", "row", "field", "word"),
     [
         (own_gpu(memoryGib=-1), "X100", "memoryGib", "must be above"),
+        (own_gpu(counts=[8, 0]), "X100", "counts[1]", "at least 1"),
         (own_gpu(memory=1), "X100", "memory", "no such field"),
         (own_gpu(fp8="Yes"), "X100", "fp8", "Native"),
         (own_gpu(sources={"memoryGib": "own"}), "X100", "sources.computeCapability", "source"),
@@ -129,9 +130,11 @@ def test_a_users_price_replaces_one_of_the_package(tmp_path: Path) -> None:
             "kvReplicated",
             "mla",
         ),
+        ({"models": [{"base": ["a/b"], "id": "a/c"}]}, "a/c", "base", "no row ['a/b']"),
         ({"gpu": []}, "", "gpu", "models"),
         ({"gpus": {}}, "", "gpus", "list"),
         ("a: [", "", "", "YAML"),
+        ("prices: [{asOf: 2026-02-30}]", "", "", "day is out of range for month"),
         ("[]", "", "", "mapping"),
     ],
 )

@@ -1,6 +1,7 @@
 """What the chart's hooks ask."""
 
 import http.server
+import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -104,3 +105,15 @@ def test_an_operator_that_is_not_ready_is_waited_for(url: str, monkeypatch: pyte
 def test_what_it_said_last_is_told_when_the_time_is_over(url: str) -> None:
     with pytest.raises(TimeoutError, match="SkyPilot starts"):
         wait_ready(url, 0.0)
+
+
+def test_what_answers_in_another_protocol_is_told_like_what_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            with server.accept()[0] as connection:
+                connection.sendall(b"SSH-2.0-dropbear\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        with pytest.raises(TimeoutError, match=r"SSH-2\.0"):
+            wait_ready(f"http://127.0.0.1:{server.getsockname()[1]}/readyz", 0.0)

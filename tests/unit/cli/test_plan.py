@@ -108,12 +108,20 @@ def test_standard_input_and_several_objects_are_read() -> None:
         ("kind: DeepSeekDeployment", "without spec"),
         ("kind: DeepSeekDeployment\nspec: {model: {}}", "spec.model.name"),
         ("kind: DeepSeekDeployment\nmetadata: {name: x}\nspec: {model: {nam: r1}}", "x: spec.model.name"),
+        ("kind: DeepSeekDeployment\nspec: {model: {name: 2026-13-45}}", "is not YAML: month must be in 1..12"),
+        ("kind: DeepSeekDeployment\nspec: {2026-01-01: 1}", "spec: nothing that JSON could hold"),
+        ("kind: DeepSeekDeployment\nspec: &it {model: *it}", "spec: nothing that JSON could hold"),
     ],
 )
 def test_a_bad_file_is_refused_in_a_sentence(text: str, words: str) -> None:
     result = run("plan", "-f", "-", stdin=text)
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+def test_a_section_that_is_no_mapping_is_refused_under_an_option_that_goes_over_it() -> None:
+    text = "kind: DeepSeekDeployment\nspec: {model: {name: r1-8b}, engine: VLLM}"
+    assert "spec.engine: VLLM: must be a mapping" in run("plan", "-f", "-", "--engine", "SGLang", stdin=text).stderr
 
 
 def test_models_lists_every_model_with_its_aliases() -> None:

@@ -39,6 +39,9 @@ def refused(*words: str) -> str:
     [
         ("--skypilot-endpoint=skypilot:46580", "'skypilot:46580' is no URL such as"),
         ("--skypilot-endpoint=https://", "'https://' is no URL such as"),
+        ("--skypilot-endpoint=http://[::1", "'http://[::1' is no URL such as"),
+        ("--skypilot-endpoint=http://skypilot:99999", "'http://skypilot:99999' is no URL such as"),
+        ("--skypilot-endpoint=http://sky pilot:1", "'http://sky pilot:1' is no URL such as"),
         ("--skypilot-user-id=D5EE9000", "must be 8 lower-case hexadecimal digits"),
         ("--skypilot-user-id=d5ee9000a", "must be 8 lower-case hexadecimal digits"),
         ("--skypilot-token-file=/nowhere", "file '/nowhere' does not exist"),

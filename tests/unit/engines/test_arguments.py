@@ -49,6 +49,12 @@ def test_lengths_may_have_vllms_units(value: str, number: int) -> None:
     assert parse_arguments(("--max-model-len", value), {}).integer("--max-model-len") == number
 
 
+@pytest.mark.parametrize("value", ["infk", "nanK", "1e999m", "1.5", "k", ""])
+def test_a_length_that_is_no_whole_number_is_refused_in_a_sentence(value: str) -> None:
+    with pytest.raises(ArgumentError, match="must be a whole number"):
+        parse_arguments(("--max-model-len", value), {}).integer("--max-model-len")
+
+
 def test_the_users_flag_replaces_the_planned_one_and_is_said_so() -> None:
     user = parse_arguments(("--port=1", "--new", "x"), {})
     words, replaced = merge([("--port", "8000"), ("--a", "b", "c"), ("--switch",)], user)
