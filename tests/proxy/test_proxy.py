@@ -15,7 +15,7 @@ import pytest
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.names import server_name, shared_server_name
 from deepseek_operator.launch.certificates import Authority, engine_identity, make_authority
-from deepseek_operator.launch.proxy import PROXY_PATH
+from deepseek_operator.launch.proxy import PROXY_PATH, REQUESTS
 from tests.fakes.dns import NO_SUCH_NAME, FakeDns
 from tests.proxy.engines import StandIn, Tap, server_context
 from tests.proxy.haproxy import UID, HaProxy, until
@@ -272,6 +272,25 @@ async def test_a_proxy_without_an_engine_says_so(staged: Stage) -> None:
         return await proxy.status("/deepseek-operator/proxy") == 503
 
     await until(says_so, "the proxy is up and not ready")
+
+
+@pytest.mark.parametrize("request_of_each", [b"", b"POST /v1/long HTTP/1.1\r\nHost: r1\r\n\r\n"], ids=["idle", "busy"])
+async def test_a_proxy_with_many_clients_still_says_that_it_is_well(staged: Stage, request_of_each: bytes) -> None:
+    """Kubernetes and the operator would take it out of the Service, and the next one would have its clients as well."""
+    staged.dns.members = {PLAIN: (await staged.engine(StandIn("a")),)}
+    proxy = await staged.proxy(key=None, authority=None)
+    await until(proxy.ready, "the proxy finds the engine")
+    clients = [await asyncio.open_connection("127.0.0.1", proxy.port) for _ in range(REQUESTS + 1)]
+    for _, writer in clients[:-1]:
+        writer.write(request_of_each)
+
+    async def taken() -> bool:
+        return await asyncio.wait_for(proxy.status("/v1/models"), 5) == (503 if request_of_each else 200)
+
+    await until(taken, "idle clients keep nobody from asking, and too many requests are refused at once")
+    assert await asyncio.wait_for(proxy.status(PROXY_PATH), 5) == 200
+    for _, writer in clients:
+        writer.close()
 
 
 async def test_silent_dns_changes_nothing(staged: Stage) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "OBSOLETE_S",
     "PROXY_PATH",
     "PROXY_PORT",
+    "REQUESTS",
     "ProxySettings",
     "ProxySpec",
     "haproxy_config",
@@ -43,12 +44,17 @@ GRACE_S: Final = 3600
 """Seconds that running requests get when a proxy is replaced."""
 LEAVE_S: Final = 5
 """Seconds for which a proxy that goes takes new requests: kube-proxy needs a moment on each node."""
+CONNECTIONS: Final = 4096
+"""Connections of clients that a proxy takes."""
+REQUESTS: Final = 1024
+"""Requests that a proxy has running at once, streams among them."""
 SLOTS: Final = 128
 """Engines of each kind that a proxy can hold: 100 replicas, and some that come or go."""
 
 _CONFIG: Final = """\
 global
-  maxconn 1024
+  # Connections that ask nothing are cheap, and while no more are taken nobody hears that the proxy is well, either.
+  maxconn {connections}
   # A request is repeated at another engine only if all of it is still in the buffer.
   tune.bufsize 262144
   hard-stop-after {grace}s
@@ -97,6 +103,9 @@ frontend http
   bind "${{LISTEN}}" v4v6
   monitor-uri {path}
   monitor fail if {{ nbsrv(engines) lt 1 }}
+  # Each holds buffers, of which the pod's memory has no more. Clients ask again, and the other proxy may have room.
+  acl full be_conn(engines) ge {requests}
+  http-request return status 503 content-type text/plain string "the proxy is full" hdr Retry-After 1 if full
   default_backend engines
 
 backend engines
@@ -168,7 +177,14 @@ class ProxySpec:
 
 def haproxy_config(spec: ProxySpec, *, authority_file: str = AUTHORITY_FILE) -> str:
     """Return HAProxy's configuration. Its variables are set where the container starts."""
-    text = _CONFIG.format(grace=GRACE_S, obsolete=OBSOLETE_S, path=PROXY_PATH, health=spec.health_path)
+    text = _CONFIG.format(
+        connections=CONNECTIONS,
+        requests=REQUESTS,
+        grace=GRACE_S,
+        obsolete=OBSOLETE_S,
+        path=PROXY_PATH,
+        health=spec.health_path,
+    )
     if spec.api_key is not None:
         text += _KEY
     text += _servers(spec, encrypted=False) + "\n"
