@@ -111,7 +111,7 @@ class Server:
         try:
             response = self._request(connection, "GET", "/models", None)
             return tuple(str(model["id"]) for model in json.loads(response.read())["data"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, http.client.IncompleteRead):
             raise CompletionError("it answers, but not as an OpenAI API does") from None
         finally:
             connection.close()
@@ -150,10 +150,11 @@ class Server:
             connection.sock.settimeout(_SILENT_S)
             connection.request(method, self._prefix + path, body, self._headers)
             response = connection.getresponse()
+            said = b"" if response.status == 200 else response.read(65_536)
         except http.client.HTTPException as error:
             raise CompletionError(f"it closed the connection: {type(error).__name__}") from error
         if response.status != 200:
-            raise CompletionError(f"HTTP {response.status}: {_words(response.read(65_536))}")
+            raise CompletionError(f"HTTP {response.status}: {_words(said)}")
         return response
 
 

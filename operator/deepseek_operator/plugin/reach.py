@@ -123,14 +123,21 @@ def _choose(deployment: Deployment) -> tuple[Replica, Node | None]:
 
 def _key(kubectl: Kubectl, deployment: Deployment) -> str | None:
     """Return the key of the API: of the environment, else of the Secret that the spec names."""
-    given = os.environ.get(KEY_VARIABLE)
+    given = os.environ.get(KEY_VARIABLE, "").strip()
     if given or deployment.api_key is None:
-        return given or None
+        return _usable(given, KEY_VARIABLE) if given else None
     name, key = str(deployment.api_key.get("name")), str(deployment.api_key.get("key", "token"))
     try:
         data = kubectl.get("secrets", name).json().get("data") or {}
-        return base64.b64decode(data[key]).decode().strip()
+        return _usable(base64.b64decode(data[key]).decode().strip(), f"key {key} of the Secret {name}")
     except KubectlError as error:
         raise KubectlError(f"the API key cannot be read ({error.message}); set {KEY_VARIABLE} to it") from error
     except (KeyError, binascii.Error, UnicodeDecodeError):
         raise KubectlError(f"the Secret {name} has no key {key} with text; set {KEY_VARIABLE}") from None
+
+
+def _usable(key: str, where: str) -> str:
+    """Return a key that a request can bring; else say what it is, without a word of it."""
+    if key.isascii() and key.isprintable():
+        return key
+    raise KubectlError(f"{where} is no API key: it has line breaks, or characters beyond ASCII")

@@ -8,8 +8,10 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -19,6 +21,7 @@ import pytest
 
 from deepseek_operator.api.status import Phase
 from deepseek_operator.plugin.chat import visible
+from deepseek_operator.plugin.completions import CompletionError, Server
 from tests.fakes.engine import FakeEngine
 from tests.fakes.kubectl import FakeKubectl
 from tests.unit.plugin.builders import condition, deployment, instance, pod
@@ -102,6 +105,38 @@ def test_the_key_is_read_from_the_secret_or_the_environment(
     monkeypatch.setenv("DEEPSEEK_API_KEY", "s3cret-key")
     assert run("chat", "r1", "-m", "hi")[:2] == (0, "Hello\n")
     assert not [call for call in served.calls if any("s3cret" in word for word in call)]
+
+
+@pytest.mark.parametrize("key", ["s3cret\nkey", "s3cret\rkey", "s3cr€t"])
+def test_a_key_that_no_request_can_bring_is_refused_without_being_shown(
+    served: FakeKubectl, run: Run, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("DEEPSEEK_API_KEY", key)
+    code, _, err = run("chat", "r1", "-m", "hi", "--model", "m")
+    assert (code, err) == (
+        1,
+        "Error: DEEPSEEK_API_KEY is no API key: it has line breaks, or characters beyond ASCII\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+    ],
+)
+def test_an_answer_that_breaks_off_is_an_error_of_the_engine(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer_once() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        threading.Thread(target=answer_once, daemon=True).start()
+        with pytest.raises(CompletionError):
+            Server("127.0.0.1", server.getsockname()[1]).models()
 
 
 @pytest.mark.parametrize(
