@@ -138,9 +138,11 @@ def merge(planned: list[tuple[str, ...]], user: Arguments) -> tuple[tuple[str, .
     kept: list[str] = []
     replaced: list[str] = []
     for flag, *values in planned:
-        name = "--" + flag.removeprefix("--no-") if flag.startswith("--no-") else flag
+        name, wanted = flag, tuple(values)
+        if flag.startswith("--no-"):
+            name, wanted = "--" + flag.removeprefix("--no-"), ("no",)
         if name in user:
-            if user.flags[name] != tuple(values) or name != flag:
+            if user.flags[name] != wanted:
                 replaced.append(" ".join((flag, *values)))
         else:
             kept += [flag, *values]

@@ -62,11 +62,19 @@ def test_the_users_flag_replaces_the_planned_one_and_is_said_so() -> None:
     assert replaced == ("--port 8000",)
 
 
-def test_repeating_the_planned_value_replaces_nothing() -> None:
-    user = parse_arguments(("--port", "8000"), {})
-    assert merge([("--port", "8000")], user) == (("--port", "8000"), ())
+@pytest.mark.parametrize("words", [("--port", "8000"), ("--enforce-eager",), ("--no-enable-prefix-caching",)])
+def test_repeating_the_planned_value_replaces_nothing(words: tuple[str, ...]) -> None:
+    assert merge([words], parse_arguments(words, {})) == (words, ())
 
 
 def test_a_users_no_switches_the_planned_switch_off() -> None:
     user = parse_arguments(("--no-enforce-eager",), {})
     assert merge([("--enforce-eager",)], user) == (("--no-enforce-eager",), ("--enforce-eager",))
+
+
+def test_a_users_switch_replaces_the_planned_no() -> None:
+    user = parse_arguments(("--enable-prefix-caching",), {})
+    assert merge([("--no-enable-prefix-caching",)], user) == (
+        ("--enable-prefix-caching",),
+        ("--no-enable-prefix-caching",),
+    )
