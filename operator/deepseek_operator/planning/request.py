@@ -275,9 +275,9 @@ def _check_version(spec: DeepSeekDeploymentSpec, model: ModelInfo | None, engine
     image = spec.engine.image
     if lowest is None or image is None:
         return
-    tag = image.rpartition(":")[2].lstrip("v").split("-")[0] if ":" in image.rpartition("/")[2] else ""
-    numbers = _numbers(tag)
-    if numbers is not None and numbers < (_numbers(lowest) or ()):
+    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    numbers = _numbers(tag.lstrip("v").split("-")[0])
+    if numbers is not None and numbers < tuple(int(part) for part in lowest.split(".")[:3]):
         assert model is not None
         raise PlanInputError(
             "engine.image",
@@ -294,8 +294,9 @@ def _check_packages(spec: DeepSeekDeploymentSpec, model: ModelInfo | None, engin
         raise PlanInputError("engine.runtime", spec.engine.runtime.value, why)
 
 
-def _numbers(version: str) -> tuple[int, ...] | None:
-    parts = version.split(".")
+def _numbers(tag: str) -> tuple[int, ...] | None:
+    """Return the release that a tag names, if it is one: a single number is that of a build."""
+    parts = tag.split(".")
     numbers = [int(part) for part in parts[:3] if part.isdigit()]
     return tuple(numbers) if len(parts) >= 2 and len(numbers) == len(parts[:3]) else None
 

@@ -193,7 +193,17 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
         "HF_TOKEN",
         "use model.huggingFaceTokenSecretRef",
     ),
-    ("r1-8b", {"engine": {"env": [{"name": "A"}]}}, "engine.env", "A", "exactly one of value and valueFrom"),
+    (
+        "r1-8b",
+        {"engine": {"env": [{"name": "SGLANG_API_KEY", "value": "x"}]}},
+        "engine.env",
+        "SGLANG_API_KEY",
+        "use endpoint.apiKeySecretRef",
+    ),
+    *(
+        ("r1-8b", {"engine": {"env": [{"name": "A", **given}]}}, "engine.env", "A", "needs exactly one of value")
+        for given in ({}, {"value": "x", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y"}}})
+    ),
     *(
         ("r1-8b", {"engine": {"env": [{"name": name, "value": "1"}]}}, "engine.env", name, "take another name")
         for name in (IN_CLUSTER_VARIABLE, TLS_VARIABLE)
@@ -235,6 +245,13 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
         "use VLLM or Auto",
     ),
     (
+        "meituan/DeepSeek-R1-Block-INT8",
+        {"resources": {"accelerators": [], "cpus": "8"}},
+        "engine.name",
+        "Auto",
+        "VLLM cannot run DeepSeek-R1-Block-INT8",
+    ),
+    (
         "r1-7b",
         {"resources": {"accelerators": [], "cpus": "8", "memory": "64", "nodes": 3}},
         "resources.nodes",
@@ -255,6 +272,11 @@ def test_bad_input_is_refused_with_field_value_and_what_would_work(
     assert str(caught.value.value) == value
     assert words in caught.value.message
     assert str(caught.value) == f"spec.{field}: {value}: {caught.value.message}"
+
+
+def test_a_name_that_is_like_no_other_is_refused_without_a_guess() -> None:
+    with pytest.raises(PlanInputError, match=r"or use a model that `deepseek-operator models` lists$"):
+        plan_for("no/such-model")
 
 
 def test_a_stretched_context_is_allowed_where_the_user_overrides_the_models_configuration() -> None:
@@ -290,26 +312,3 @@ def test_a_utilization_that_leaves_cuda_nothing_is_refused() -> None:
     plan = plan_for("r1-8b", engine={"name": "VLLM", "args": args}, resources={"accelerators": ["L4:1"], "nodes": 1})
     assert not plan.launchable
     assert "leaves 0.22 GiB of L4 for CUDA itself: 0.55 GiB are needed, so use at most 0.97" in plan.reason
-
-
-@pytest.mark.parametrize(
-    ("engine", "argument"),
-    [
-        ({"name": "VLLM"}, "--quantization=FP8"),  # vLLM lowers it
-        ({"name": "VLLM"}, "--quantization=None"),
-        ({"name": "VLLM"}, "-q=fp8"),
-        ({"name": "SGLang"}, "--kv-cache-dtype=fp8_e4m3"),
-        ({"name": "VLLM", "image": "me/vllm-with-plugins:1"}, "--quantization=bitsandbytes"),
-    ],
-)
-def test_values_that_the_engine_takes_or_that_only_the_users_image_can_know_are_passed_on(
-    engine: dict[str, Any], argument: str
-) -> None:
-    plan = plan_for("r1-8b", engine={**engine, "args": [argument]}, resources={"accelerators": ["H100:1"], "nodes": 1})
-    assert all(argument in options.user.words for options in plan.serve.values())
-
-
-def test_the_engine_that_knows_a_value_is_taken() -> None:
-    parts = {"args": ["--quantization", "bitsandbytes"]}
-    plan = plan_for("r1-8b", engine=parts, resources={"accelerators": ["H100:1"], "nodes": 1})
-    assert plan.engine == "SGLang"

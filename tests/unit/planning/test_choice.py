@@ -161,6 +161,8 @@ def test_the_live_catalogs_prices_change_the_choice() -> None:
         ("VLLM", 2, None, "VLLM"),
         ("SGLang", 1, None, "SGLang"),
         ("Auto", 1, "lmsysorg/sglang:v0.5.23", "SGLang"),
+        ("Auto", 1, "me/own:1", "VLLM"),
+        ("Auto", 1, "me/sglang-and-vllm:1", "VLLM"),
         ("Auto", 2, "vllm/vllm-openai:v0.33.0", "VLLM"),
     ],
 )
