@@ -141,8 +141,6 @@ def _by_count(engine: Engine, serve: Mapping[int, ServeOptions], more: str) -> s
 
 
 def _start(engine: Engine, options: ServeOptions, indent: str, more: str) -> str:
-    if options.nodes == 1:
-        return f"{indent}run_engine {quote(engine.command(options, Rank()))}{more}\n"
     head = quote(engine.command(options, HEAD))
     worker = quote(engine.command(options, WORKER))
     if head == worker:

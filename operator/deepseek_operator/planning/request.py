@@ -62,7 +62,7 @@ class Request:
     @property
     def only_kubernetes(self) -> bool:
         """Whether nothing can cost money."""
-        return self.kubernetes and self.clouds == ()
+        return self.clouds == ()
 
     @property
     def demanding(self) -> bool:

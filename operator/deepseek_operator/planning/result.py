@@ -161,7 +161,7 @@ class Plan:
             fit = self.candidates[0].fit
         else:
             fit = next((one.fit for one in self.candidates if str(one.accelerator) == accelerators), None)
-        return fit.memory.reported_tokens(fit.max_model_len) if fit is not None and fit.max_model_len else None
+        return fit.memory.reported_tokens(fit.max_model_len) if fit is not None else None
 
     def to_status(self) -> PlanStatus:
         """Return the plan as it stands in ``status.plan``."""

@@ -149,7 +149,7 @@ def _serve_by_count(
 def _reason(request: Request, first: Candidate, context: int | None, others: tuple[Candidate, ...]) -> str:
     parts = [first.reason if first.reason.endswith(".") else f"{first.reason}."]
     own = first.fit.max_model_len if first.fit else None
-    if first.fits and context is not None and own is not None and context < own:
+    if context is not None and own is not None and context < own:
         parts.append(f"Context {context:,}, so that it holds on each of the accelerators.")
     if first.fits and not request.only_kubernetes:
         parts.append(_price(request, first))
