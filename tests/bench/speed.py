@@ -11,7 +11,7 @@ from math import log
 from deepseek_operator.planning.factors import FACTORS, Factors
 from tests.unit.planning.measured import CASES, figures
 
-__all__ = ["fit", "loss"]
+__all__ = ["FITTED", "fit", "loss"]
 
 FITTED = (
     "bandwidth",

@@ -138,15 +138,14 @@ def time_to_first_token_seconds(
     *,
     prompt: int,
     network_gbs: float | None = None,
-    factors: Factors | None = None,
 ) -> float:
     """Return the time from a prompt's arrival at an idle engine to its first token: prefill, then one step."""
-    factors = factors or factors_of(gpu)
+    factors = factors_of(gpu)
     busy = _prefill_seconds(model, gpu, layout, overrides, prompt, network_gbs, True, factors)
     if model.shape.moe:
         busy = max(busy, MICRO * factors.launch * model.shape.layers)
     traffic = Traffic(requests=1, context=prompt)
-    step = step_seconds(model, gpu, layout, traffic, overrides, network_gbs=network_gbs, factors=factors)
+    step = step_seconds(model, gpu, layout, traffic, overrides, network_gbs=network_gbs)
     return busy / gpu.efficiency.prefill + step + MICRO * factors.prompt
 
 

@@ -1,5 +1,6 @@
 """The speed model against what was measured, and what must hold of it whatever the figures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from deepseek_operator.planning.speed import (
     step_seconds,
     time_to_first_token_seconds,
 )
-from tests.bench.speed import fit, loss
+from tests.bench.speed import FITTED, fit, loss
 from tests.unit.planning.builders import CATALOG
 from tests.unit.planning.measured import CASES, Case, figures, gpu_named, model_named
 
@@ -173,3 +174,16 @@ def test_the_shipped_factors_are_those_that_the_fit_finds_without_the_held_out_c
     assert loss(FACTORS) <= 1.02 * loss(fit(rounds=3))
     assert loss(FACTORS) ** 0.5 < 0.06
     assert loss(FACTORS, held_out=True) ** 0.5 < 0.10
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_the_fit_sees_every_factor_that_it_tries(name: str) -> None:
+    assert loss(replace(FACTORS, **{name: 0.9 * getattr(FACTORS, name)})) > loss(FACTORS)
+
+
+def test_gpus_whose_link_is_not_known_count_as_linked_by_the_slowest_pcie() -> None:
+    model, gpu, layout = model_named("r1-8b"), CATALOG.gpus["T4"], Layout(1, 8, 8)
+    unknown = gpu.model_copy(update={"link_bandwidth": None})
+    assert step_seconds(model, unknown, layout, Traffic(64), Overrides()) == step_seconds(
+        model, gpu, layout, Traffic(64), Overrides()
+    )
