@@ -57,6 +57,25 @@ def test_a_base_above_the_replicas_makes_all_on_demand_and_says_so() -> None:
     assert "resources.capacity.onDemandBase 5 is more than the 2 of spec.replicas: all are on demand" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("base", "replicas", "fields", "words"),
+    [
+        (3, 3, {}, f"On demand: 3 of 3 for {DEAR:.2f} $/h each; Spot: 0: {3 * DEAR:.2f} $/h together."),
+        (1, 3, {"accelerators": ["L4:1"]}, "On demand: 1 of 3 for 0.80 $/h each; Spot: 2."),
+        (1, 3, {"accelerators": ["L4:1"], "infra": ["runpod"]}, "On demand: 1 of 3; Spot: 2."),
+    ],
+)
+def test_what_costs_nothing_or_nobody_knows_what_has_no_price(
+    base: int, replicas: int, fields: dict[str, Any], words: str
+) -> None:
+    assert plan(base, replicas, **fields).reason.endswith(words)
+
+
+@pytest.mark.parametrize("fields", [{"infra": ["kubernetes"]}, {"accelerators": ["T4:1"]}])
+def test_kinds_of_machines_are_not_told_where_none_is_rented(fields: dict[str, Any]) -> None:
+    assert "On demand:" not in plan(1, 3, **fields).reason
+
+
 def test_a_cap_between_all_spot_and_all_on_demand_holds_for_the_mix() -> None:
     enough = DEAR + 2 * SPOT
     assert plan(1, 3, cap=(enough + Decimal("0.01")).quantize(Decimal("0.0001"))).launchable

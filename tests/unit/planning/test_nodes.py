@@ -139,3 +139,13 @@ def test_a_refusal_on_ones_own_cluster_names_the_smallest_and_on_clouds_the_chea
     cheapest = plan_for("r1-70b", resources={"infra": ["aws"]})
     assert cheapest.accelerators[0] == "A100:8"
     assert evaluate(request, CATALOG, cheapest.candidates[0].accelerator, a100, 1).verdict is Verdict.FITS
+
+
+@pytest.mark.parametrize("model", ["meituan/DeepSeek-R1-Block-INT8", "sgl-project/DeepSeek-V4-Pro-FP8"])
+def test_several_nodes_are_named_only_where_their_memory_holds_the_weights(model: str) -> None:
+    plan = plan_for(model)
+    several = [candidate for candidate in plan.alternatives if candidate.nodes > 1]
+    assert several
+    assert plan.model
+    for one in several:
+        assert one.gpu.memory_gib * one.accelerator.count * one.nodes > plan.model.weights.gib

@@ -5,11 +5,13 @@ is wanted of it, has a row here, and no row is there for nothing.
 """
 
 from collections import defaultdict
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deepseek_operator.catalog import Catalog, PriceInfo
 from deepseek_operator.planning import Candidate, PlanInputError
 from tests.unit.planning.builders import CATALOG, plan_for
 
@@ -163,9 +165,33 @@ def test_a_plan_names_a_machine_that_is_left_out_and_costs_half_as_much() -> Non
     assert plan_for("r1-14b", resources={**resources, "accelerators": ["L4:2"]}).launchable
     faster = plan_for("r1-14b", resources=resources, objective={"minTokensPerSecondPerRequest": 60})
     per_token = plan_for("r1-14b", resources=resources, objective={"ranking": "LowestCostPerToken"})
-    large = plan_for("r1", resources={"infra": []})
-    for other in (faster, per_token, large):
+    large = plan_for("v3.2", resources={"infra": []})
+    given = {"accelerators": ["L40S:4", "T4:4"], "infra": ["aws"]}  # the second needs other flags
+    users = plan_for("r1-14b", resources=given, engine={"maxModelLen": 90_000})
+    for other in (faster, per_token, large, users):
         assert "would do for" not in other.reason
+
+
+@pytest.mark.parametrize(
+    ("model", "gpus", "parts"),
+    [
+        ("coder-v2", {"L40": (8,), "H100": (8,)}, {}),  # half the price, but of two nodes
+        ("r1-8b", {"L4": (1,), "H100": (1,)}, {"resources": {"infra": ["gcp"]}, "engine": {"maxModelLen": 24_000}}),
+        ("r1-8b", {"L4": (1,), "L40S": (4,)}, {"resources": {"infra": ["aws"], "capacityType": "Spot"}}),
+    ],
+    ids=["several nodes", "what only just fits", "half of a price that nobody knows"],
+)
+def test_a_plan_names_nothing_cheaper_that_more_speaks_against(
+    model: str, gpus: dict[str, tuple[int, ...]], parts: dict[str, Any]
+) -> None:
+    few = {name: CATALOG.gpus[name].model_copy(update={"counts": counts}) for name, counts in gpus.items()}
+    offered = PriceInfo(
+        cloud="aws", instance_type="x", accelerators="L40S:4", spot=Decimal("0.1"), as_of=None, source="live"
+    )
+    plan = plan_for(model, Catalog(CATALOG.models, few, [*CATALOG.prices, offered]), **parts)
+    assert plan.launchable
+    assert any(other.fits for other in plan.alternatives)
+    assert "would do for" not in plan.reason
 
 
 def test_on_ones_own_cluster_gpus_without_nvlink_may_be_taken_after_those_with() -> None:
