@@ -47,6 +47,26 @@ def test_sglang_on_two_nodes_is_this_line() -> None:
     ]  # fmt: skip
 
 
+PARALLEL = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2, "data_parallel_size": 3, "expert_parallel": True}
+
+
+@pytest.mark.parametrize(
+    ("engine", "changes", "flags"),
+    [
+        (
+            VLLM,
+            PARALLEL,
+            "--tensor-parallel-size 4 --pipeline-parallel-size 2 --data-parallel-size 3 --enable-expert-parallel",
+        ),
+        (SGLANG, PARALLEL, "--tp-size 4 --pp-size 2 --dp-size 3 --ep-size 4"),
+        (VLLM, {"gpu_memory_utilization": 0.9, "trust_remote_code": True}, "0.9 --trust-remote-code"),
+        (SGLANG, {"max_num_seqs": 8, "trust_remote_code": True}, "8 --trust-remote-code"),
+    ],
+)
+def test_each_setting_of_the_plan_has_its_flag(engine: Engine, changes: dict[str, object], flags: str) -> None:
+    assert flags in " ".join(command(engine, **changes))
+
+
 def test_only_vllms_followers_are_headless() -> None:
     head = command(VLLM, Rank("0", "h"), nodes=2)
     follower = command(VLLM, Rank("1", "h", is_head=False), nodes=2)
@@ -58,6 +78,7 @@ def test_a_cpu_engine_runs_eagerly_and_binds_no_threads() -> None:
     assert "--enforce-eager" in command(VLLM, cpu=True)
     env = VLLM.environment(dataclasses.replace(OPTIONS, cpu=True), 600)
     assert env["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in VLLM.environment(OPTIONS, 600)
 
 
 def test_large_models_get_the_time_to_start_that_the_plan_gives_them() -> None:
@@ -69,6 +90,10 @@ def test_switching_tool_choice_off_leaves_the_parser_out() -> None:
     line = command(VLLM, tool_parser="deepseek_v3", user=user)
     assert "--tool-call-parser" not in line
     assert line[-1] == "--no-enable-auto-tool-choice"
+
+
+def test_without_a_parser_nothing_is_said_of_tools() -> None:
+    assert not [word for word in command(VLLM) if "tool" in word]
 
 
 def test_the_key_never_stands_on_a_command_line() -> None:

@@ -57,6 +57,7 @@ def test_every_series_that_is_named_is_in_the_answer(engine: Engine) -> None:
         (b"vllm:num_requests_running 3\r\n", Figures(running=3)),
         (b'vllm:num_requests_running{engine="0"} 3\nvllm:num_requests_running{engine="1"} 4\n', Figures(running=7)),
         (b"vllm:num_requests_running NaN\n", Figures()),
+        (b"vllm:num_requests_running +Inf\n", Figures()),
         (b"vllm:num_requests_running -1\n", Figures()),
         (b"vllm:num_requests_running a lot\n", Figures()),
         (b"# HELP vllm:num_requests_running Requests\n", Figures()),
@@ -74,6 +75,11 @@ def test_every_series_that_is_named_is_in_the_answer(engine: Engine) -> None:
         (b'vllm:cache_config_info{block_size="16",num_gpu_blocks="None"} 1.0\n', Figures()),
         (
             b'vllm:cache_config_info{block_size="16",num_gpu_blocks="9"} 1\n'
+            b'vllm:cache_config_info{block_size="16",num_gpu_blocks="8"} 1\n',
+            Figures(128),
+        ),
+        (
+            b'vllm:cache_config_info{block_size="16",num_gpu_blocks="None"} 1\n'
             b'vllm:cache_config_info{block_size="16",num_gpu_blocks="8"} 1\n',
             Figures(128),
         ),

@@ -317,6 +317,7 @@ def test_what_a_proxy_is_made_from_has_a_name_that_changes_with_it() -> None:
         replace(PROXY, settings=ProxySettings("x/haproxy:2", 3)),
         replace(PROXY, settings=ProxySettings("x/haproxy:1", 3, ProxyPod(node_selector={"pool": "edge"}))),
         replace(PROXY, settings=ProxySettings("x/haproxy:1", 3, ProxyPod(labels={"team": "serving"}))),
+        replace(PROXY, settings=ProxySettings("x/haproxy:1", 3, ProxyPod(annotations={"team": "serving"}))),
     ]
-    assert len({proxy_revision(spec) for spec in (PROXY, *others)}) == 8
+    assert len({proxy_revision(spec) for spec in (PROXY, *others)}) == 9
     assert proxy_revision(replace(PROXY, settings=ProxySettings("x/haproxy:1", 2))) == proxy_revision(PROXY)

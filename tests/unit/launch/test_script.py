@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepseek_operator.engines import ENGINES, SGLANG, VLLM, Arguments, Engine, ServeOptions, Shell, get_engine
+from deepseek_operator.engines import ENGINES, SGLANG, VLLM, Arguments, Engine, Rank, ServeOptions, Shell, get_engine
 from deepseek_operator.launch.packages import setup_script, with_packages
 from deepseek_operator.launch.script import quote, run_script
 
@@ -41,6 +41,11 @@ def test_only_words_of_the_project_itself_are_expanded() -> None:
     words = [Shell('"$RANK"'), "$RANK", "$(touch /tmp/never)", "`id`", "a;b", "x\ny"]
     done = bash(f"{PRINTER} {quote(words)}", RANK="7")
     assert json.loads(done.stdout) == ["7", *words[1:]]
+
+
+def test_an_address_that_is_known_before_the_start_is_no_word_of_the_project() -> None:
+    line = quote(SGLANG.command(options(nodes=2), Rank("1", "$(id)", is_head=False)))
+    assert line.endswith("--dist-init-addr '$(id):5000'")
 
 
 def fake_engine(tmp_path: Path, body: str) -> dict[str, str]:

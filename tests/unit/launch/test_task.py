@@ -162,6 +162,15 @@ def test_a_pod_says_that_it_is_no_rented_machine_where_the_task_may_run_on_one()
     assert env == {"DEEPSEEK_OPERATOR_IN_CLUSTER": "1"}  # nobody knows the operator's own key there
 
 
+def test_a_pod_forgets_the_operators_key_and_asks_for_the_users() -> None:
+    def forgotten(**parts: Any) -> list[str]:
+        run = launch(resources={"infra": ["kubernetes", "aws"], "accelerators": L4}, **parts).task["run"]
+        return re.findall(r"^ *unset (.*)$", run, re.MULTILINE)
+
+    assert forgotten() == ["VLLM_API_KEY", "DEEPSEEK_OPERATOR_TLS"]
+    assert forgotten(endpoint={"apiKeySecretRef": {"name": "api"}}) == ["DEEPSEEK_OPERATOR_TLS"]
+
+
 def test_pods_and_services_carry_the_deployments_labels() -> None:
     task = launch(resources={"infra": K8S, "accelerators": L4}).task
     assert task["config"]["kubernetes"]["custom_metadata"]["labels"] == {
