@@ -77,7 +77,7 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
         {},
         "model.name",
         "deepseek-ai/DeepSeek-R1-Distill-Lama-8B",
-        "did you mean",
+        "lists; did you mean",
     ),
     (
         "r1-8b",

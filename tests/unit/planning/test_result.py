@@ -1,5 +1,7 @@
 """What a plan says of itself: its KV cache, whose prices it has, and nothing of what it will not launch."""
 
+from typing import Any
+
 import pytest
 
 from tests.unit.planning.builders import plan_for
@@ -62,5 +64,21 @@ def test_weights_from_a_directory_get_less_time_and_large_ones_more() -> None:
     def seconds(model: str, gpus: str, **own: str) -> int:
         return plan_for(model, model_fields=own, resources={"accelerators": [gpus]}).startup_seconds
 
-    assert seconds("r1-8b", "H200:8") < seconds("r1", "H200:8", path="/m") < seconds("r1", "H200:8") - 1200
+    assert seconds("r1-8b", "H200:8") < 2000 < seconds("r1", "H200:8", path="/m") < seconds("r1", "H200:8") - 1200
     assert seconds("acme/own", "L4:1", path="/m") == seconds("acme/own", "L4:1") >= 600
+
+
+@pytest.mark.parametrize(
+    ("infra", "endpoint", "asked"),
+    [
+        ("kubernetes", {}, False),
+        ("kubernetes", {"apiKeySecretRef": {"name": "key"}}, True),
+        ("aws", {}, True),
+        ("aws", {"apiKeySecretRef": {"name": "key"}}, True),
+    ],
+)
+def test_an_engine_asks_for_a_key_where_it_is_rented_or_the_user_gave_one(
+    infra: str, endpoint: dict[str, Any], asked: bool
+) -> None:
+    plan = plan_for("r1-8b", resources={"infra": [infra], "accelerators": ["L4:1"]}, endpoint=endpoint)
+    assert (plan.needs_api_key, plan.serve[1].api_key) == (asked, asked)

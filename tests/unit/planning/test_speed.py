@@ -187,3 +187,12 @@ def test_gpus_whose_link_is_not_known_count_as_linked_by_the_slowest_pcie() -> N
     assert step_seconds(model, unknown, layout, Traffic(64), Overrides()) == step_seconds(
         model, gpu, layout, Traffic(64), Overrides()
     )
+
+
+def test_a_mixture_of_which_nobody_says_what_is_active_counts_as_if_all_of_it_were() -> None:
+    model, gpu, layout = model_named("v2-lite"), gpu_named("H200"), Layout(1, 1, 1)
+    unknown = model.model_copy(update={"active_parameters": None})
+    whole = model.model_copy(update={"active_parameters": model.parameters})
+    assert step_seconds(unknown, gpu, layout, Traffic(), Overrides()) == step_seconds(
+        whole, gpu, layout, Traffic(), Overrides()
+    )
