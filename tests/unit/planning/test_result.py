@@ -82,3 +82,11 @@ def test_an_engine_asks_for_a_key_where_it_is_rented_or_the_user_gave_one(
 ) -> None:
     plan = plan_for("r1-8b", resources={"infra": [infra], "accelerators": ["L4:1"]}, endpoint=endpoint)
     assert (plan.needs_api_key, plan.serve[1].api_key) == (asked, asked)
+
+
+def test_a_context_that_is_shorter_than_the_first_gpu_allows_says_why() -> None:
+    alone = plan_for("r1-8b", resources={"accelerators": ["L40:1"]})
+    both = plan_for("r1-8b", resources={"accelerators": ["L40:1", "A10G:1"]})
+    assert both.accelerators[0] == "L40:1"
+    assert f" Context {both.max_model_len:,}, so that it holds on each of the accelerators. " in both.reason
+    assert "so that it holds" not in alone.reason
