@@ -67,6 +67,18 @@ def test_each_setting_of_the_plan_has_its_flag(engine: Engine, changes: dict[str
     assert flags in " ".join(command(engine, **changes))
 
 
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda engine: engine.name)
+def test_one_node_says_nothing_of_others(engine: Engine) -> None:
+    assert not {"--nnodes", "--node-rank", "--dist-init-addr", "--master-addr"} & set(command(engine))
+
+
+def test_the_users_value_replaces_that_of_the_models_flag() -> None:
+    user = parse_arguments(("--block-size", "128"), VLLM.aliases)
+    line = command(VLLM, model_args=("--block-size", "256", "--switch"), user=user)
+    assert line[-3:] == ["--switch", "--block-size", "128"]
+    assert "256" not in line
+
+
 def test_only_vllms_followers_are_headless() -> None:
     head = command(VLLM, Rank("0", "h"), nodes=2)
     follower = command(VLLM, Rank("1", "h", is_head=False), nodes=2)

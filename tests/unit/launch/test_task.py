@@ -270,6 +270,10 @@ def test_kubernetes_gets_no_disk_size() -> None:
     assert "disk_size" not in launch("r1", resources={"infra": K8S, "accelerators": ["H200:8"]}).task["resources"]
 
 
+def test_the_disk_for_an_unknown_model_is_left_to_skypilot() -> None:
+    assert "disk_size" not in launch("acme/own", resources={"infra": ["aws"], "accelerators": L4}).task["resources"]
+
+
 def test_the_task_is_plain_yaml_without_anchors() -> None:
     text = yaml.safe_dump(launch(resources={"infra": ["aws", "gcp"], "accelerators": ["L4:1", "A10G:1"]}).task)
     assert "&id" not in text

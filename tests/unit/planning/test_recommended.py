@@ -168,7 +168,8 @@ def test_a_plan_names_a_machine_that_is_left_out_and_costs_half_as_much() -> Non
     large = plan_for("v3.2", resources={"infra": []})
     given = {"accelerators": ["L40S:4", "T4:4"], "infra": ["aws"]}  # the second needs other flags
     users = plan_for("r1-14b", resources=given, engine={"maxModelLen": 90_000})
-    for other in (faster, per_token, large, users):
+    cheapest = plan_for("r1-8b")
+    for other in (faster, per_token, large, users, cheapest):
         assert "would do for" not in other.reason
 
 
