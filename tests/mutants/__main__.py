@@ -21,9 +21,15 @@ EQUIVALENT: Final = Path(__file__).parent / "equivalent.txt"
 SUITES: Final = {
     "reconcile": ("tests/unit/reconcile", "tests/unit/facts"),
     "facts": ("tests/unit/reconcile", "tests/unit/facts", "tests/unit/skypilot/test_failures.py"),
-    "launch": ("tests/unit/launch", "tests/unit/kube/test_write.py", "tests/unit/reconcile/test_proxy.py"),
+    "launch": (
+        *("tests/unit/launch", "tests/unit/planning/test_expected.py", "tests/unit/planning/test_nodes.py"),
+        *("tests/unit/kube/test_write.py", "tests/unit/reconcile/test_proxy.py"),
+    ),
     "planning": ("tests/unit/planning",),
-    "engines": ("tests/unit/engines", "tests/unit/launch"),
+    "engines": (
+        *("tests/unit/engines", "tests/unit/launch"),
+        *("tests/unit/planning/test_bad_input.py", "tests/unit/planning/test_expected.py"),
+    ),
 }
 """Unit tests of each room."""
 SLOW: Final = "tests/simulation"
