@@ -196,3 +196,20 @@ def test_a_mixture_of_which_nobody_says_what_is_active_counts_as_if_all_of_it_we
     assert step_seconds(unknown, gpu, layout, Traffic(), Overrides()) == step_seconds(
         whole, gpu, layout, Traffic(), Overrides()
     )
+
+
+@pytest.mark.parametrize("requests", [1, 32])
+def test_copies_that_share_no_experts_are_as_fast_as_one_with_its_part_of_the_requests(requests: int) -> None:
+    model, gpu = model_named("v2-lite"), gpu_named("H200")
+    copies = Layout(1, 2, 1, data_parallel_size=2)
+    alone = step_seconds(model, gpu, Layout(1, 1, 1), Traffic(requests), Overrides())
+    assert step_seconds(model, gpu, copies, Traffic(2 * requests), Overrides()) == pytest.approx(alone)
+
+
+def test_stages_in_one_machine_wait_less_for_each_other_than_between_two() -> None:
+    model, gpu = model_named("r1-8b"), gpu_named("L4")
+    inside, between = (
+        step_seconds(model, gpu, layout, Traffic(64), Overrides())
+        for layout in (Layout(1, 2, 1, 2), Layout(2, 1, 1, 2))
+    )
+    assert inside < between
