@@ -137,7 +137,7 @@ def _worth_a_look(request: Request, catalog: Catalog) -> list[tuple[Accelerator,
 def evaluate(request: Request, catalog: Catalog, accelerator: Accelerator, gpu: GpuInfo, nodes: int) -> Candidate:
     """Return the verdict on one machine type and node count, with the first engine that can."""
     best: Candidate | None = None
-    price = catalog.cheapest(accelerator, spot=request.spot, clouds=request.clouds or None)
+    price = catalog.cheapest(accelerator, spot=request.spot, clouds=request.clouds)
     network = network_between(request, catalog, accelerator) if nodes > 1 else ETHERNET
     for item in request.engine_order(nodes):
         candidate = _evaluate(request, item, accelerator, gpu, nodes, price, network)
@@ -249,7 +249,7 @@ def _list_price(request: Request, catalog: Catalog, candidate: Candidate) -> Dec
     if request.only_kubernetes:
         amount = catalog.worth(candidate.accelerator)
     else:
-        clouds = request.clouds or None
+        clouds = request.clouds
         if request.spot:
             clouds = tuple(cloud for cloud in clouds or CLOUDS if cloud not in WITHOUT_SPOT)
         price = catalog.cheapest(candidate.accelerator, spot=False, clouds=clouds)
@@ -266,7 +266,7 @@ def _cost(request: Request, price: PriceInfo | None, nodes: int) -> Decimal | No
 
 def _on_demand_cost(request: Request, catalog: Catalog, candidate: Candidate) -> Decimal | None:
     """Return US dollars an hour of one replica on demand, where others are spot machines."""
-    if not request.spot or request.only_kubernetes:
+    if request.only_kubernetes:
         return candidate.hourly_cost
-    price = catalog.cheapest(candidate.accelerator, spot=False, clouds=request.clouds or None)
+    price = catalog.cheapest(candidate.accelerator, spot=False, clouds=request.clouds)
     return None if price is None or price.on_demand is None else price.on_demand * candidate.nodes

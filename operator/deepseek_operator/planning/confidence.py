@@ -64,9 +64,6 @@ def error_percent(model: ModelInfo, gpu: GpuInfo, layout: Layout, *, fast: bool,
     quantized
         The engine quantises the weights while it loads them, which was not measured.
     """
-    chip, kernels = chip_of(gpu), kernels_of(model)
-    if chip is None or kernels is None or quantized:
+    if quantized or layout.pipeline_parallel_size > 1 or (layout.nodes > 1 and not (fast and layout.spans_nodes)):
         return None
-    if layout.pipeline_parallel_size > 1 or (layout.nodes > 1 and not (fast and layout.spans_nodes)):
-        return None
-    return _PERCENT if (chip, kernels) in _MEASURED else None
+    return _PERCENT if (chip_of(gpu), kernels_of(model)) in _MEASURED else None

@@ -8,7 +8,7 @@ from decimal import Decimal
 from math import floor
 
 from deepseek_operator.api.status import Verdict
-from deepseek_operator.catalog import EngineSupport, ModelInfo
+from deepseek_operator.catalog import ModelInfo
 from deepseek_operator.engines import EngineName, ServeOptions
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.fit import gib
@@ -57,7 +57,6 @@ def plan_cpu(request: Request) -> Plan:
     startup = item.engine.startup_seconds(known.weights.gib if known else 2.0, nodes)
     environment = dict(plan_environment(request, item, options, startup))
     environment.setdefault("VLLM_CPU_KVCACHE_SPACE", str(kv_gib))
-    support = request.model.engines[EngineName.VLLM] if request.model else EngineSupport()
     assert item.engine.cpu_image is not None
     price = Decimal(0) if request.only_kubernetes else None
     return Plan(
@@ -88,7 +87,7 @@ def plan_cpu(request: Request) -> Plan:
         candidates=(),
         alternatives=(),
         serve={0: options} if verdict is not Verdict.DOES_NOT_FIT else {},
-        environment={**environment, **support.env},
+        environment=environment,
         disk_gb=None,
         needs_api_key=options.api_key,
         cpu_kv_cache_tokens=_kv_cache_tokens(request, nodes, tp, environment["VLLM_CPU_KVCACHE_SPACE"]),
