@@ -1,5 +1,6 @@
 """From measurements to catalog rows, and that plans made with these agree with what was measured."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,34 @@ def test_calibrating_again_with_the_calibrated_catalog_changes_nothing(tmp_path:
     assert row["overheadGib"] == pytest.approx(gpu.overhead_gib, abs=0.015)
 
 
-def test_what_the_planner_says_cannot_run_is_refused_with_its_arithmetic() -> None:
-    impossible = Measurement.model_validate({"model": "r1", "accelerators": "L4:1", "kvCacheTokens": 1000})
-    with pytest.raises(PlanInputError, match="ran r1, but: DeepSeek-R1 needs 641 GiB"):
+def test_a_row_names_only_what_was_measured() -> None:
+    (row,) = catalog_rows(compare([measured(kvCacheTokens=20_000)], CATALOG), "a test", DAY)["gpus"]
+    assert "efficiency" not in row
+    assert row["sources"] == {"overheadGib": "calibrated"}
+
+
+def test_a_later_measurement_takes_back_what_an_earlier_one_needed_too_much(tmp_path: Path) -> None:
+    once = calibrated(tmp_path, measured(kvCacheTokens=20_000))
+    again = calibrated(tmp_path, measured(kvCacheTokens=22_000, decodeTokensPerSecond=14.0), catalog=once)
+    after = plan_for("r1-8b", again, resources={"accelerators": ["L4:1"]}).memory
+    assert after
+    assert 0.99 * 22_000 <= after.tokens <= 22_000
+
+
+def test_where_the_catalog_plans_no_speed_only_memory_is_compared() -> None:
+    gpu = CATALOG.gpus["L4"].model_copy(update={"memory_bandwidth": None})
+    catalog = replace(CATALOG, gpus={"L4": gpu})
+    (found,) = compare([measured(kvCacheTokens=20_000, decodeTokensPerSecond=14.0)], catalog)
+    assert found.what == "kvCacheTokens"
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [("r1", "ran r1, but: DeepSeek-R1 needs 641 GiB"), ("acme/own", "acme/own is not in the catalog")],
+)
+def test_what_the_planner_says_cannot_run_is_refused_with_its_reason(model: str, words: str) -> None:
+    impossible = Measurement.model_validate({"model": model, "accelerators": "L4:1", "kvCacheTokens": 1000})
+    with pytest.raises(PlanInputError, match=words):
         compare([impossible], CATALOG)
 
 

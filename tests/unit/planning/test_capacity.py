@@ -45,6 +45,15 @@ def test_the_total_counts_the_base_on_demand_and_the_others_as_spot() -> None:
 def test_without_a_base_the_total_is_the_price_times_the_replicas() -> None:
     assert plan(0, 3).prices.total == 3 * SPOT
     assert plan(0, 0).prices.total == 0
+    assert plan(0, 3).prices.on_demand is None
+
+
+def test_on_ones_own_cluster_replicas_on_demand_cost_nothing_either() -> None:
+    assert plan(1, 3, infra=["kubernetes"]).to_status().total_hourly_cost == "0.00"
+
+
+def test_without_a_price_on_demand_the_total_is_not_known() -> None:
+    assert plan(1, 3, accelerators=["B200:2"]).prices.total is None
 
 
 def test_a_fallback_to_on_demand_counts_as_on_demand() -> None:
@@ -111,3 +120,28 @@ def test_what_can_be_afforded_together_can_be_afforded_one_by_one(
 def test_an_unknown_price_makes_the_total_unknown_and_the_shares_equal(prices: Prices) -> None:
     assert prices.total is None
     assert prices.share(Decimal(6), on_demand=True) == prices.share(Decimal(6), on_demand=False) == 2
+
+
+def test_the_total_is_known_where_nobody_needs_the_price_that_is_not() -> None:
+    assert Prices(2, 2, None, Decimal(3)).total == 6
+
+
+def test_a_price_of_nothing_still_lets_a_replica_cost_its_equal_part() -> None:
+    assert Prices(3, 1, Decimal(0), Decimal(2)).share(Decimal(6), on_demand=False) == 2
+
+
+def test_where_all_replicas_are_on_demand_each_may_cost_an_equal_part() -> None:
+    prices = Prices(2, 2, Decimal(1), Decimal(3))
+    assert prices.share(Decimal(6), on_demand=True) == prices.share(Decimal(6), on_demand=False) == 3
+
+
+def test_spot_machines_are_refused_only_where_every_place_is_a_cloud_that_has_none() -> None:
+    assert plan_for("r1-8b", resources={"capacityType": "Spot"}).launchable
+    with pytest.raises(PlanInputError, match="lambda and cudo have no spot machines that SkyPilot rents"):
+        plan_for("r1-8b", resources={"infra": ["lambda", "cudo"], "capacityType": "Spot"})
+
+
+@pytest.mark.parametrize("amount", ["101", "lots"])
+def test_a_surge_that_is_no_number_of_replicas_is_refused(amount: str) -> None:
+    with pytest.raises(PlanInputError, match=rf"updateStrategy.maxSurge: {amount}: must be a number of replicas"):
+        plan_for("r1-8b", updateStrategy={"maxSurge": amount})

@@ -45,6 +45,7 @@ def test_a_replica_on_ones_own_kubernetes_costs_nothing() -> None:
     [
         ("GB200:4", [], "No price of GB200:4 is known: no cloud of SkyPilot's catalog rents it."),
         ("H200:8", ["gcp"], "No price of H200:8 on gcp is known."),
+        ("B200:2", ["aws"], "No price of B200:2 on aws is known."),
         ("A100:8", [], "Cheapest known: p4d.24xlarge on aws, price of 2026-11-09."),
         ("L4:8", [], "Cheapest known: g6.48xlarge on aws, undated price."),
     ],

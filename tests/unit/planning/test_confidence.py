@@ -57,6 +57,7 @@ def test_every_accuracy_that_a_plan_can_say_rests_on_measured_cases() -> None:
         ("r1-8b", "L4:1", 1, "aws", None),  # nobody's figures were found
         ("QuixiAI/DeepSeek-R1-0528-AWQ", "A100-80GB:8", 1, "aws", None),  # the format
         ("v4-flash", "H200:8", 1, "aws", None),
+        ("RedHatAI/DeepSeek-R1-Distill-Llama-70B-quantized.w8a8", "H100:2", 1, "aws", None),  # of a dense model, too
         ("r1", "H100:8", 2, "aws", 15),
         ("r1", "H100:12", 1, "kubernetes", None),  # pipeline stages within one
         ("r1", "H100:8", 2, "lambda", None),  # pipeline stages between nodes
@@ -73,5 +74,30 @@ def test_a_plan_says_how_sure_it_is_of_the_speed(
 def test_weights_that_the_engine_quantises_are_like_no_measured_case() -> None:
     resources = {"accelerators": ["H100:1"], "nodes": 1}
     found = plan_for("r1-8b", resources=resources, engine={"name": "VLLM", "args": ["--quantization", "fp8"]})
+    assert found.performance
+    assert found.performance.error_percent is None
+
+
+def test_of_amds_gpus_only_the_mi300x_was_measured() -> None:
+    r1, gpu, layout = measured_model("r1"), gpu_named("MI300X"), Layout(1, 8, 8)
+    assert error_percent(r1, gpu, layout, fast=False) == 15
+    assert error_percent(r1, gpu.model_copy(update={"name": "MI355X"}), layout, fast=False) is None
+
+
+def test_what_was_measured_of_mixtures_says_nothing_of_dense_models() -> None:
+    mixture = measured_model("r1")
+    dense = measured_model("r1-70b").model_copy(update={"weights": mixture.weights})
+    gpu, layout = gpu_named("B200"), Layout(1, 8, 8)
+    assert error_percent(mixture, gpu, layout, fast=False) == 15
+    assert error_percent(dense, gpu, layout, fast=False) is None
+
+
+def test_copies_on_several_machines_are_like_no_measured_case() -> None:
+    assert error_percent(measured_model("r1"), gpu_named("H100"), Layout(2, 8, 8, 1, 2), fast=True) is None
+
+
+def test_tensor_parallelism_over_a_slow_network_is_like_no_measured_case() -> None:
+    resources = {"accelerators": ["H100:8"], "nodes": 2, "infra": ["lambda"]}
+    found = plan_for("r1", resources=resources, engine={"name": "SGLang", "args": ["--tp", "16"]})
     assert found.performance
     assert found.performance.error_percent is None

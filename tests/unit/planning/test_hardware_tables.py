@@ -5,7 +5,11 @@ SGLang: docs/basic_usage/deepseek_v3.md of 0.5.23. vLLM: vllm-project/recipes, m
 
 import pytest
 
+from deepseek_operator.api.spec import EngineName
+from deepseek_operator.catalog import Fp8Support
+from deepseek_operator.planning.hardware import activation_dtype, emulates, refuse
 from tests.unit.planning.builders import plan_for
+from tests.unit.planning.measured import gpu_named, model_named
 
 R1 = "deepseek-ai/DeepSeek-R1"
 BF16 = "unsloth/DeepSeek-R1-0528-BF16"
@@ -103,12 +107,44 @@ def test_fp8_experts_stop_tensor_parallelism_at_16_without_expert_parallelism() 
     assert plan.tensor_parallel_size <= 16
 
 
-def test_gpus_below_the_lowest_compute_capability_are_refused() -> None:
-    plan = plan_for("r1-1.5b", resources={"accelerators": ["V100:1"]})
+@pytest.mark.parametrize("model", ["r1-1.5b", "acme/own"])
+def test_gpus_below_the_lowest_compute_capability_are_refused(model: str) -> None:
+    plan = plan_for(model, resources={"accelerators": ["V100:1"]})
     assert not plan.launchable
     assert "VLLM needs compute capability 7.5; V100 has 7.0" in plan.reason
 
 
-def test_gpus_without_bfloat16_compute_in_half_precision() -> None:
-    plan = plan_for("r1-1.5b", resources={"accelerators": ["T4:1"]})
+@pytest.mark.parametrize("model", ["r1-1.5b", "acme/own"])
+def test_gpus_without_bfloat16_compute_in_half_precision(model: str) -> None:
+    plan = plan_for(model, resources={"accelerators": ["T4:1"]})
     assert plan.serve[1].dtype == "half"
+
+
+def test_a_model_that_names_its_precision_keeps_it() -> None:
+    assert activation_dtype(model_named(AWQ), gpu_named("T4"), EngineName.VLLM) is None
+
+
+def test_a_format_whose_kernels_ended_is_refused_with_the_last_gpus_that_have_them() -> None:
+    plan = plan_for(W8A8, resources={"accelerators": ["B200:1"]})
+    assert "(compute capability 10.0): its INT8 kernels are for GPUs up to Hopper" in plan.reason
+
+
+def test_fp8_weights_are_refused_where_nothing_can_run_them() -> None:
+    gpu = gpu_named("A100").model_copy(update={"fp8": Fp8Support.NONE})
+    assert refuse(model_named("r1"), gpu, EngineName.VLLM) == "A100 has no way to run FP8 weights"
+    assert refuse(model_named("r1-8b"), gpu, EngineName.VLLM) is None
+
+
+def test_gpus_that_must_emulate_a_format_come_last_however_cheap_they_are() -> None:
+    resources = {"accelerators": ["A100-80GB:8", "H100:8"], "nodes": 2}
+    plan = plan_for(R1, engine={"name": "VLLM"}, resources=resources)
+    assert plan.accelerators == ("H100:8", "A100-80GB:8")
+    native, emulated = plan.candidates
+    assert native.hourly_cost
+    assert emulated.hourly_cost
+    assert native.hourly_cost > emulated.hourly_cost
+
+
+def test_what_amds_kernels_do_is_not_judged() -> None:
+    gpu = gpu_named("MI300X").model_copy(update={"fp8": Fp8Support.MARLIN})
+    assert not emulates(model_named("r1"), gpu)

@@ -67,6 +67,29 @@ def test_what_no_budget_counts_is_planned_with_what_was_measured(name: str, layo
     assert measured <= outside_gib(model(name), layout) <= measured + 0.08
 
 
+def test_a_mixture_needs_one_communicator_more_where_ranks_share_a_layer_or_experts() -> None:
+    mixture, dense = model("v2-lite"), model("r1-8b")
+    for shared in (TP2, Layout(1, 2, 1, 1, 2, expert_parallel=True)):
+        assert outside_gib(mixture, shared) - outside_gib(dense, shared) == pytest.approx(0.48)
+    assert outside_gib(mixture, PP2) == outside_gib(dense, PP2)
+
+
+def test_copies_of_a_whole_model_need_what_one_needs() -> None:
+    alone, copies = Layout(1, 4, 4), Layout(1, 8, 4, 1, 2)
+    batch = Batch(256, 2048)
+    one, other = (
+        measure(model("v2-lite"), gpu("L4"), layout, EngineName.VLLM, batch, 4096, Overrides())
+        for layout in (alone, copies)
+    )
+    assert one == other
+
+
+def test_copies_that_share_experts_leave_room_for_nccl() -> None:
+    shared = Layout(1, 8, 1, 1, 8, expert_parallel=True)
+    fit = assess(model("v3.2"), gpu("H200"), shared, EngineName.VLLM, Overrides(memory_fraction=0.99))
+    assert "leaves 1.40 GiB of H200 for CUDA and NCCL: 1.98 GiB are needed, so use at most 0.98" in fit.reason
+
+
 # model, GPU, layout, planned share of memory: vLLM refuses to start where less is free than total x share
 SHARES = [
     ("r1-8b", "L4", Layout(1, 1, 1), 0.92),

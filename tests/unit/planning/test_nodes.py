@@ -128,6 +128,28 @@ def test_nothing_spans_small_machines_where_the_planner_chooses() -> None:
                 assert candidate.accelerator.count >= 4, (model.id, str(candidate.accelerator))
 
 
+def test_of_several_machines_only_numbers_that_hold_the_weights_are_named() -> None:
+    plan = plan_for("meituan/DeepSeek-R1-Block-INT8")
+    assert plan.model
+    several = [candidate for candidate in plan.alternatives if candidate.nodes > 1]
+    assert several
+    for candidate in several:
+        memory = candidate.gpu.memory_gib * candidate.accelerator.count * candidate.nodes
+        assert memory >= plan.model.weights.gib, str(candidate.accelerator)
+
+
+def test_of_machines_that_are_too_small_the_largest_are_named() -> None:
+    named = {str(candidate.accelerator) for candidate in plan_for("novita/Deepseek-R1-0528-W4AFP8").alternatives}
+    assert "H200:1" in named
+    assert "GH200:1" not in named
+
+
+def test_more_nodes_than_the_model_has_layers_are_refused() -> None:
+    plan = plan_for("r1-1.5b", resources={"accelerators": ["L4:1"], "nodes": 29})
+    assert not plan.launchable
+    assert "DeepSeek-R1-Distill-Qwen-1.5B has fewer layers than 29 nodes need" in plan.reason
+
+
 def test_a_refusal_on_ones_own_cluster_names_the_smallest_and_on_clouds_the_cheapest() -> None:
     own = plan_for("r1-70b", resources={"accelerators": ["L4:1"], "infra": ["kubernetes"]})
     assert "1×L4 offer 20.3 GiB usable. L4:8 fits. Smallest that fits: A100-80GB:2." in own.reason

@@ -210,6 +210,11 @@ def test_on_ones_own_cluster_a_large_model_takes_only_what_documents_have_and_sa
     assert left_out["B300:4"] == "no engine's documentation has it for DeepSeek-R1; name it in resources.accelerators"
 
 
+def test_on_ones_own_cluster_what_clouds_take_less_for_comes_before_what_has_less_memory() -> None:
+    names = plan_for("r1-7b", resources={"infra": ["kubernetes"]}).accelerators
+    assert names.index("L40:1") < names.index("A10G:1")
+
+
 def test_of_a_node_of_ones_own_a_part_is_taken() -> None:
     rented = plan_for("v4-flash", resources={"infra": []})
     own = plan_for("v4-flash", resources={"infra": ["kubernetes"]})
