@@ -180,7 +180,7 @@ def _reason(verdict: Verdict, gpu: GpuInfo, layout: Layout, memory: Memory, cont
     room = f"leave {gib(memory.kv_cache)} GiB for the KV cache, {memory.tokens:,} tokens"
     if verdict is Verdict.DOES_NOT_FIT:
         return f"{parts} {where} {room}: too few"
-    if verdict is Verdict.TIGHT and batch is not None:
+    if batch is not None:
         room += f", with at most {batch.max_num_seqs} requests and {batch.max_num_batched_tokens} tokens in one step"
     return f"{parts} {where} {room}; context {context:,}"
 

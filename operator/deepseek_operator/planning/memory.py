@@ -133,7 +133,7 @@ def _layer_share(model: ModelInfo, layout: Layout) -> float:
 
 def _rank_weights(model: ModelInfo, layout: Layout, overrides: Overrides) -> float:
     total = weights_gib(model, overrides) * _layer_share(model, layout)
-    if layout.expert_parallel and layout.data_parallel_size > 1 and model.shape.moe:
+    if layout.shares_experts and model.shape.moe:
         experts = total * model.shape.moe.expert_weight_share
         ranks = layout.tensor_parallel_size * layout.data_parallel_size
         return experts / ranks + (total - experts) / layout.tensor_parallel_size
