@@ -34,3 +34,15 @@ def test_a_refusal_names_the_longest_context_only_where_there_is_one() -> None:
     engine = {"name": "VLLM", "maxModelLen": 4096, "args": ["--gpu-memory-utilization", "0.75"]}
     plan = plan_for("r1-8b", engine=engine, resources={"accelerators": ["L4:1"], "nodes": 1})
     assert "needs 15.0 GiB for weights in BF16; 1\N{MULTIPLICATION SIGN}L4 offer 16.5 GiB usable, but " in plan.reason
+
+
+def test_expert_parallelism_of_a_model_without_experts_changes_nothing() -> None:
+    resources = {"accelerators": ["L4:2"], "nodes": 1}
+    args = ["--data-parallel-size", "2", "--tensor-parallel-size", "1"]
+    plain = plan_for("r1-8b", engine={"name": "VLLM", "args": args}, resources=resources)
+    shared = plan_for(
+        "r1-8b", engine={"name": "VLLM", "args": [*args, "--enable-expert-parallel"]}, resources=resources
+    )
+    assert plain.memory
+    assert shared.memory
+    assert shared.memory.weights == plain.memory.weights

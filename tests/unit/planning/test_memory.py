@@ -4,7 +4,7 @@ import pytest
 
 from deepseek_operator.api.spec import EngineName
 from deepseek_operator.planning.communication import inside_gib
-from deepseek_operator.planning.memory import Batch, Layout, kv_bytes_per_token, measure
+from deepseek_operator.planning.memory import Batch, Layout, default_batch, kv_bytes_per_token, measure, weights_gib
 from deepseek_operator.planning.overrides import Overrides
 from tests.unit.planning.builders import CATALOG
 from tests.unit.planning.measured import gpu_named, model_named
@@ -124,6 +124,31 @@ def test_an_fp8_kv_cache_halves_a_token() -> None:
     assert v32
     assert kv_bytes_per_token(llama, Layout(1, 1, 1), Overrides(fp8_kv_cache=True)) == 131072 / 2
     assert kv_bytes_per_token(v32, Layout(1, 8, 8), Overrides(fp8_kv_cache=True)) == 48068
+
+
+def test_vllm_takes_twice_the_tokens_a_step_from_160_gib() -> None:
+    batches = [
+        default_batch(EngineName.VLLM, gpu_named(name), Layout(1, 1, 1), Overrides()) for name in ("H200", "B200")
+    ]
+    assert batches == [Batch(1024, 8192), Batch(1024, 16384)]
+
+
+def test_weights_in_eight_bits_are_not_halved_once_more() -> None:
+    assert weights_gib(model_named("r1"), Overrides(quantization="fp8")) == model_named("r1").weights.gib
+
+
+def test_sglang_needs_less_where_a_gpu_talks_to_no_other() -> None:
+    alone, two = (
+        measure(model_named("r1-8b"), gpu_named("H100"), layout, EngineName.SGLANG, Batch(256, 8192), 8192, Overrides())
+        for layout in (Layout(1, 1, 1), Layout(1, 2, 2))
+    )
+    assert two.overhead > alone.overhead
+
+
+def test_without_windows_a_request_has_the_state_that_the_catalog_says() -> None:
+    model = model_named("v4-flash").model_copy(update={"kv_windows": (), "kv_bytes_per_sequence": 1000})
+    memory = measure(model, gpu_named("H200"), Layout(1, 8, 8), EngineName.VLLM, Batch(256, 8192), 8192, Overrides())
+    assert memory.kv_bytes_per_sequence == 1000
 
 
 def test_v4_needs_room_for_the_states_of_two_steps_before_vllm_starts() -> None:
