@@ -64,10 +64,11 @@ def publish(
     had = service.ports if service is not None and not service.foreign else ()
     wanted = plan.port if plan is not None else (had[0] if had else None)
     if wanted is None:
-        return ()
+        return _withdrawn(world, addresses, proxy)
     if world.service_conflict:
         # Someone else's Service is in the way. Creating ours is tried again, in case it has been removed.
-        return (ApplyService((wanted,), world.deployment.spec.endpoint.type.value, create=True),)
+        create = ApplyService((wanted,), world.deployment.spec.endpoint.type.value, create=True)
+        return (*_withdrawn(world, addresses, proxy), create)
     used = {address.port for address in (*addresses, *draining)}
     ports = (wanted, *(port for port in had if port != wanted and port in used))
     kind = world.deployment.spec.endpoint.type.value
@@ -80,6 +81,23 @@ def publish(
     if service.ports != ports or service.port_names != names or service.type != kind:
         return (*slices, ApplyService(ports, kind))
     return slices
+
+
+def _withdrawn(world: World, addresses: tuple[Address, ...], proxy: Front) -> tuple[Action, ...]:
+    """Take what no longer serves from the slices, and add nothing: no Service of ours is there to lead by them.
+
+    What stood in them for ever would count as led to for ever, and would never have drained.
+    """
+    staying = {*addresses, *((proxy.ready or proxy.kept) if proxy.wanted else ())}
+    actions: list[Action] = []
+    for piece in world.endpoints:
+        left = tuple(address for address in piece.addresses if address in staying)
+        if not left:
+            actions.append(UnpublishEndpoints(piece.name))
+        elif left != piece.addresses:
+            service = piece.service if piece.service in world.members_services else None
+            actions.append(PublishEndpoints(piece.name, left, piece.port_names, service))
+    return tuple(actions)
 
 
 def _slices(world: World, addresses: tuple[Address, ...], names: tuple[str, ...], proxy: Front) -> tuple[Action, ...]:

@@ -11,6 +11,7 @@ from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Probe
 from deepseek_operator.facts.kubernetes import PublishedService
 from deepseek_operator.facts.world import World
+from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import ApplyService, PublishEndpoints, UnpublishEndpoints
 from deepseek_operator.reconcile.endpoint import (
     Reachability,
@@ -117,6 +118,23 @@ def test_a_deleted_object_leads_nowhere() -> None:
 def test_a_service_of_someone_else_gets_no_slices() -> None:
     (action,) = publish(b.world(DSD, service=None, service_conflict=True), PLAN, (A,))
     assert action == ApplyService((8000,), "ClusterIP", create=True)
+
+
+@pytest.mark.parametrize("serving", [(), (A,)])
+@pytest.mark.parametrize(
+    ("says", "plan", "world"),
+    [
+        ("somebody else has a Service of this name", PLAN, {"service": None, "service_conflict": True}),
+        ("somebody has deleted the Service while the plan fails", None, {"service": None}),
+    ],
+)
+def test_what_no_longer_serves_leaves_the_slices_although(
+    says: str, plan: Planned | None, world: dict[str, Any], serving: tuple[Address, ...]
+) -> None:
+    changed = (PublishEndpoints("r1-8000", (A,), ("http",)) if serving else UnpublishEndpoints("r1-8000"),)
+    create = (ApplyService((8000,), "ClusterIP", create=True),) if plan is not None else ()
+    assert publish(replace(leading_to(A, B), **world), plan, serving) == changed + create, says
+    assert publish(replace(leading_to(*serving), **world), plan, (*serving, C)) == create, "nothing comes in"
 
 
 class TestReachability:

@@ -13,7 +13,7 @@ from deepseek_operator.planning import Refused
 from deepseek_operator.reconcile.actions import PublishEndpoints, RemoveProxy, TearDown, UnpublishEndpoints
 from deepseek_operator.reconcile.decide import decide
 from tests.unit.reconcile import builders as b
-from tests.unit.reconcile.proxied import FRONTS, SERVICES, led, published, rented, with_proxy
+from tests.unit.reconcile.proxied import FRONTS, MACHINE, SERVICES, led, published, rented, with_proxy
 
 
 class TestItStays:
@@ -96,6 +96,17 @@ class TestTheWayBack:
         )
         assert published(world) == (UnpublishEndpoints("r1-plain.8000"),)
         assert published(replace(world, endpoints=world.endpoints[:1])) == ()
+
+    @pytest.mark.parametrize("conflict", [True, False])
+    def test_machines_leave_it_although_no_service_of_ours_leads_to_it(self, conflict: bool) -> None:
+        world = replace(led(rented()), service=None, service_conflict=conflict)
+        other = Address("54.0.0.9", b.PORT)
+        both = tuple(
+            replace(piece, addresses=(MACHINE, other)) if piece.name == "r1-tls.8000" else piece
+            for piece in world.endpoints
+        )
+        found = decide(replace(world, endpoints=both), Refused(Reason.DOES_NOT_FIT, "needs 654 GiB")).publish
+        assert found == (PublishEndpoints("r1-tls.8000", (MACHINE,), ("http",), "r1-tls"),)
 
     def test_it_goes_with_the_object(self) -> None:
         world = led(rented())
