@@ -97,6 +97,13 @@ class TestDeletion:
         decision, _ = b.step(b.world(of, b.facts(self.CLUSTER, **known)))
         assert decision.finalizer == RemoveFinalizer()
 
+    def test_nor_does_one_that_was_launched_before_the_clock_was_set_back(self) -> None:
+        of = b.remembering(
+            self.OF, {self.CLUSTER: b.ledger(infra="aws", launched_at=b.ago(-3000), teardown_at=b.ago(9))}
+        )
+        decision, _ = b.step(b.world(of, b.facts(self.CLUSTER, terminated=b.TERMINATED)))
+        assert decision.finalizer == RemoveFinalizer()
+
     def test_its_user_can_insist_and_is_told_what_is_left(self) -> None:
         metadata = self.OF.metadata.model_copy(update={"annotations": {ANNOTATION_ABANDON: "true"}})
         of = self.OF.model_copy(update={"metadata": metadata})

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from deepseek_operator.facts.base import Address, Probe
+from deepseek_operator.facts.kubernetes import PublishedService
 from deepseek_operator.facts.world import World
 from deepseek_operator.reconcile.actions import PublishEndpoints, TearDown
 from tests.unit.reconcile import builders as b
@@ -57,6 +58,17 @@ class TestDrain:
         assert b.step(world)[0].actions == ()
         assert actions(b.step(replace(world, now=b.NOW + timedelta(seconds=10)))[0]) == (TearDown(self.SURPLUS),)
 
+    def test_a_clock_that_was_set_back_does_not_make_it_wait_for_hours(self) -> None:
+        world = replace(self.leaving(), now=b.NOW - timedelta(hours=1))
+        decision, status = b.step(world)
+        assert decision.actions == ()
+        later = replace(
+            world,
+            deployment=world.deployment.model_copy(update={"status": status}),
+            now=world.now + timedelta(seconds=10),
+        )
+        assert actions(b.step(later)[0]) == (TearDown(self.SURPLUS),)
+
     def test_its_address_stays_in_the_status_and_the_deployment_ready(self) -> None:
         _, status = b.step(self.leaving(running=2))
         assert [i.address for i in status.instances] == [str(AT), str(self.LEFT)]
@@ -79,5 +91,21 @@ class TestDrain:
             failed,
             deployment=failed.deployment.model_copy(update={"status": status}),
             now=failed.now + timedelta(seconds=11),
+        )
+        assert actions(b.step(later)[0]) == (TearDown(self.SURPLUS),)
+
+    def test_it_is_torn_down_although_somebody_else_has_taken_the_name_of_the_service(self) -> None:
+        world = changed(settled(b.serving(self.OF, self.KEPT, self.SURPLUS)), replicas=1)
+        taken = replace(world, service=PublishedService(foreign=True), service_conflict=True)
+        decision, status = b.step(taken)
+        assert decision.publish[0] == PublishEndpoints("r1-8000", (AT,), ("http",))
+        out = replace(
+            taken, deployment=taken.deployment.model_copy(update={"status": status}), endpoints=(b.endpoints(AT),)
+        )
+        _, status = b.step(out)
+        later = replace(
+            out,
+            deployment=out.deployment.model_copy(update={"status": status}),
+            now=out.now + timedelta(seconds=10),
         )
         assert actions(b.step(later)[0]) == (TearDown(self.SURPLUS),)

@@ -32,6 +32,16 @@ SLOW_LOOK_S: Final = 15.0
 """The same while SkyPilot or an engine works: its end is announced, and deadlines are minutes away."""
 UNANSWERED_S: Final = 120
 """Seconds for which a request that ended without an answer may still be carried out."""
+_MOMENTS: Final = (
+    "launched_at",
+    "starting_since",
+    "ready_since",
+    "silent_since",
+    "leaving_since",
+    "unpublished_since",
+    "teardown_at",
+)
+"""Moments at which something began."""
 
 
 def update(ledger: Ledger, **changes: object) -> Ledger:
@@ -46,6 +56,8 @@ def update(ledger: Ledger, **changes: object) -> Ledger:
 def advance(view: View, *, wanted: bool) -> Ledger:
     """Return the ledger after what is seen now, before any rule has spoken."""
     ledger, now = view.ledger, whole_second(view.now)
+    if not wanted or not view.serving:  # of one that goes on serving, no moment is waited for
+        ledger = _not_in_future(ledger, view.now)
     # Of what is torn down nobody asks since when it has been silent or out of the Service: no status to write for that.
     torn_down = not wanted and ledger.teardown_at is not None
     if view.serving and view.health is Health.ANSWERS:
@@ -117,6 +129,17 @@ def _settled(view: View, ledger: Ledger) -> bool:
     if ledger.unanswered == RequestKind.LAUNCH:
         return view.in_flight(RequestKind.LAUNCH) is not None or view.cluster is not None
     return any(request.kind == ledger.unanswered for request in view.requests)
+
+
+def _not_in_future(ledger: Ledger, now: datetime) -> Ledger:
+    """Return the ledger after the clock was set back: what would begin hours from now has begun now.
+
+    A drain of seconds would take these hours, a teardown would not be repeated for as long, and no end of machines
+    would ever be one of a launch that is dated after it.
+    """
+    known = vars(ledger)
+    future = [name for name in _MOMENTS if known[name] is not None and _in_future(now, known[name])]
+    return update(ledger, **dict.fromkeys(future, whole_second(now))) if future else ledger
 
 
 def _in_future(now: datetime, moment: datetime) -> bool:
