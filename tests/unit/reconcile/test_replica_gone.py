@@ -76,6 +76,13 @@ CASES = [
         message="1 pod is gone",
     ),
     Case(
+        "a replica that is torn down says something even where its status has lost why",
+        b.facts(R1, skypilot=b.seen(b.row(R1), b.request(R1, "down"))),
+        b.ledger(counted="lost/g1"),
+        Phase.FAILED,
+        Reason.LAUNCH_FAILED,
+    ),
+    Case(
         "a replica torn down for its failure is launched again after its backoff",
         b.facts(R1, outcome=Known(Outcome("req-3", RequestKind.DOWN, b.NOW), b.NOW)),
         b.ledger(

@@ -102,8 +102,8 @@ def _being_torn_down(view: View) -> Finding | None:
         return None
     if view.ledger.counted:
         # A wanted replica is torn down only to be launched again; the failure that caused this stays visible.
-        reason, words = view.ledger.failure_reason, view.ledger.failure_message
-        return stage(view, Phase.FAILED, reason, words, next_look_s=SLOW_LOOK_S)
+        failure = counted_failure(view)
+        return stage(view, Phase.FAILED, failure.reason, failure.message, next_look_s=SLOW_LOOK_S)
     words = "its nodes are torn down before it is launched again"
     return stage(view, Phase.TERMINATING, Reason.TERMINATING, words, next_look_s=SLOW_LOOK_S)
 
