@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.facts.base import Fact, Failure, Known, Unknown
+from deepseek_operator.facts.clock import young
 from deepseek_operator.facts.names import ClusterName, parse_cluster_name
 from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind
@@ -117,4 +118,4 @@ def _same(before: Fact[Any] | None, answer: Fact[Any]) -> bool:
 
 
 def _fresh(answer: Known[str], now: datetime) -> bool:
-    return (now - answer.at).total_seconds() < SECRET_MAX_AGE_S
+    return young(now, answer.at, SECRET_MAX_AGE_S)

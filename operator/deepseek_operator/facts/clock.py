@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["elapsed", "format_time", "later", "whole_second"]
+__all__ = ["elapsed", "format_time", "later", "whole_second", "young"]
 
 
 def format_time(moment: datetime) -> str:
@@ -23,3 +23,11 @@ def later(moment: datetime, seconds: float) -> datetime:
 def elapsed(now: datetime, since: datetime | None) -> float:
     """Return the seconds since a moment: 0 for no moment, and for one in the future (the clock was set back)."""
     return max(0.0, (now - since).total_seconds()) if since is not None else 0.0
+
+
+def young(now: datetime, moment: datetime, limit_s: float) -> bool:
+    """Return whether less than ``limit_s`` has passed since a moment; not so for one in the future.
+
+    Its age is unknown: an answer from before the clock was set back would be used until the clock has caught up.
+    """
+    return 0 <= (now - moment).total_seconds() < limit_s

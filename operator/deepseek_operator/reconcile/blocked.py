@@ -5,6 +5,7 @@ from typing import Final
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.v1alpha1 import FINALIZER
 from deepseek_operator.facts.base import Fact, Failure, Known, Unknown
+from deepseek_operator.facts.clock import young
 from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, World
 from deepseek_operator.planning import Planned, Refused
 
@@ -80,4 +81,4 @@ def _stale(world: World, answer: Fact[Failure | None]) -> bool:
     if not isinstance(answer, Known):
         return True
     limit_s = CLOUD_ENABLED_S if answer.value is None else CLOUD_REFUSED_S
-    return not 0 <= (world.now - answer.at).total_seconds() < limit_s
+    return not young(world.now, answer.at, limit_s)

@@ -11,7 +11,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.facts.answers import Answers
 from deepseek_operator.facts.base import Address, Failure, Known, Probe, Unknown
-from deepseek_operator.facts.clock import elapsed
+from deepseek_operator.facts.clock import elapsed, young
 from deepseek_operator.facts.engine import EngineReading
 from deepseek_operator.facts.probed import Probed
 from deepseek_operator.facts.skypilot import JobState
@@ -208,6 +208,16 @@ def test_a_pod_that_is_being_deleted_does_not_run() -> None:
     assert pod.running
     assert not replace(pod, deleting=True).running
     assert not replace(pod, phase="Pending").running
+
+
+def test_an_answer_from_before_the_clock_was_set_back_is_not_young() -> None:
+    assert [young(b.NOW, b.ago(age), 60) for age in (-5, 0, 59, 60)] == [False, True, True, False]
+
+
+def test_a_secret_that_was_seen_before_the_clock_was_set_back_is_looked_for_again() -> None:
+    answers = Answers()
+    answers.put(SECRET, Known("", b.NOW))
+    assert list(answers.secrets("serving", b.ago(3600)).values()) == [NOT_ASKED]
 
 
 def test_no_time_passes_since_never_or_since_the_future() -> None:

@@ -53,6 +53,15 @@ CASES = [
         world={"probes": b.silent(AT)},
     ),
     Case(
+        "and so is one from before the clock was set back",
+        b.up(R1, job=b.job(JobState.ACTIVE, age=-3600)),
+        STARTING,
+        Phase.STARTING,
+        Reason.ENGINE_STARTING,
+        asks=(QuestionKind.JOB,),
+        world={"probes": b.silent(AT)},
+    ),
+    Case(
         "a spot machine that was taken back is named as such",
         b.facts(R1, skypilot=b.seen(SPOT), job=b.job(JobState.NO_CLUSTER)),
         RENTED,

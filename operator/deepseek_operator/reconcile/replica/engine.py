@@ -8,7 +8,7 @@ from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Phase
 from deepseek_operator.facts.base import Failure, Known
-from deepseek_operator.facts.clock import elapsed, format_time, later, whole_second
+from deepseek_operator.facts.clock import elapsed, format_time, later, whole_second, young
 from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.facts.text import cause
 from deepseek_operator.facts.world import Question, QuestionKind
@@ -123,6 +123,6 @@ def _port_blocked(view: View, started: datetime) -> Failure | None:
 def _due_questions(view: View) -> tuple[Question, ...]:
     """Ask what the job does, unless an answer is young enough."""
     job = view.facts.job
-    if isinstance(job, Known) and elapsed(view.now, job.at) < JOB_MAX_AGE_S:
+    if isinstance(job, Known) and young(view.now, job.at, JOB_MAX_AGE_S):
         return ()
     return (Question(QuestionKind.JOB, str(view.name)),)
