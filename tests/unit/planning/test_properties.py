@@ -34,6 +34,7 @@ def specs(draw: st.DrawFn) -> DeepSeekDeploymentSpec:
         "nodes": draw(st.one_of(st.none(), NODES)),
         "infra": draw(st.sampled_from([[], ["kubernetes"], ["aws", "gcp"]])),
         "capacityType": draw(st.sampled_from(["OnDemand", "Spot", "SpotThenOnDemand"])),
+        "maxHourlyCost": draw(st.sampled_from([None, "1", "40"])),
     }
     engine = {"name": draw(st.sampled_from(["Auto", "VLLM", "SGLang"])), "maxModelLen": draw(CONTEXTS)}
     return spec_for(model.id, engine=engine, resources=resources, replicas=draw(st.integers(0, 3)))
