@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ PARALLEL = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2, "data_parall
         (SGLANG, {"max_num_seqs": 8, "trust_remote_code": True}, "8 --trust-remote-code"),
     ],
 )
-def test_each_setting_of_the_plan_has_its_flag(engine: Engine, changes: dict[str, object], flags: str) -> None:
+def test_each_setting_of_the_plan_has_its_flag(engine: Engine, changes: dict[str, Any], flags: str) -> None:
     assert flags in " ".join(command(engine, **changes))
 
 

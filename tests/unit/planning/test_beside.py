@@ -22,12 +22,12 @@ FP8 = R1_8B.model_copy(update={"weights": R1_8B.weights.model_copy(update={"dtyp
 def catalog(counts: dict[str, tuple[int, ...]], prices: dict[str, float], model: ModelInfo = R1_8B) -> Catalog:
     """A catalog with these numbers of GPUs in a machine, and what aws takes for some of them."""
     gpus = {name: CATALOG.gpus[name].model_copy(update={"counts": numbers}) for name, numbers in counts.items()}
-    rows = [
+    rows = tuple(
         PriceInfo(
             cloud="aws", instance_type="x", accelerators=name, on_demand=Decimal(str(price)), as_of=None, source="x"
         )
         for name, price in prices.items()
-    ]
+    )
     return Catalog({**CATALOG.models, model.id: model}, gpus, rows)
 
 
@@ -62,7 +62,7 @@ def test_a_machine_that_is_not_taken_says_what_speaks_against_it(
 
 
 def test_a_machine_whose_tokens_have_no_price_says_that_it_is_not_known() -> None:
-    parts = {"resources": {"infra": ["lambda", "kubernetes"]}, "objective": PER_TOKEN}
+    parts: dict[str, Any] = {"resources": {"infra": ["lambda", "kubernetes"]}, "objective": PER_TOKEN}
     assert reason("H200:8", "r1", **parts) == "its price is not known"
 
 
@@ -85,8 +85,7 @@ def test_a_cheaper_machine_that_emulates_the_format_is_not_called_dearer(
 
 
 def test_what_fits_only_just_is_not_taken_beside_what_fits() -> None:
-    resources = {"engine": {"maxModelLen": 4096}}
-    assert plan_for(W8A8, **resources).accelerators == ("GH200:1", "H200:1")
+    assert plan_for(W8A8, engine={"maxModelLen": 4096}).accelerators == ("GH200:1", "H200:1")
     used = catalog({"A100-80GB": (1,), "H100": (1,)}, {"A100-80GB:1": 1, "H100:1": 10})
     assert reason("H100:1", W8A8, used) == "9.00 $/h more than A100-80GB:1"
 

@@ -189,7 +189,7 @@ def test_a_plan_names_nothing_cheaper_that_more_speaks_against(
     offered = PriceInfo(
         cloud="aws", instance_type="x", accelerators="L40S:4", spot=Decimal("0.1"), as_of=None, source="live"
     )
-    plan = plan_for(model, Catalog(CATALOG.models, few, [*CATALOG.prices, offered]), **parts)
+    plan = plan_for(model, Catalog(CATALOG.models, few, (*CATALOG.prices, offered)), **parts)
     assert plan.launchable
     assert any(other.fits for other in plan.alternatives)
     assert "would do for" not in plan.reason
