@@ -124,7 +124,7 @@ def _read(file: str) -> Iterator[tuple[str, dict[str, Any]]]:
             fail(f"{file}: a {KIND} without spec")
         metadata = document.get("metadata")
         name = str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
-        if name and (len(name) > NAME_MAX_LENGTH or not re.match(NAME_PATTERN, name)):
+        if name and (len(name) > NAME_MAX_LENGTH or not re.fullmatch(NAME_PATTERN, name)):
             fail(
                 f"{file}: metadata.name: {name}: must be a DNS label of at most {NAME_MAX_LENGTH} characters that "
                 "starts with a letter, because a Service of this name is made"

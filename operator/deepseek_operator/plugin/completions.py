@@ -192,7 +192,10 @@ def _documents(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
                 continue
             if value.strip() == "[DONE]":
                 return
-            yield json.loads(value)
+            document = json.loads(value)
+            if not isinstance(document, dict):
+                raise ValueError(f"{value.strip()[:80]!r} is no part of an answer")
+            yield document
     except (http.client.HTTPException, ValueError) as error:
         raise CompletionError(f"the answer broke off: {error}") from error
     raise CompletionError("the answer broke off")

@@ -31,7 +31,7 @@ def test_plan_refuses_what_the_api_server_refuses(spec: dict[str, Any], said: st
     assert re.match(r"Error: bad: spec(\.\w+(\[\d+\])?)+: ", refusal(spec))
 
 
-@pytest.mark.parametrize("name", ["a" * 51, "1model", "with.dot", "Upper"])
+@pytest.mark.parametrize("name", ["a" * 51, "1model", "with.dot", "Upper", "r1\n"])
 def test_plan_refuses_names_that_no_service_can_have(name: str) -> None:
     assert f"metadata.name: {name}: must " in refusal({"model": {"name": "r1-8b"}}, name)
 

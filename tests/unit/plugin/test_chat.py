@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -120,13 +120,17 @@ def test_a_key_that_no_request_can_bring_is_refused_without_being_shown(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "ask"),
     [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
-        b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", Server.models),
+        (b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", Server.models),
+        (b"HTTP/1.1 200 OK\r\n\r\ndata: 5\n\n", lambda server: list(server.chat("r1", [], {}))),
     ],
+    ids=["breaks off", "breaks off in an error", "has a part that is none"],
 )
-def test_an_answer_that_breaks_off_is_an_error_of_the_engine(answer: bytes) -> None:
+def test_an_answer_that_is_not_as_it_should_be_is_an_error_of_the_engine(
+    answer: bytes, ask: Callable[[Server], object]
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer_once() -> None:
@@ -136,7 +140,7 @@ def test_an_answer_that_breaks_off_is_an_error_of_the_engine(answer: bytes) -> N
 
         threading.Thread(target=answer_once, daemon=True).start()
         with pytest.raises(CompletionError):
-            Server("127.0.0.1", server.getsockname()[1]).models()
+            ask(Server("127.0.0.1", server.getsockname()[1]))
 
 
 @pytest.mark.parametrize(
