@@ -9,7 +9,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Phase
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Address, Probe
-from deepseek_operator.facts.kubernetes import PublishedService
+from deepseek_operator.facts.kubernetes import Endpoints, PublishedService
 from deepseek_operator.facts.world import World
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import ApplyService, PublishEndpoints, UnpublishEndpoints
@@ -21,6 +21,7 @@ from deepseek_operator.reconcile.endpoint import (
     reachability,
     service_address,
 )
+from deepseek_operator.reconcile.proxy import Front
 from tests.unit.reconcile import builders as b
 from tests.unit.reconcile.decisions import decided
 
@@ -135,6 +136,25 @@ def test_what_no_longer_serves_leaves_the_slices_although(
     create = (ApplyService((8000,), "ClusterIP", create=True),) if plan is not None else ()
     assert publish(replace(leading_to(A, B), **world), plan, serving) == changed + create, says
     assert publish(replace(leading_to(*serving), **world), plan, (*serving, C)) == create, "nothing comes in"
+
+
+@pytest.mark.parametrize(
+    ("says", "proxy", "expected"),
+    [
+        (
+            "those that are ready",
+            Front(True, ready=(A,), kept=(A, B)),
+            (PublishEndpoints("r1-proxy", (A,), ("http",)),),
+        ),
+        ("those that stay until one is", Front(True, kept=(A, B)), ()),
+        ("none where none is wanted", Front(False, ready=(A, B), kept=(A, B)), (UnpublishEndpoints("r1-proxy"),)),
+    ],
+)
+def test_of_proxies_stay_although_no_service_of_ours_leads_to_them(
+    says: str, proxy: Front, expected: tuple[Any, ...]
+) -> None:
+    fronts = Endpoints("r1-proxy", (A, B), ("http",))
+    assert publish(replace(b.world(DSD), service=None, endpoints=(fronts,)), None, (), proxy=proxy) == expected, says
 
 
 class TestReachability:

@@ -180,6 +180,17 @@ CASES = [
         asks=(QuestionKind.ENDPOINT, QuestionKind.JOB),
     ),
     Case(
+        "a machine that its provider has stopped does not come back by itself",
+        b.facts(R1, skypilot=b.seen(b.row(R1, "STOPPED", cloud="AWS"))),
+        RENTED,
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (DOWN,),
+        message="SkyPilot reports it as STOPPED",
+        world={"probes": b.silent(RENTED_AT)},
+        asks=(QuestionKind.ENDPOINT,),
+    ),
+    Case(
         "pods may be late after the end of a launch",
         replace(b.up(R1, outcome=ended_launch(29)), pods=()),
         LAUNCHED,

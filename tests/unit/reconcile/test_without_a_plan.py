@@ -10,7 +10,7 @@ from deepseek_operator.facts.kubernetes import Endpoints
 from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.launch.proxy import PROXY_PORT
 from deepseek_operator.planning import Refused
-from deepseek_operator.reconcile.actions import RemoveFinalizer, UnpublishEndpoints
+from deepseek_operator.reconcile.actions import PublishEndpoints, RemoveFinalizer, UnpublishEndpoints
 from tests.unit.reconcile import builders as b
 from tests.unit.reconcile.decisions import AT, NO_PLAN, changed, conditions, decided, message, settled
 
@@ -36,6 +36,10 @@ class TestWithoutAPlan:
         world = b.serving(b.deployment())
         decision, _ = b.step(replace(world, probes={**world.probes, **b.silent(AT)}), NO_PLAN)
         assert decision.publish == (UnpublishEndpoints("r1-8000"),)
+
+    def test_an_engine_that_answers_again_is_led_to_again(self) -> None:
+        decision, _ = b.step(replace(settled(b.serving(b.deployment())), endpoints=()), NO_PLAN)
+        assert decision.publish == (PublishEndpoints("r1-8000", (AT,), ("http",)),)
 
     def test_scaling_down_still_gives_nodes_back(self) -> None:
         world = settled(b.serving(b.deployment()))
