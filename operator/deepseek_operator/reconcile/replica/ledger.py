@@ -139,7 +139,7 @@ def _not_in_future(ledger: Ledger, now: datetime) -> Ledger:
     """
     known = vars(ledger)
     future = [name for name in _MOMENTS if known[name] is not None and _in_future(now, known[name])]
-    return update(ledger, **dict.fromkeys(future, whole_second(now))) if future else ledger
+    return update(ledger, **dict.fromkeys(future, whole_second(now)))
 
 
 def _in_future(now: datetime, moment: datetime) -> bool:
