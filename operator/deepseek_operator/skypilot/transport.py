@@ -230,9 +230,10 @@ class Transport:
         if answer.status < 400 or (failed_is_answer and answer.status == 500):
             return answer
         error_type, message = _detail(answer)
-        # A server of another version answers 400 to everything, and a gateway whose server is being replaced 404:
-        # nothing is wrong with the request.
-        if answer.status in (400, 422) and error_type != "version_mismatch":
+        # Nothing is wrong with the request where a server of another version answers 400, as it does to everything, or a
+        # gateway whose server is being replaced 404. To a question 404 is an answer: there is no such request any more.
+        refusals = (400, 404, 422) if method == "GET" else (400, 422)
+        if answer.status in refusals and error_type != "version_mismatch":
             raise SkyPilotRejectedError(error_type, message)
         raise SkyPilotUnavailableError(
             f"{path} answered {answer.status}: {message}", maybe_heard=answer.status in _MAYBE_HEARD
