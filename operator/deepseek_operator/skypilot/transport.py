@@ -230,8 +230,8 @@ class Transport:
         if answer.status < 400 or (failed_is_answer and answer.status == 500):
             return answer
         error_type, message = _detail(answer)
-        # Nothing is wrong with the request where a server of another version answers 400, as it does to everything, or a
-        # gateway whose server is being replaced 404. To a question 404 is an answer: there is no such request any more.
+        # Nothing is wrong with a request to which a server of another version answers 400, as it does to everything, or
+        # a gateway whose server is being replaced 404. To a question 404 is an answer: there is no such request.
         refusals = (400, 404, 422) if method == "GET" else (400, 422)
         if answer.status in refusals and error_type != "version_mismatch":
             raise SkyPilotRejectedError(error_type, message)

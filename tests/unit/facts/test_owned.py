@@ -78,6 +78,20 @@ def test_what_is_dropped_may_come_again_with_any_version(owned: OwnedObjects[str
     assert owned.put("pods", UID, body("x", 1), POD) == (UID,)
 
 
+def test_what_we_deleted_ourselves_is_not_brought_back_by_an_event_from_before(owned: OwnedObjects[str]) -> None:
+    owned.put("pods", UID, body("x", 9), POD)
+    owned.drop("pods", UID, "serving", "x", by_us=True)
+    assert owned.put("pods", UID, body("x", 8), POD) == ()
+    assert owned.put("pods", UID, body("x", 10), POD) == (UID,), "another one of its name"
+
+
+@pytest.mark.parametrize(("version", "newer"), [(8, True), (9, False), (10, False)])
+def test_something_newer_is_known_than_what_is_gone(owned: OwnedObjects[str], version: int, *, newer: bool) -> None:
+    owned.put("pods", UID, body("x", 9), POD)
+    assert owned.knows_newer("pods", body("x", version)) is newer
+    assert not owned.knows_newer("pods", body("y", version))
+
+
 def test_what_was_never_known_cannot_be_dropped(owned: OwnedObjects[str]) -> None:
     assert not owned.drop("pods", UID, "serving", "x")
     owned.put("pods", UID, body("x"), POD)

@@ -8,11 +8,11 @@ import pytest
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Failure
-from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
+from deepseek_operator.reconcile.actions import Action, AddFinalizer, ClearRemains, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.replica.rules import leave, want
 from deepseek_operator.reconcile.replica.view import Finding, Replica, View
-from deepseek_operator.reconcile.results import QUEUED_LOOK_S, Result, ResultKind, with_results
+from deepseek_operator.reconcile.results import QUEUED_LOOK_S, Result, ResultKind, with_refused_finalizer, with_results
 from tests.unit.reconcile import builders as b
 
 DSD = b.deployment()
@@ -28,6 +28,21 @@ def after(action: Action, kind: ResultKind, *, phase: Phase = Phase.LAUNCHING, l
     decision = Decision(replicas=(replica,), actions=((R1, action),))
     (found,) = with_results(decision, [Result(R1, action, kind, "why")], PLAN, LATER).replicas
     return found.finding
+
+
+def test_a_finalizer_that_is_refused_concerns_what_was_to_come_next() -> None:
+    found = [
+        Finding(Phase.READY, Reason.READY, "it answers", LEDGER),
+        Finding(Phase.PENDING, Reason.PLANNING, "", LEDGER),
+    ]
+    replicas = tuple(Replica(R1, True, View(b.NOW, b.facts(R1)), finding) for finding in found)
+    why = Failure(Reason.KUBERNETES_REFUSED, "the finalizer cannot be added")
+    after = with_refused_finalizer(Decision(replicas=replicas, finalizer=AddFinalizer()), why)
+    assert [(one.finding.reason, one.finding.message) for one in after.replicas] == [
+        (Reason.READY, "it answers"),
+        (Reason.KUBERNETES_REFUSED, "the finalizer cannot be added"),
+    ]
+    assert (after.finalizer, after.blocked) == (None, why)
 
 
 def test_a_launch_that_was_accepted_begins_a_new_life() -> None:

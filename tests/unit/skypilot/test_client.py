@@ -83,6 +83,14 @@ async def test_an_error_of_the_server_or_a_gateway_may_come_after_the_request_wa
     assert error.value.maybe_heard is maybe_heard
 
 
+async def test_a_request_that_the_server_has_forgotten_is_no_absence_of_the_server(
+    server: Server, client: SkyPilotClient
+) -> None:
+    server.refuse = Refusal(404, {"detail": "Request 'req-1' not found"})
+    with pytest.raises(SkyPilotRejectedError, match="not found"):
+        await client.transport.result("req-1")
+
+
 @pytest.mark.parametrize(
     ("answer", "user"),
     [

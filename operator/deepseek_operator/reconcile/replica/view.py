@@ -174,7 +174,7 @@ class View:
 
         Else its successor would be due while the money of its machines is not yet known to be saved.
         """
-        return self.exists or (self._without_record and self.unaccounted and not self._was_asked_about)
+        return self.exists or (self.unaccounted and not self._was_asked_about)
 
     @property
     def _was_asked_about(self) -> bool:
