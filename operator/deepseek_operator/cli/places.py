@@ -8,6 +8,7 @@ from typing import Any
 from deepseek_operator.api.places import Place
 from deepseek_operator.catalog import Catalog
 from deepseek_operator.cli.table import render_table
+from deepseek_operator.facts.text import counted
 from deepseek_operator.planning import Plan
 from deepseek_operator.planning.offers import NOT_ASKED, Considered, Offer
 from deepseek_operator.planning.result import dollars
@@ -62,8 +63,7 @@ def _within(offer: Offer, places: Iterable[Place]) -> bool:
 
 def render(plan: Plan, considered: tuple[Considered, ...], live: Live) -> str:
     """Return the table, and a line for each place that was not taken."""
-    plural = "s" if plan.nodes > 1 else ""
-    lines = [f"Considered resources ({plan.nodes} node{plural}), by the catalog of {live.url}:"]
+    lines = [f"Considered resources ({counted(plan.nodes, 'node')}), by the catalog of {live.url}:"]
     rows = [_row(entry) for entry in considered if entry.hourly_cost is not None]
     if rows:
         lines.append(render_table(_HEADER, rows, right=frozenset({"vCPUs", "Mem(GB)", "COST ($)"})))

@@ -13,6 +13,7 @@ from deepseek_operator.catalog import Catalog
 from deepseek_operator.cli import places
 from deepseek_operator.cli.places import Live
 from deepseek_operator.cli.table import render_table
+from deepseek_operator.facts.text import counted
 from deepseek_operator.launch import Identity, build_task
 from deepseek_operator.planning import Candidate, Plan, Planned
 from deepseek_operator.planning.offers import Considered, consider
@@ -82,9 +83,11 @@ def _yaml(documents: list[dict[str, Any]]) -> str:
 def _table(name: str, spec: DeepSeekDeploymentSpec, plan: Plan, catalog: Catalog, live: Live | None) -> str:
     model = plan.model.id if plan.model else spec.model.name
     title = f"{name}: " if name else ""
-    plural = "s" if plan.nodes > 1 else ""
     replicas = "" if spec.replicas == 1 else f", {spec.replicas} replicas"
-    lines = [f"{title}{model} with {plan.engine} ({plan.nodes} node{plural}{replicas}): {plan.verdict}", plan.reason]
+    lines = [
+        f"{title}{model} with {plan.engine} ({counted(plan.nodes, 'node')}{replicas}): {plan.verdict}",
+        plan.reason,
+    ]
     if live is not None and plan.launchable:
         lines += ["", places.render(plan, _considered(spec, plan, live), live)]
     elif plan.candidates or plan.alternatives:

@@ -22,7 +22,7 @@ from deepseek_operator.planning.ranking import (
 from deepseek_operator.planning.refusals import refuse_cap, refuse_objective, with_cheapest
 from deepseek_operator.planning.request import Request, read_request
 from deepseek_operator.planning.result import Candidate, Plan, dollars
-from deepseek_operator.planning.serve import make_plan, prices_of
+from deepseek_operator.planning.serve import make_plan, prices_of, total_by_list_price
 
 __all__ = ["plan"]
 
@@ -121,13 +121,11 @@ def _able(request: Request, fitting: list[Candidate], affordable: list[Candidate
 def _affordable(request: Request, fitting: list[Candidate]) -> list[Candidate]:
     """Drop candidates above the price limit.
 
-    Nodes of your own Kubernetes cluster always pass. Of a spot machine without a known price that on demand counts. If
-    no candidate has either, all pass.
+    Nodes of your own Kubernetes cluster always pass. If no candidate has a price, all pass.
     """
     if request.cap is None or request.kubernetes:
         return fitting
-    at_least_one = replace(request, spec=request.spec.model_copy(update={"replicas": max(1, request.spec.replicas)}))
-    priced = [(c, prices_of(at_least_one, replace(c, hourly_cost=c.list_price)).total) for c in fitting]
+    priced = [(c, total_by_list_price(request, c)) for c in fitting]
     if all(total is None for _, total in priced):
         return fitting  # SkyPilot holds each machine to its share
     return [candidate for candidate, total in priced if total is not None and total <= request.cap]

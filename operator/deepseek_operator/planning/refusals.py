@@ -5,36 +5,36 @@ from dataclasses import replace
 
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
 from deepseek_operator.catalog import Catalog
+from deepseek_operator.facts.text import counted
 from deepseek_operator.planning.candidates import MOST_NODES, evaluate, evaluate_all, numbers_of_gpus
 from deepseek_operator.planning.errors import PlanInputError
 from deepseek_operator.planning.performance import Performance, unmet
 from deepseek_operator.planning.ranking import good_enough, rank_of, recommended, size_of
 from deepseek_operator.planning.request import Request
 from deepseek_operator.planning.result import Candidate, dollars
-from deepseek_operator.planning.serve import prices_of
+from deepseek_operator.planning.serve import at_least_one, total_by_list_price
 
 __all__ = ["refuse_cap", "refuse_objective", "with_cheapest"]
 
 
 def refuse_cap(request: Request, fitting: list[Candidate]) -> None:
-    """Refuse a price limit below everything that fits. Of a spot machine without a known price that on demand counts.
+    """Refuse a price limit below everything that fits.
 
     Raises
     ------
     PlanInputError
         Always.
     """
-    replicas = max(1, request.spec.replicas)
-    wanted = replace(request, spec=request.spec.model_copy(update={"replicas": replicas}))
-    listed = [(c, prices_of(wanted, replace(c, hourly_cost=c.list_price)).total) for c in fitting]
-    totals = [(total, c) for c, total in listed if total is not None]
+    totals = [(total, c) for c in fitting if (total := total_by_list_price(request, c)) is not None]
     total, cheapest = min(totals, key=lambda pair: (pair[0], str(pair[1].accelerator)))
-    plural = "s" if replicas > 1 else ""
+    wanted = at_least_one(request)
     where, source = "", "on demand: no spot price of it is known"
     if cheapest.price is not None:
         seen = cheapest.price.seen(spot=request.spot)
         where, source = f" on {cheapest.price.cloud}", f"catalog price of {seen}" if seen else "catalog price, undated"
-    times = f"{replicas} replica{plural} of {cheapest.nodes}\N{MULTIPLICATION SIGN}{cheapest.accelerator}"
+    times = (
+        f"{counted(wanted.spec.replicas, 'replica')} of {cheapest.nodes}\N{MULTIPLICATION SIGN}{cheapest.accelerator}"
+    )
     if wanted.base and wanted.spot:
         times += f" ({wanted.base} on demand)"
     raise PlanInputError(

@@ -1,6 +1,7 @@
 """From the chosen candidates to a plan: what each node runs, and what it asks for."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from math import ceil
 
@@ -14,7 +15,7 @@ from deepseek_operator.planning.request import EngineRequest, Request
 from deepseek_operator.planning.result import Candidate, Plan, dollars
 from deepseek_operator.planning.verdicts import rank
 
-__all__ = ["make_plan", "model_options", "plan_environment", "prices_of"]
+__all__ = ["at_least_one", "make_plan", "model_options", "plan_environment", "prices_of", "total_by_list_price"]
 
 GB_PER_GIB = 2**30 / 10**9
 
@@ -44,6 +45,19 @@ def needs_api_key(request: Request) -> bool:
 def prices_of(request: Request, candidate: Candidate) -> Prices:
     """Return what the replicas of a deployment cost on these machines."""
     return Prices(request.spec.replicas, request.base, candidate.hourly_cost, candidate.on_demand_cost)
+
+
+def at_least_one(request: Request) -> Request:
+    """Return the request with one replica at least: a price limit has to allow that, although none runs now."""
+    return replace(request, spec=request.spec.model_copy(update={"replicas": max(1, request.spec.replicas)}))
+
+
+def total_by_list_price(request: Request, candidate: Candidate) -> Decimal | None:
+    """Return US dollars an hour of all replicas, of one at least; None if nobody knows a price.
+
+    Of a spot machine without a known price that on demand counts.
+    """
+    return prices_of(at_least_one(request), replace(candidate, hourly_cost=candidate.list_price)).total
 
 
 def make_plan(
