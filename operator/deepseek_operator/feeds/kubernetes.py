@@ -17,7 +17,7 @@ import structlog
 
 from deepseek_operator.facts.store import Store, owner_uid
 from deepseek_operator.kube import read
-from deepseek_operator.kube.errors import KubeDeniedError, KubeError, KubeExpiredError
+from deepseek_operator.kube.errors import KubeDeniedError, KubeError, KubeExpiredError, KubeUnavailableError
 
 __all__ = ["KINDS", "KubernetesFeed"]
 
@@ -193,6 +193,12 @@ class KubernetesFeed:
                 log.warning("list_failed", kind=kind, namespace=namespace, error=str(error))
             self._unlisted.add((kind, namespace))
             raise
+        except Exception as error:
+            # One in a form that nobody foresaw must not end the lists and watches of all other kinds.
+            if (kind, namespace) not in self._unlisted:
+                log.exception("list_not_understood", kind=kind, namespace=namespace)
+            self._unlisted.add((kind, namespace))
+            raise KubeUnavailableError(f"the list of {kind} could not be understood") from error
         if (kind, namespace) in self._unlisted:
             log.info("listed_again", kind=kind, namespace=namespace)
             self._unlisted.discard((kind, namespace))

@@ -15,7 +15,7 @@ from deepseek_operator.facts.store import Store
 from deepseek_operator.facts.world import World
 from deepseek_operator.feeds import kubernetes as module
 from deepseek_operator.feeds.kubernetes import KubernetesFeed
-from deepseek_operator.kube.errors import KubeDeniedError, KubeError, KubeExpiredError, KubeUnavailableError
+from deepseek_operator.kube.errors import KubeDeniedError, KubeExpiredError, KubeUnavailableError
 from deepseek_operator.kube.resources import MANAGED_BY
 from tests.simulation.clock import run_virtually
 
@@ -42,7 +42,7 @@ class Server:
         self.scripts: dict[str, list[list[tuple[str, Body] | Exception]]] = {}
         self.watched: list[tuple[str, str | None, str]] = []
         self.listed: list[str] = []
-        self.list_errors: list[KubeError] = []
+        self.list_errors: list[Exception] = []
         self.denied: set[str | None] = set()
 
     async def pages(self, kind: str, namespace: str | None) -> AsyncIterator[tuple[list[Body], str]]:
@@ -151,6 +151,17 @@ def test_a_server_that_forgets_every_version_at_once_is_not_asked_for_one_list_a
 
     run_virtually(story())
     assert 20 < server.listed.count("pods") < 70
+
+
+async def test_a_list_in_a_form_that_nobody_foresaw_is_asked_for_again_and_ends_no_watch(
+    server: Server, store: Store
+) -> None:
+    server.list_errors = [KeyError("items"), KeyError("items")]
+    server.scripts["deployments"] = [[("ADDED", deployment(12))]]
+    with capture_logs() as lines:
+        async with informed(server, store):
+            assert store.all_keys() == (KEY,)
+    assert [line["event"] for line in lines] == ["list_not_understood", "listed_again"]
 
 
 async def test_a_watch_that_breaks_in_a_way_that_nobody_foresaw_is_opened_again_and_ends_no_other(
