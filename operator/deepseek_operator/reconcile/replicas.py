@@ -94,7 +94,7 @@ def find_replicas(
         view = look(world, facts, Ledger(), plan, current=True, launches_waiting=launches.waiting)
         view, launches = launches.admit(view)
         replicas.append(Replica(name, True, view, want(view)))
-    replicas += [Replica(name, name in current, views[name], _unrepaired(views[name])) for name in rollout.serve]
+    replicas += [Replica(name, name in current, views[name], _unrepaired(views[name], plan)) for name in rollout.serve]
     for name in rollout.retire:
         found = leave(views[name])
         if found is not None:
@@ -102,12 +102,16 @@ def find_replicas(
     return _accounted_together(tuple(_shown(replica, world.deployment.status) for replica in replicas))
 
 
-def _unrepaired(view: View) -> Finding:
-    """Return what is found of a replica that is used while it serves and never repaired: its successor is coming."""
+def _unrepaired(view: View, plan: Planned | None) -> Finding:
+    """Return what is found of a replica that is used while it serves and never repaired.
+
+    Its successor is coming, or nothing can be launched because there is no plan.
+    """
     finding = want(view)
     message = finding.message.removesuffix(AGAIN)
     if finding.reason is Reason.ENGINE_UNRESPONSIVE:
-        message = f"the engine stopped answering{why_silent(view)}; it is not repaired, because a successor is coming"
+        why = ", because a successor is coming" if plan is not None else " while the spec cannot be planned"
+        message = f"the engine stopped answering{why_silent(view)}; it is not repaired{why}"
     return replace(finding, message=message, actions=(), asks=())
 
 

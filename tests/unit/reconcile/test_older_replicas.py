@@ -12,7 +12,7 @@ from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.facts.world import World
 from deepseek_operator.reconcile.actions import Launch
 from tests.unit.reconcile import builders as b
-from tests.unit.reconcile.decisions import decided
+from tests.unit.reconcile.decisions import NO_PLAN, decided
 
 
 @pytest.mark.parametrize(("of_now", "updated"), [(True, 1), (False, 0)])
@@ -62,6 +62,16 @@ class TestAnOlderReplica:
         replicas = {**world.replicas, self.OLD: b.up(self.OLD, **known)}
         _, status = b.step(replace(world, deployment=of, replicas=replicas))
         assert next(one.message for one in status.instances if one.name == str(self.OLD)) == says
+
+    def test_is_promised_no_successor_while_the_spec_cannot_be_planned(self) -> None:
+        of = b.remembering(self.OF, {self.OLD: b.ledger(silent_since=b.ago(30))})
+        world = b.world(of, b.up(self.OLD), probes=b.silent(self.AT))
+        _, status = b.step(world, NO_PLAN)
+        (said,) = (one.message for one in status.instances)
+        assert (
+            said
+            == "the engine stopped answering: connection refused; it is not repaired while the spec cannot be planned"
+        )
 
     def test_that_never_answered_goes(self) -> None:
         world = self.beside(probes=b.silent(self.AT))
