@@ -57,9 +57,7 @@ class OwnedObjects(Generic[K]):
 
     def newer(self, kind: str, body: Mapping[str, Any]) -> bool:
         """Return whether ``body`` is newer than what is stored of it, and remember its version."""
-        metadata = body["metadata"]
-        place = (kind, metadata.get("namespace", ""), metadata["name"])
-        version = _version(metadata.get("resourceVersion", ""))
+        place, version = _place_and_version(kind, body)
         if version <= self._versions.get(place, -1):
             return False
         self._versions[place] = version
@@ -67,9 +65,8 @@ class OwnedObjects(Generic[K]):
 
     def knows_newer(self, kind: str, body: Mapping[str, Any]) -> bool:
         """Return whether something newer than ``body`` was seen under its name."""
-        metadata = body["metadata"]
-        known = self._versions.get((kind, metadata.get("namespace", ""), metadata["name"]), -1)
-        return _version(metadata.get("resourceVersion", "")) < known
+        place, version = _place_and_version(kind, body)
+        return version < self._versions.get(place, -1)
 
     def put(self, kind: str, owner: K, body: Mapping[str, Any], fact: OwnedFact) -> tuple[K, ...]:
         """Store an object; return the deployments for which that is news."""
@@ -150,9 +147,8 @@ class OwnedObjects(Generic[K]):
 
         The next list drops what is remembered.
         """
-        metadata = body["metadata"]
-        place = (kind, metadata.get("namespace", ""), metadata["name"])
-        self._versions[place] = max(_version(metadata.get("resourceVersion", "")), self._versions.get(place, 0))
+        place, version = _place_and_version(kind, body)
+        self._versions[place] = max(version, self._versions.get(place, 0))
 
     def absent(
         self, kind: str, present: Set[tuple[str, str]], version: str, namespace: str | None = None
@@ -197,6 +193,13 @@ def _is_only_there(fact: OwnedFact) -> bool:
 
 def _on_cloud(fact: Pod | LaunchedService) -> str:
     return fact.cluster_name_on_cloud
+
+
+def _place_and_version(kind: str, body: Mapping[str, Any]) -> tuple[tuple[str, str, str], int]:
+    """Return under which kind, namespace and name the version of an object is kept, and that version."""
+    metadata = body["metadata"]
+    place = (kind, metadata.get("namespace", ""), metadata["name"])
+    return place, _version(metadata.get("resourceVersion", ""))
 
 
 def _version(text: str) -> int:

@@ -202,7 +202,7 @@ def _current(world: World, views: Mapping[ClusterName, View]) -> frozenset[Clust
         for name, view in views.items()
         if name.runs(world.revision)
         and not view.renewing
-        and not view.forgotten
+        and not view.abandoned_and_gone
         and (not view.written_off or _recovering(view))
     )
 

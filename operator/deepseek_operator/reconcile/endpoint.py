@@ -84,9 +84,9 @@ def publish(
 
 
 def _withdrawn(world: World, addresses: tuple[Address, ...], proxy: Front) -> tuple[Action, ...]:
-    """Take what no longer serves from the slices, and add nothing: no Service of ours is there to lead by them.
+    """Take addresses that no longer serve out of the slices, and add none: there is no Service of ours to use them.
 
-    What stood in them for ever would count as led to for ever, and would never have drained.
+    An address that stayed in a slice would count as published, so that its replica would never have drained.
     """
     staying = {*addresses, *((proxy.ready or proxy.kept) if proxy.wanted else ())}
     actions: list[Action] = []

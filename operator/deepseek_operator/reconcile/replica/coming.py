@@ -39,7 +39,6 @@ from deepseek_operator.reconcile.replica.findings import (
 from deepseek_operator.reconcile.replica.ledger import SLOW_LOOK_S, count
 from deepseek_operator.reconcile.replica.places import EXCLUDED_S, excluded_now
 from deepseek_operator.reconcile.replica.remains import (
-    about_its_machines,
     names_on_cloud,
     unaccounted_words,
 )
@@ -164,7 +163,7 @@ def _machines_late(view: View, request: SkyPilotRequest) -> Finding | None:
 def _machines_unaccounted(view: View) -> Finding | None:
     if view.exists or not view.unaccounted:
         return None
-    if asks := about_its_machines(view):
+    if asks := view.asks_about_machines:
         return replace(ask(view, QuestionKind.HISTORY, "asking SkyPilot what became of its machines"), asks=asks)
     if view.health is Health.UNKNOWN:
         return _not_probed_yet(view)

@@ -13,7 +13,6 @@ from deepseek_operator.reconcile.actions import Action, ClearRemains, TearDown
 from deepseek_operator.reconcile.replica.findings import in_words, passing
 from deepseek_operator.reconcile.replica.ledger import BUSY_LOOK_S, SLOW_LOOK_S, count
 from deepseek_operator.reconcile.replica.remains import (
-    about_its_machines,
     going_on_costing,
     launches_to_cancel,
     names_on_cloud,
@@ -142,7 +141,7 @@ def _clear_remains(view: View) -> Finding | None:
 
 
 def _account(view: View) -> Finding | None:
-    if asks := about_its_machines(view):
+    if asks := view.asks_about_machines:
         words = "asking SkyPilot whether its machines were terminated"
         return passing(_terminating(view, Reason.TERMINATING, words, asks=asks))
     return _terminating(view, Reason.MACHINES_UNACCOUNTED, unaccounted_words(view, [view.name]))

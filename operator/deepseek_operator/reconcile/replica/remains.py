@@ -1,16 +1,14 @@
-"""What there may still be of a replica that SkyPilot no longer shows, and what has to be asked or done about it."""
+"""What there may still be of a replica that SkyPilot no longer shows, and what has to be done about it."""
 
 from collections.abc import Iterable
 
 from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.v1alpha1 import ANNOTATION_ABANDON
-from deepseek_operator.facts.base import Known
 from deepseek_operator.facts.names import ClusterName
-from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.planning.result import dollars
 from deepseek_operator.reconcile.replica.view import View
 
-__all__ = ["about_its_machines", "going_on_costing", "launches_to_cancel", "names_on_cloud", "unaccounted_words"]
+__all__ = ["going_on_costing", "launches_to_cancel", "names_on_cloud", "unaccounted_words"]
 
 
 def names_on_cloud(view: View) -> tuple[str, ...]:
@@ -18,12 +16,6 @@ def names_on_cloud(view: View) -> tuple[str, ...]:
     pods = (pod.cluster_name_on_cloud for pod in view.facts.pods)
     services = (service.cluster_name_on_cloud for service in view.facts.services)
     return tuple(sorted({*pods, *services} - {""}))
-
-
-def about_its_machines(view: View) -> tuple[Question, ...]:
-    """Return what has to be asked to know whether machines of a lost record were terminated."""
-    known = ((QuestionKind.OUTCOME, view.facts.outcome), (QuestionKind.HISTORY, view.facts.terminated))
-    return tuple(Question(kind, str(view.name)) for kind, fact in known if not isinstance(fact, Known))
 
 
 def unaccounted_words(view: View, names: Iterable[ClusterName]) -> str:

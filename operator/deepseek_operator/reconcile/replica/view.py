@@ -13,7 +13,7 @@ from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Address, Failure, Known
 from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import RequestKind, SkyPilotCluster, SkyPilotRequest
-from deepseek_operator.facts.world import Question, ReplicaFacts
+from deepseek_operator.facts.world import Question, QuestionKind, ReplicaFacts
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
 
@@ -158,28 +158,30 @@ class View:
 
         A launch under its name might find them, cannot log in to them, and may rent others elsewhere.
         """
-        return self.health is Health.SILENT and self._without_record and self.unaccounted and self._was_asked_about
+        silent = self.health is Health.SILENT
+        return silent and self._without_record and self.unaccounted and not self.asks_about_machines
 
     @property
-    def forgotten(self) -> bool:
+    def abandoned_and_gone(self) -> bool:
         """Whether its machines are gone by the word of its user, and its engine does not say otherwise.
 
-        Its name is not used again: the same word would cover the machines of another launch under it.
+        Its name is not used again: the user's word would cover the machines of another launch under it.
         """
         return self.abandoned and self._without_record and not self.serving
 
     @property
     def takes_room(self) -> bool:
-        """Whether it counts among the replicas that there are: also while SkyPilot is asked what became of it.
+        """Whether it takes a place among the replicas of the rollout: also while SkyPilot is asked about its machines.
 
-        Else its successor would be due while the money of its machines is not yet known to be saved.
+        Until SkyPilot answers, its machines may still cost money, and ``maxHourlyCost`` may hold a successor back.
         """
-        return self.exists or (self.unaccounted and not self._was_asked_about)
+        return self.exists or (self.unaccounted and bool(self.asks_about_machines))
 
     @property
-    def _was_asked_about(self) -> bool:
-        """Whether SkyPilot has said how its last request ended, and whether it was terminated."""
-        return isinstance(self.facts.outcome, Known) and isinstance(self.facts.terminated, Known)
+    def asks_about_machines(self) -> tuple[Question, ...]:
+        """What is still to be asked to know whether machines of a lost record were terminated."""
+        known = ((QuestionKind.OUTCOME, self.facts.outcome), (QuestionKind.HISTORY, self.facts.terminated))
+        return tuple(Question(kind, str(self.name)) for kind, fact in known if not isinstance(fact, Known))
 
     @property
     def _without_record(self) -> bool:
