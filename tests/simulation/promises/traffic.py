@@ -5,7 +5,7 @@ from typing import Final
 from deepseek_operator.api import v1alpha1 as api
 from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.skypilot import RequestKind
-from tests.simulation.promises.scene import Body, Scene, ready
+from tests.simulation.promises.scene import Body, Scene, condition, ready
 from tests.simulation.promises.wishes import Wishes
 
 __all__ = ["TrafficPromises"]
@@ -149,6 +149,10 @@ class TrafficPromises:
         # A teardown without an answer may be carried out at any moment for two minutes.
         torn = (one for one in instances if (one.get("ledger") or {}).get("unanswered") == RequestKind.DOWN)
         busy |= {one["name"] for one in (*torn, *(one for one in instances if one["phase"] == "Terminating"))}
+        planned = condition(body, "Planned")
+        if planned is not None and planned["status"] == "False":
+            # Only a plan says on which port an engine listens whose launch no status could note.
+            busy |= {one["name"] for one in instances if (one.get("ledger") or {}).get("port") is None}
         return {
             nodes.cluster
             for nodes in ground.of(uid)

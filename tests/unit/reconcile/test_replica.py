@@ -16,6 +16,7 @@ from deepseek_operator.reconcile.replica.look import look
 from deepseek_operator.reconcile.replica.rules import want
 from deepseek_operator.reconcile.replica.view import Health, View
 from tests.unit.reconcile import builders as b
+from tests.unit.reconcile.decisions import NO_PLAN
 from tests.unit.reconcile.replica_table import (
     AT,
     DOWN,
@@ -60,6 +61,14 @@ def test_an_engine_without_an_address_answers_nowhere_yet() -> None:
     of = b.remembering(DSD, {R1: b.ledger(infra="aws", price="1")})
     _, status = b.step(b.world(of, b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")), job=b.job(JobState.ACTIVE))))
     assert "; no answer yet; it has time until" in status.instances[0].message
+
+
+def test_an_engine_whose_launch_was_not_noted_waits_for_a_plan() -> None:
+    of = b.remembering(DSD, {R1: b.ledger(infra="aws", port=None, launched_at=None)})
+    up = b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")), job=b.job(JobState.ACTIVE))
+    _, status = b.step(b.world(of, up), NO_PLAN)
+    words = "the nodes are up; the port of the engine is not known before the spec can be planned again; it has time"
+    assert status.instances[0].message.startswith(words)
 
 
 def test_an_engine_that_does_not_answer_says_until_when_it_is_waited_for() -> None:

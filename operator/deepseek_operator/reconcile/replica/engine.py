@@ -94,10 +94,17 @@ def engine_silent(view: View) -> Finding | None:
         message = f"{blocked.message}; its nodes are torn down if it does not answer by {until}"
         finding = stage(view, Phase.STARTING, blocked.reason, message, asks=asks)
     else:
-        where = f" at {view.address}" if view.address else ""
-        message = f"the nodes are up and the engine loads the model; no answer yet{where}; it has time until {until}"
+        message = f"{_loading(view)}; it has time until {until}"
         finding = stage(view, Phase.STARTING, Reason.ENGINE_STARTING, message, asks=asks, next_look_s=SLOW_LOOK_S)
     return replace(finding, ledger=update(ledger, starting_since=started))
+
+
+def _loading(view: View) -> str:
+    if view.address is None and view.ledger.port is None and view.plan is None:
+        # The operator ended between the launch and its note, and the port is one of the plan.
+        return "the nodes are up; the port of the engine is not known before the spec can be planned again"
+    where = f" at {view.address}" if view.address else ""
+    return f"the nodes are up and the engine loads the model; no answer yet{where}"
 
 
 def _may_answer_again(view: View, silent_since: datetime, words: str) -> Finding:
