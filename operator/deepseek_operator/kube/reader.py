@@ -102,8 +102,10 @@ class KubeReader:
         if reference.key not in data:
             keys = ", ".join(sorted(data)) or "none"
             return f"Secret {reference.name} has no key {reference.key} (it has: {keys})"
-        # An engine whose API key is empty asks for none.
-        return None if data[reference.key] else f"Secret {reference.name} has nothing in its key {reference.key}"
+        # An engine whose API key is empty asks for none, and the line break at the end of a file is no key.
+        if base64.b64decode(data[reference.key]).strip():
+            return None
+        return f"Secret {reference.name} has nothing in its key {reference.key}"
 
     async def authority(self, namespace: str, name: str, uid: str) -> str:
         """Return the certificate of a deployment's own authority, which is no secret; empty if there is none."""

@@ -73,6 +73,17 @@ _GUARD: Final = f"""\
   tls+=(--middleware key_guard.KeyGuard)
 """
 
+_API_KEY: Final = """\
+# A Secret that was made from a file often ends with a line break, which no request can bring.
+if [ -n "${:KEY+given}" ]; then
+  :KEY="$(printf %s "$:KEY" | tr -d '\\r\\n')"
+  if [ -z "$:KEY" ]; then
+    echo "deepseek-operator: the key that requests must bring is empty" >&2
+    exit 1
+  fi
+fi
+"""
+
 _SEVERAL_NODES = """\
 # Nodes in the order of their ranks; the first one is the head.
 mapfile -t node_ips <<< "$SKYPILOT_NODE_IPS"
@@ -118,6 +129,8 @@ def run_script(
         in_cluster = f"unset {own_key}" if own_key is not None else ":"
         guard = _GUARD if engine.name is EngineName.VLLM else ""
         parts.append(_TLS.replace(":KEY", in_cluster).replace(":GUARD", guard))
+    if any(options.api_key for options in serve.values()):
+        parts.append(_API_KEY.replace(":KEY", engine.api_key_variable))
     more = ' "${tls[@]}"' if encrypted else ""
     if len(serve) == 1:
         parts.append(_start(engine, next(iter(serve.values())), "", more))

@@ -236,9 +236,14 @@ async def test_a_token_that_cannot_be_read_is_unavailable_and_nothing_worse(
     await client.close()
 
 
-async def test_a_secret_with_nothing_in_it_is_waited_for_like_one_that_is_missing() -> None:
+@pytest.mark.parametrize("value", ["", "Cg==", "DQo="], ids=["nothing", "a line break", "one of Windows"])
+async def test_a_secret_with_nothing_in_it_is_waited_for_like_one_that_is_missing(value: str) -> None:
     """An engine whose API key is empty asks for none, and the port of a rented machine is open to the internet."""
-    reader, reference = KubeReader(cast(Any, Secrets({"data": {"token": ""}}))), SecretKeyRef(name="r1-api-key")
+    reader, reference = KubeReader(cast(Any, Secrets({"data": {"token": value}}))), SecretKeyRef(name="r1-api-key")
     assert await reader.missing_secret("serving", reference) == "Secret r1-api-key has nothing in its key token"
+
+
+async def test_a_secret_that_was_emptied_after_the_decision_is_not_sent() -> None:
+    reader, reference = KubeReader(cast(Any, Secrets({"data": {"token": ""}}))), SecretKeyRef(name="r1-api-key")
     with pytest.raises(KubeNotFoundError):
         await reader.secret_value("serving", reference)

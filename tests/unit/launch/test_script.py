@@ -127,6 +127,19 @@ def test_sglang_gets_its_key_from_the_environment_and_the_heads_address(tmp_path
     assert "a key" not in script
 
 
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_the_line_break_at_the_end_of_a_secret_is_no_part_of_the_key(tmp_path: Path, ending: str) -> None:
+    bash(run_script(VLLM, {1: options(api_key=True)}), **fake_engine(tmp_path, ""), VLLM_API_KEY=f"a key; $HOME{ending}")
+    _, environment = seen(tmp_path)
+    assert environment["VLLM_API_KEY"] == "a key; $HOME"
+
+
+def test_an_engine_with_an_empty_key_is_not_started(tmp_path: Path) -> None:
+    done = bash(run_script(VLLM, {1: options(api_key=True)}), **fake_engine(tmp_path, ""), VLLM_API_KEY="\n")
+    assert (done.returncode, (tmp_path / "seen").exists()) == (1, False)
+    assert "the key that requests must bring is empty" in done.stderr
+
+
 @pytest.mark.parametrize(("gpus", "tp"), [("1", "1"), ("4", "4")])
 def test_each_number_of_gpus_gets_its_own_layout(tmp_path: Path, gpus: str, tp: str) -> None:
     serve = {1: options(), 4: options(tensor_parallel_size=4)}
