@@ -1,10 +1,11 @@
 """Feed of answers: what a decision asked for, asked in the background so that no pass waits for it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Protocol
+from weakref import WeakValueDictionary
 
 import structlog
 from pydantic import SecretStr
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.facts.base import Address, Failure, Known, Unknown
 from deepseek_operator.facts.skypilot import Job, JobState, Outcome
-from deepseek_operator.facts.store import Store
+from deepseek_operator.facts.store import Key, Store
 from deepseek_operator.facts.text import clean
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.kube.errors import KubeError
@@ -26,7 +27,8 @@ AGAIN_S: Final = 5.0
 """Seconds before the same question is asked again, whether it was answered or not."""
 AT_ONCE: Final = 16
 """Questions that are under way at the same time, to either server. Each has the time-out of its client."""
-_OF_KUBERNETES: Final = frozenset({QuestionKind.SECRET, QuestionKind.AUTHORITY, QuestionKind.API_KEY})
+OF_ONE: Final = 8
+"""How many of those may be of one deployment: one whose machines are out of reach must not hold up the others."""
 
 
 class _SkyPilot(Protocol):
@@ -45,6 +47,21 @@ class _Kubernetes(Protocol):
     async def api_key(self, namespace: str, name: str, uid: str) -> SecretStr: ...
 
 
+class _Gate:
+    """Lets so many questions through to a server as it can take, and not all of one deployment."""
+
+    def __init__(self) -> None:
+        self.shared = asyncio.Semaphore(AT_ONCE)
+        self._of_deployments: WeakValueDictionary[Key, asyncio.Semaphore] = WeakValueDictionary()
+
+    def of(self, deployment: Key) -> asyncio.Semaphore:
+        """Return the part of a deployment. It goes with the last question that holds it or waits for it."""
+        part = self._of_deployments.get(deployment)
+        if part is None:
+            part = self._of_deployments[deployment] = asyncio.Semaphore(OF_ONE)
+        return part
+
+
 class Questions:
     """Asks, and puts the answers into the store. An error becomes Unknown, for that one question only."""
 
@@ -56,17 +73,28 @@ class Questions:
         """When each was asked, oldest first; not longer than that keeps it from being asked again."""
         self._tasks: dict[Question, asyncio.Task[None]] = {}
         # One each: what Kubernetes says in milliseconds must not wait for a SkyPilot server that hangs.
-        self._kubernetes_gate, self._skypilot_gate = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
+        skypilots, kubernetes_ = _Gate(), _Gate()
+        self._ways: dict[QuestionKind, tuple[_Gate, Callable[[Question], Awaitable[Any]]]] = {
+            QuestionKind.OUTCOME: (skypilots, lambda question: skypilot.last_outcome(question.subject)),
+            QuestionKind.JOB: (skypilots, lambda question: self._job(question.subject)),
+            QuestionKind.ENDPOINT: (skypilots, lambda question: skypilot.endpoints(question.subject, question.port)),
+            QuestionKind.HISTORY: (skypilots, lambda question: skypilot.terminated(question.subject)),
+            QuestionKind.PRICE: (skypilots, lambda question: skypilot.hourly_price(question.subject)),
+            QuestionKind.CLOUD: (skypilots, lambda question: skypilot.cloud_access(question.subject)),
+            QuestionKind.AUTHORITY: (kubernetes_, lambda question: kubernetes.authority(*_parts(question))),
+            QuestionKind.API_KEY: (kubernetes_, lambda question: kubernetes.api_key(*_parts(question))),
+            QuestionKind.SECRET: (kubernetes_, self._missing_secret),
+        }
 
-    def ask(self, question: Question) -> None:
-        """Ask, unless the same question is under way or was asked a moment ago."""
+    def ask(self, question: Question, deployment: Key) -> None:
+        """Ask for a deployment, unless the same question is under way or was asked a moment ago."""
         now = asyncio.get_running_loop().time()
         while self._asked and now - next(iter(self._asked.values())) >= AGAIN_S:
             del self._asked[next(iter(self._asked))]
         if question in self._tasks or question in self._asked:
             return
         self._asked[question] = now
-        task = asyncio.create_task(self._answer(question))
+        task = asyncio.create_task(self._answer(question, deployment))
         self._tasks[question] = task
         task.add_done_callback(lambda _: self._tasks.pop(question, None))
 
@@ -80,11 +108,12 @@ class Questions:
         for task in self._tasks.values():
             task.cancel()
 
-    async def _answer(self, question: Question) -> None:
-        async with self._kubernetes_gate if question.kind in _OF_KUBERNETES else self._skypilot_gate:
+    async def _answer(self, question: Question, deployment: Key) -> None:
+        gate, ask = self._ways[question.kind]
+        async with gate.of(deployment), gate.shared:
             at = self._clock()
             try:
-                value = await self._ask(question)
+                value = await ask(question)
             except (SkyPilotError, KubeError) as error:
                 self._store.put_answer(question, Unknown(str(error), at))
             except Exception as error:
@@ -95,33 +124,17 @@ class Questions:
             else:
                 self._store.put_answer(question, Known(value, at))
 
-    async def _ask(self, question: Question) -> Any:
-        subject = question.subject
-        match question.kind:
-            case QuestionKind.OUTCOME:
-                return await self._skypilot.last_outcome(subject)
-            case QuestionKind.JOB:
-                return await self._job(subject)
-            case QuestionKind.ENDPOINT:
-                return await self._skypilot.endpoints(subject, question.port)
-            case QuestionKind.HISTORY:
-                return await self._skypilot.terminated(subject)
-            case QuestionKind.PRICE:
-                return await self._skypilot.hourly_price(subject)
-            case QuestionKind.CLOUD:
-                return await self._skypilot.cloud_access(subject)
-            case QuestionKind.AUTHORITY:
-                namespace, name, uid = subject.split("/", 2)
-                return await self._kubernetes.authority(namespace, name, uid)
-            case QuestionKind.API_KEY:
-                namespace, name, uid = subject.split("/", 2)
-                return await self._kubernetes.api_key(namespace, name, uid)
-            case QuestionKind.SECRET:
-                namespace, name, key = subject.split("/", 2)
-                return await self._kubernetes.missing_secret(namespace, SecretKeyRef(name=name, key=key)) or ""
+    async def _missing_secret(self, question: Question) -> str:
+        namespace, name, key = _parts(question)
+        return await self._kubernetes.missing_secret(namespace, SecretKeyRef(name=name, key=key)) or ""
 
     async def _job(self, name: str) -> Job:
         job = await self._skypilot.job(name)
         if job.state is not JobState.ENDED:
             return job
         return Job(job.id, job.state, job.status, await self._skypilot.job_log(name, job.id))
+
+
+def _parts(question: Question) -> tuple[str, str, str]:
+    first, second, third = question.subject.split("/", 2)
+    return first, second, third

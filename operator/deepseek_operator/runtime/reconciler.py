@@ -172,7 +172,7 @@ class Reconciler:
         self.watch(key, dict(decision.targets))
         self.read(key, dict(decision.engines))
         for question in decision.asks:
-            self.questions.ask(question)
+            self.questions.ask(question, key)
 
         errors, refused = await self._publish(world, decision)
         decision = with_failed_publish(decision, refused)

@@ -18,6 +18,7 @@ from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
 from tests.simulation.clock import run_virtually
 from tests.unit.reconcile import builders as b
 
+R = ("serving", "r1")
 NAME = str(b.name(b.deployment()))
 OUTCOME, JOB = Question(QuestionKind.OUTCOME, NAME), Question(QuestionKind.JOB, NAME)
 
@@ -81,7 +82,7 @@ def play(story: Callable[[Answers, Questions, list[tuple[Question, Any]]], Corou
 
 def test_an_answer_says_when_it_was_asked_for() -> None:
     async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
-        questions.ask(OUTCOME)
+        questions.ask(OUTCOME, R)
         await asyncio.sleep(1)
         assert told == [(OUTCOME, Known(None, b.NOW))]
 
@@ -90,7 +91,7 @@ def test_an_answer_says_when_it_was_asked_for() -> None:
 
 def test_the_end_of_a_job_comes_with_its_log() -> None:
     async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
-        questions.ask(JOB)
+        questions.ask(JOB, R)
         await asyncio.sleep(1)
         assert told == [(JOB, Known(Job(3, JobState.ENDED, "FAILED", "boom"), b.NOW))]
 
@@ -100,10 +101,10 @@ def test_the_end_of_a_job_comes_with_its_log() -> None:
 def test_an_error_is_unknown_for_that_question_only() -> None:
     async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
         answers.error = SkyPilotUnavailableError("timed out")
-        questions.ask(OUTCOME)
+        questions.ask(OUTCOME, R)
         await asyncio.sleep(1)
         answers.error = None
-        questions.ask(JOB)
+        questions.ask(JOB, R)
         await asyncio.sleep(1)
         assert told[0] == (OUTCOME, Unknown("timed out", b.NOW))
         assert isinstance(told[1][1], Known)
@@ -114,7 +115,7 @@ def test_an_error_is_unknown_for_that_question_only() -> None:
 def test_an_answer_in_a_form_that_nobody_foresaw_is_unknown_as_well() -> None:
     async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
         answers.error = KeyError("finished_at")
-        questions.ask(OUTCOME)
+        questions.ask(OUTCOME, R)
         await asyncio.sleep(1)
         assert told == [(OUTCOME, Unknown("the answer could not be understood: KeyError('finished_at')", b.NOW))]
 
@@ -124,15 +125,15 @@ def test_an_answer_in_a_form_that_nobody_foresaw_is_unknown_as_well() -> None:
 def test_a_question_is_not_asked_again_at_once_unless_something_has_changed() -> None:
     async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
         for _ in range(10):
-            questions.ask(OUTCOME)
+            questions.ask(OUTCOME, R)
             await asyncio.sleep(0.2)
         assert answers.calls == ["outcome"]
         await asyncio.sleep(5)
-        questions.ask(OUTCOME)
+        questions.ask(OUTCOME, R)
         await asyncio.sleep(0.2)
         assert answers.calls == ["outcome"] * 2
         questions.forget(NAME)
-        questions.ask(OUTCOME)
+        questions.ask(OUTCOME, R)
         await asyncio.sleep(0.2)
         assert answers.calls == ["outcome"] * 3
 
@@ -142,10 +143,10 @@ def test_a_question_is_not_asked_again_at_once_unless_something_has_changed() ->
 def test_a_question_that_hangs_holds_up_no_other() -> None:
     async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
         answers.seconds = 1000
-        questions.ask(OUTCOME)
+        questions.ask(OUTCOME, R)
         await asyncio.sleep(1)
         answers.seconds = 0.1
-        questions.ask(JOB)
+        questions.ask(JOB, R)
         await asyncio.sleep(1)
         assert [question for question, _ in told] == [JOB]
 
@@ -158,11 +159,36 @@ def test_a_question_to_kubernetes_does_not_wait_for_skypilot() -> None:
     async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
         answers.seconds = 30.0
         for ordinal in range(100):
-            questions.ask(Question(QuestionKind.ENDPOINT, str(b.name(b.deployment(), ordinal))))
+            questions.ask(Question(QuestionKind.ENDPOINT, str(b.name(b.deployment(), ordinal))), R)
         await asyncio.sleep(1)
         answers.seconds = 0.1
-        questions.ask(Question(QuestionKind.SECRET, "serving/hf/token"))
+        questions.ask(Question(QuestionKind.SECRET, "serving/hf/token"), R)
         await asyncio.sleep(1)
         assert [question.kind for question, _ in told] == [QuestionKind.SECRET]
+
+    play(story)
+
+
+def test_a_deployment_whose_questions_hang_holds_up_no_other_deployment() -> None:
+    async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
+        answers.seconds = 30.0
+        for ordinal in range(100):
+            questions.ask(Question(QuestionKind.ENDPOINT, str(b.name(b.deployment(), ordinal))), R)
+        await asyncio.sleep(1)
+        answers.seconds = 0.1
+        questions.ask(Question(QuestionKind.ENDPOINT, "other-00000001-aaaaaaaa-0"), ("serving", "other"))
+        await asyncio.sleep(1)
+        assert [question.subject for question, _ in told] == ["other-00000001-aaaaaaaa-0"]
+
+    play(story)
+
+
+def test_all_questions_of_a_deployment_are_answered_in_their_turn() -> None:
+    async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
+        asked = [Question(QuestionKind.ENDPOINT, str(b.name(b.deployment(), ordinal))) for ordinal in range(100)]
+        for question in asked:
+            questions.ask(question, R)
+        await asyncio.sleep(2)
+        assert [question for question, _ in told] == asked
 
     play(story)

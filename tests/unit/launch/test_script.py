@@ -129,7 +129,9 @@ def test_sglang_gets_its_key_from_the_environment_and_the_heads_address(tmp_path
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
 def test_the_line_break_at_the_end_of_a_secret_is_no_part_of_the_key(tmp_path: Path, ending: str) -> None:
-    bash(run_script(VLLM, {1: options(api_key=True)}), **fake_engine(tmp_path, ""), VLLM_API_KEY=f"a key; $HOME{ending}")
+    bash(
+        run_script(VLLM, {1: options(api_key=True)}), **fake_engine(tmp_path, ""), VLLM_API_KEY=f"a key; $HOME{ending}"
+    )
     _, environment = seen(tmp_path)
     assert environment["VLLM_API_KEY"] == "a key; $HOME"
 

@@ -68,7 +68,7 @@ def reconciler_of(store: Store, actor: Actor, collector: DeploymentCollector) ->
         store=store,
         planner=b.planner(),
         kubernetes=cast(Any, SimpleNamespace(put=lambda *_, **__: None)),
-        questions=cast(Any, SimpleNamespace(ask=lambda _: None)),
+        questions=cast(Any, SimpleNamespace(ask=lambda _, of: None)),
         actor=cast(Any, actor),
         publisher=cast(Any, actor),
         events=cast(Any, SimpleNamespace(post=lambda *_: None)),
