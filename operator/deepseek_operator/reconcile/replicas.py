@@ -105,12 +105,12 @@ def find_replicas(
 def _unrepaired(view: View, plan: Planned | None) -> Finding:
     """Return what is found of a replica that is used while it serves and never repaired.
 
-    Its successor is coming, or nothing can be launched because there is no plan.
+    A newer revision is to replace it, or nothing can be launched because there is no plan.
     """
     finding = want(view)
     message = finding.message.removesuffix(AGAIN)
     if finding.reason is Reason.ENGINE_UNRESPONSIVE:
-        why = ", because a successor is coming" if plan is not None else " while the spec cannot be planned"
+        why = ", because a newer revision is to replace it" if plan is not None else " while the spec cannot be planned"
         message = f"the engine stopped answering{why_silent(view)}; it is not repaired{why}"
     return replace(finding, message=message, actions=(), asks=())
 

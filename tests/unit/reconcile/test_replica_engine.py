@@ -82,8 +82,8 @@ CASES = [
         asks=(QuestionKind.ENDPOINT,),
     ),
     Case(
-        "a machine that nobody has reached for three minutes is replaced",
-        b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")), job=b.job(JobState.UNREACHABLE)),
+        "a machine that nobody has reached for three minutes is replaced, and nobody says that it was taken back",
+        b.facts(R1, skypilot=b.seen(SPOT), job=b.job(JobState.UNREACHABLE)),
         RENTED.model_copy(update={"ready_since": None, "silent_since": b.ago(181)}),
         Phase.FAILED,
         Reason.INSTANCE_LOST,

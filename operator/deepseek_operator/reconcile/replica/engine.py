@@ -13,7 +13,7 @@ from deepseek_operator.facts.skypilot import JobState
 from deepseek_operator.facts.text import cause
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.reconcile.actions import Launch, RunAgain
-from deepseek_operator.reconcile.replica.findings import loss, replace_nodes, stage, why_silent
+from deepseek_operator.reconcile.replica.findings import AGAIN, loss, replace_nodes, stage, why_silent
 from deepseek_operator.reconcile.replica.ledger import SLOW_LOOK_S, count, update
 from deepseek_operator.reconcile.replica.view import Finding, View
 
@@ -70,7 +70,8 @@ def out_of_reach(view: View, words: str) -> Finding:
     assert cluster is not None
     assert silent_since is not None
     if cluster.on_kubernetes or elapsed(view.now, silent_since) > UNRESPONSIVE_S:
-        return replace_nodes(view, f"lost/{cluster.hash}", loss(view, words))
+        # Also of a spot machine: SkyPilot would have found one that was taken back to be gone.
+        return replace_nodes(view, f"lost/{cluster.hash}", Failure(Reason.INSTANCE_LOST, f"{words}{AGAIN}"))
     return _may_answer_again(view, silent_since, f"{words}, and the engine stopped answering")
 
 
