@@ -20,6 +20,8 @@ __all__ = ["RequestPromises"]
 DRAIN_S: Final = 4.0
 PASS_S: Final = 5.0
 """Seconds within which everything that a pass asks for is on its way."""
+MISLED_S: Final = 60.0
+"""Seconds within which a launch that was heard late gets its job, beside that of the launch sent in its place."""
 STUCK_S: Final = 180.0
 """Seconds within which a teardown that has taken too long is cancelled, whatever else is away."""
 
@@ -33,14 +35,20 @@ class RequestPromises:
         self._on_demand: dict[str, bool] = {}
         self._launched: dict[str, float] = {}
         """By cluster: when its last launch was heard."""
+        self._misled: dict[str, float] = {}
+        """By cluster: when a launch was heard for which the operator had waited by a clock that was set meanwhile."""
 
     def heard(self, what: str, cluster: str) -> None:
         """Check a request that the server has just heard, or machines that it has just rented for one."""
+        scene = self._scene
+        if scene.sent_at is not None and scene.sent_at < scene.clock_moved_at:
+            self._misled[cluster] = scene.now()
         if what.startswith("P"):
-            self._scene.broken(what, cluster)
+            if scene.now() - self._misled.get(cluster, -1e9) > MISLED_S:
+                scene.broken(what, cluster)
         elif what == "launch":
             self._on_launch(cluster)
-            self._launched[cluster] = self._scene.now()
+            self._launched[cluster] = scene.now()
         elif what == "rent":
             self._on_rent(cluster)
         else:
