@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -49,7 +49,7 @@ class EngineProcess:
             If there is no such program.
         """
         try:
-            with self._log.open("wb") as log:
+            with _interrupted_later(signal.SIGINT, signal.SIGTERM), self._log.open("wb") as log:
                 self._process = subprocess.Popen(
                     self._command,
                     stdin=subprocess.DEVNULL,
@@ -60,6 +60,9 @@ class EngineProcess:
                 )
         except OSError as error:
             raise EngineProcessError(f"{self._command[0]} cannot be started: {error.strerror}") from error
+        except KeyboardInterrupt:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -168,3 +171,17 @@ class EngineProcess:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
+
+
+@contextlib.contextmanager
+def _interrupted_later(*numbers: signal.Signals) -> Iterator[None]:
+    """Handle signals that come within the block after it: an engine that has just been started must be known."""
+    heard: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: heard.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for late in heard:
+        signal.raise_signal(late)

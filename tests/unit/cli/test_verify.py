@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -154,6 +155,27 @@ def test_an_interruption_ends_the_engine(machine: Machine, tmp_path: Path, numbe
     _, said = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130
     assert "interrupted; the engine has been ended" in said
+    assert_ended(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_the_engine_is_started_ends_it_as_well(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    machine("slow")
+
+    def start(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(*words, **options)
+        deadline = time.monotonic() + DEADLINE_S
+        while not (tmp_path / "pids").exists() or len(processes(tmp_path)) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        signal.raise_signal(number)
+        return process
+
+    monkeypatch.setattr(engine_process, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": start}))
+    result = run(*GPU, *SHORT)
+    assert (result.exit_code, "interrupted; the engine has been ended" in result.output) == (130, True)
     assert_ended(tmp_path)
 
 
