@@ -26,7 +26,7 @@ from deepseek_operator.facts.skypilot import (
     SkyPilotRequest,
 )
 from deepseek_operator.skypilot.client import Snapshot
-from tests.simulation.ground import Ground
+from tests.simulation.ground import Ground, Nodes
 from tests.simulation.kubernetes import SimulatedKubernetes
 from tests.simulation.launches import Launches
 from tests.simulation.machines import Machines
@@ -180,8 +180,7 @@ class SimulatedSkyPilot:
                 self.machines.remove(nodes.cluster)
         for nodes in self.ground.nodes.values():
             nodes.record_lost = True
-            if not nodes.whole:  # it cannot serve, ends after a while, and nothing but its row says so before
-                self.ground.set_engine(nodes.cluster, None)
+            self._end_unnoticed(nodes)
         self.rows.clear()
         self.outcomes.clear()
         self.history.clear()
@@ -214,6 +213,13 @@ class SimulatedSkyPilot:
         row = self.rows.get(name)
         if row is not None:
             asyncio.get_running_loop().call_later(self.dice.uniform(15, 60), self._count, row)
+        elif (nodes := self.ground.nodes.get(name)) is not None:
+            self._end_unnoticed(nodes)
+
+    def _end_unnoticed(self, nodes: Nodes) -> None:
+        """Let the engine end on machines that cannot serve: nothing but the row that was lost tells of them before."""
+        if nodes.record_lost and not nodes.whole and not nodes.on_kubernetes:
+            self.ground.set_engine(nodes.cluster, None)
 
     def _count(self, row: Row) -> None:
         nodes = self.ground.nodes.get(row.name)

@@ -89,6 +89,16 @@ CASES = [
         world={"probes": b.answering(RENTED_AT)},
     ),
     Case(
+        "of several pods that SkyPilot has forgotten one is gone, and the head goes on answering",
+        b.facts(R1, pods=(b.pod(R1),)),
+        READY.model_copy(update={"nodes": 2}),
+        Phase.FAILED,
+        Reason.INSTANCE_LOST,
+        (CLEAR,),
+        message="SkyPilot no longer knows its pods; they are deleted before a new launch",
+        world={"probes": b.answering(AT)},
+    ),
+    Case(
         "a Service that SkyPilot has forgotten is deleted before anything is launched",
         b.facts(R1, services=(LaunchedService("s", str(R1), f"{R1}-d5ee9000"),)),
         LAUNCHED,

@@ -207,8 +207,15 @@ class View:
 
     @cached_property
     def lacks_nodes(self) -> bool:
-        """Whether a node of several is gone, although the head may answer: its health says nothing of the others."""
-        return self.cluster is not None and self.cluster.nodes > 1 and self.cluster.incomplete
+        """Whether a node of several is gone, although the head may answer: its health says nothing of the others.
+
+        SkyPilot counts them; where it has lost its record of them, Kubernetes shows how many pods are left.
+        """
+        if self.cluster is not None:
+            return self.cluster.nodes > 1 and self.cluster.incomplete
+        if not isinstance(self.facts.skypilot, Known) or self.requests:
+            return False
+        return 0 < sum(pod.running for pod in self.facts.pods) < self.ledger.nodes
 
     @cached_property
     def serving(self) -> bool:
