@@ -115,6 +115,7 @@ def _print_text(answers: list[_Answer]) -> int:
 def _run(options: Options) -> int:
     kubectl = kubectl_of(options)
     found, why = operators.read(operators.look_for(kubectl, options.operator_namespace))
+    found = [one for one in found if not operators.is_skypilot(one)]
     if not found:
         say(f"Error: no operator to ask: {why or 'no Deployment of it was found'}; see kubectl deepseek doctor")
         return _UNKNOWN

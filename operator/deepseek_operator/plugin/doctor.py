@@ -55,11 +55,11 @@ def examine(kubectl: Kubectl, operator_namespace: str, plugin: str) -> Iterator[
         yield Finding("operator", "warning", f"cannot be looked for: {why}", fix)
     elif not found:
         yield Finding("operator", "fault", "no Deployment of it was found", findings.INSTALL)
-    with_skypilot = {one["metadata"]["namespace"] for one in found if _is_skypilot(one)}
+    with_skypilot = {one["metadata"]["namespace"] for one in found if operators.is_skypilot(one)}
     for one in found:
         namespace = one["metadata"]["namespace"]
         yield from _operator(kubectl.within(namespace), one, plugin, skypilot_apart=namespace in with_skypilot)
-    if operating := [one for one in found if not _is_skypilot(one)]:
+    if operating := [one for one in found if not operators.is_skypilot(one)]:
         yield from findings.about_namespace(kubectl.current_namespace(), [_served(one) for one in operating])
     try:
         from deepseek_operator.catalog import load_catalog
@@ -105,23 +105,16 @@ def _operator(kubectl: Kubectl, operator: Mapping[str, Any], plugin: str, *, sky
         pods = operators.pods_of(kubectl, operator)
     except KubectlError:
         pods = []
-    yield from findings.about_operator(operator, pods, plugin, "SkyPilot" if _is_skypilot(operator) else "operator")
-    if "skypilot" in _containers(operator):
+    yield from findings.about_operator(
+        operator, pods, plugin, "SkyPilot" if operators.is_skypilot(operator) else "operator"
+    )
+    if "skypilot" in operators.containers(operator):
         yield from _skypilot(kubectl, operator, pods)
     elif not skypilot_apart:
         yield Finding(
             "SkyPilot", "ok", "runs elsewhere and was not asked; Reason SkyPilotUnavailable shows its absence"
         )
     yield from _catalogs(kubectl, operator)
-
-
-def _containers(operator: Mapping[str, Any]) -> list[str]:
-    return [str(container["name"]) for container in operator["spec"]["template"]["spec"]["containers"]]
-
-
-def _is_skypilot(operator: Mapping[str, Any]) -> bool:
-    """Return whether a Deployment of the chart is that of SkyPilot (``skypilot.mode=deployment``)."""
-    return "skypilot" in _containers(operator) and "operator" not in _containers(operator)
 
 
 def _skypilot(kubectl: Kubectl, operator: Mapping[str, Any], pods: list[dict[str, Any]]) -> Iterator[Finding]:

@@ -178,7 +178,8 @@ def about_operator(
             yield Finding(what, "fault", f"{name} is scaled to zero", fix)
         else:
             why = "; ".join(dict.fromkeys(_troubles(pods))) or "it has no pod"
-            fix = f"kubectl describe pods -n {metadata['namespace']} -l app.kubernetes.io/name=deepseek-operator"
+            labels = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
+            fix = f"kubectl describe pods -n {metadata['namespace']} -l {labels}"
             yield Finding(what, "fault", f"{name} is not available: {why}", fix)
     if version not in ("?", plugin):
         yield Finding(what, "warning", f"{name} is {version}, this plugin {plugin}", "use the same version of both")

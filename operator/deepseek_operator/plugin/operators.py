@@ -1,4 +1,7 @@
-"""The operators of a cluster: their Deployments, and the pods in which they can be asked."""
+"""The operators of a cluster: their Deployments, and the pods in which they can be asked.
+
+The chart's labels are also on the Deployment of a SkyPilot server that has one of its own.
+"""
 
 import argparse
 from collections.abc import Iterable, Mapping
@@ -6,7 +9,16 @@ from typing import Any, Final
 
 from deepseek_operator.plugin.kubectl import Kubectl, KubectlError, Reading
 
-__all__ = ["DEFAULT_NAMESPACE", "look_for", "namespace_option", "pods_of", "read", "running"]
+__all__ = [
+    "DEFAULT_NAMESPACE",
+    "containers",
+    "is_skypilot",
+    "look_for",
+    "namespace_option",
+    "pods_of",
+    "read",
+    "running",
+]
 
 DEFAULT_NAMESPACE: Final = "deepseek-system"
 """Namespace of the operator in the README; looked into by those who may not look into all."""
@@ -28,6 +40,16 @@ def read(readings: Iterable[Reading]) -> tuple[list[dict[str, Any]], str]:
         except KubectlError as error:
             why = error.message
     return [], why
+
+
+def containers(deployment: Mapping[str, Any]) -> list[str]:
+    """Return the names of the containers of a Deployment's pods."""
+    return [str(container["name"]) for container in deployment["spec"]["template"]["spec"]["containers"]]
+
+
+def is_skypilot(deployment: Mapping[str, Any]) -> bool:
+    """Return whether a Deployment of the chart is that of SkyPilot (``skypilot.mode=deployment``)."""
+    return "skypilot" in containers(deployment) and "operator" not in containers(deployment)
 
 
 def pods_of(kubectl: Kubectl, operator: Mapping[str, Any]) -> list[dict[str, Any]]:

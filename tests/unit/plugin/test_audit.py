@@ -111,3 +111,16 @@ def test_each_of_several_operators_is_asked_and_one_that_fails_hides_no_other(cl
     assert code == 2
     assert TABLE in out
     assert "team-b/deepseek-operator cannot be asked: cannot audit" in err
+
+
+def test_a_skypilot_server_with_a_deployment_of_its_own_is_no_operator_to_ask(cluster: FakeKubectl, run: Run) -> None:
+    """As with ``skypilot.mode=deployment``: the chart's labels are on both Deployments."""
+    alone, skypilot = operator(), operator()
+    skypilot["metadata"]["name"] = "deepseek-operator-skypilot"
+    skypilot["spec"]["selector"] = {"matchLabels": {"app": "skypilot"}}
+    skypilot["spec"]["template"]["spec"]["containers"] = [alone["spec"]["template"]["spec"]["containers"].pop()]
+    pod = operator_pod()
+    pod["metadata"] = {**pod["metadata"], "name": "skypilot-0", "labels": {"app": "skypilot"}}
+    cluster.put(alone, skypilot, pod)
+    says(cluster, "nothing")
+    assert run("audit") == (0, "nothing\n", "")

@@ -313,6 +313,8 @@ def test_a_skypilot_server_with_a_deployment_of_its_own_is_looked_at_under_its_o
     assert "fault SkyPilot deepseek-system/deepseek-operator-skypilot is not available" in out
     assert "its API server does not answer: its port refuses connections" in out
     assert "runs elsewhere" not in out
+    for container in ("operator", "skypilot"):
+        assert f"fix: kubectl describe pods -n deepseek-system -l app={container} " in out
 
 
 def test_the_expected_version_of_skypilot_is_that_of_the_operator() -> None:
