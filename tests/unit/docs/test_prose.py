@@ -1,4 +1,4 @@
-"""What the text of the pages names between backquotes is there: values of the chart, and metrics."""
+"""What the text of the pages names between backquotes is there: values of the chart, metrics, fields of the spec."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic.alias_generators import to_camel
 
+from deepseek_operator.facts.names import _NOT_IN_REVISION
 from tests.unit.docs.blocks import PAGES, ROOT
 from tests.unit.exported import series
 
@@ -56,3 +58,14 @@ def test_pages_name_values_and_metrics_at_all() -> None:
 @pytest.mark.parametrize("words", ["proxy.images", "skypilot.external.cert: x", "crds.keep.it"])
 def test_what_is_no_value_would_be_seen(words: str) -> None:
     assert [is_value(path) for path in values_named(words)] == [False]
+
+
+def test_fields_that_replace_no_replica_are_all_named() -> None:
+    text = (ROOT / "docs/tasks/update.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w.]+)`", text.partition("What does not replace a replica:")[2].partition("\n\n")[0])
+    harmless = [
+        f"endpoint.{to_camel(name)}" if top == "endpoint" else to_camel(name)
+        for top, below in _NOT_IN_REVISION.items()
+        for name in ([top] if below is True else below)
+    ]
+    assert sorted(set(named) - {"resources"}) == sorted(harmless)
