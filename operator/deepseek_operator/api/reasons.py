@@ -142,7 +142,8 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     Reason.CREDENTIALS_INVALID: (
         "The SkyPilot server has no credentials for the cloud, or the provider does not accept them.",
         "Give the SkyPilot server valid credentials (docs/clouds.md), or take the cloud out of resources.infra. The "
-        "operator notices new ones within a minute; after a launch that failed it retries at least every 10 minutes.",
+        "operator notices new ones within half a minute; after a launch that failed it retries at least every 10 "
+        "minutes.",
     ),
     Reason.NOT_AUTHORIZED: (
         "The SkyPilot server's account lacks a right, at the provider or in the cluster; the message names it.",
@@ -187,13 +188,13 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
         "Let deepseek-operator calibrate make a catalog row of status.instances[].engine, and tell the project.",
     ),
     Reason.ENGINE_EXITED: (
-        "The engine ended; the message has its last lines.",
-        "Its last lines say why; it is started again on the same nodes, after 10 s and then less often.",
+        "The engine ended; the message has its first errors and its last lines.",
+        "The errors in the message say why; it is started again on the same nodes, after 10 s and then less often.",
     ),
     Reason.ENGINE_CRASH_LOOP: (
-        "The engine ended three times or more in a row; the message has its last lines.",
-        "Fix what its last lines name: usually engine.args, maxModelLen or the model's files. The operator keeps "
-        "retrying, at least every 2 minutes.",
+        "The engine ended three times or more in a row; the message has its first errors and its last lines.",
+        "Fix what the errors in the message name: usually engine.args, maxModelLen or the model's files. The operator "
+        "keeps retrying, at least every 2 minutes.",
     ),
     Reason.ENGINE_UNRESPONSIVE: (
         "The engine answered and no longer does.",
@@ -217,8 +218,9 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     ),
     Reason.SKYPILOT_UNAVAILABLE: (
         "The SkyPilot API server does not answer.",
-        "Look at the container skypilot of the operator's pod, or at the external server that the chart names. Running "
-        "replicas go on serving; nothing is launched or torn down until it answers.",
+        "Look at the container skypilot of the operator's pod, at SkyPilot's pod where it has one of its own, or at "
+        "the external server that the chart names. Running replicas go on serving; nothing is launched or torn down "
+        "until it answers.",
     ),
     Reason.KUBERNETES_REFUSED: (
         "The Kubernetes API server has not made or removed what a replica needs.",

@@ -138,7 +138,10 @@ Namespace = Annotated[
 ]
 Catalog = Annotated[
     list[Path] | None,
-    typer.Option(envvar=f"{ENV}CATALOG", help="File that adds or replaces models and GPUs; may be repeated."),
+    typer.Option(
+        envvar=f"{ENV}CATALOG",
+        help="File or directory that adds or replaces models, GPUs and prices; may be repeated.",
+    ),
 ]
 Workers = Annotated[
     int, typer.Option(envvar=f"{ENV}WORKERS", min=1, max=64, help="Deployments worked on side by side.")

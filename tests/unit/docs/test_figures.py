@@ -131,6 +131,9 @@ SENTENCES: dict[str, list[str]] = {
         f"on up to {word(candidates.MOST_NODES)} full machines",
         f"only if it holds {ranking._SHORTEST_CHOSEN:,} tokens",
     ],
+    "crds/deepseekdeployments.deepseek-operator.io.yaml": [
+        f"rented machines have {minutes(coming.MACHINES_S)} more",
+    ],
     "docs/scale.md": [
         f"waits up to {reconciler.DETAILS_S:g} s for a change that matters",
         f"wait for up to {a(poster.PATIENCE_S, 60, 'a minute')} while passes wait",

@@ -70,6 +70,6 @@ class DeepSeekDeploymentSpec(SpecModel):
         default=Approval.NOT_REQUIRED,
     )
     suspend: bool = field(
-        "true: everything rented is given back and the object stays. false again: it comes back.", default=False
+        "true: all replicas are torn down and the object stays. false again: they come back.", default=False
     )
     pod_template: PodTemplate = field("Further settings of pods on Kubernetes.", default=PodTemplate())

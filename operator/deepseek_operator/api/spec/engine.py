@@ -90,7 +90,7 @@ class Engine(SpecModel):
     )
     args: Annotated[tuple[str, ...], list_of({"type": "string", "maxLength": 2048}, max_items=100)] = field(
         "Further arguments of the engine, passed through as they are. A flag given here wins over the planned one, "
-        "and status.plan says so.",
+        "which status.plan.overrides then lists. Flags that are the operator's, such as --port, are refused.",
         default=(),
     )
     env: tuple[EnvVar, ...] = field(

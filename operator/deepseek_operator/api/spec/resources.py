@@ -95,8 +95,8 @@ class Resources(SpecModel):
             max_items=16,
         ),
     ] = field(
-        'GPUs of one node, any of which will do: ["L4:1", "A10G:1"]. Names are SkyPilot\'s. Unset: the cheapest that '
-        "fit. An empty list together with cpus: a CPU engine.",
+        'GPUs of one node, any of which will do: ["L4:1", "A10G:1"]. Names are SkyPilot\'s. Unset: planned. An empty '
+        "list together with cpus: a CPU engine.",
         default=None,
     )
     infra: Annotated[
@@ -110,8 +110,9 @@ class Resources(SpecModel):
             max_items=16,
         ),
     ] = field(
-        'Where replicas may run, in order of preference: ["kubernetes", "aws/us-east-1", "gcp"]. Unset: the '
-        "default of the operator, which is kubernetes: nothing is rented unless a cloud is named here or there.",
+        'Where replicas may run, in order of preference: ["kubernetes", "aws/us-east-1", "gcp"]; kubernetes is the '
+        "cluster of this object. Unset: the default of the operator, which is kubernetes: nothing is rented unless a "
+        "cloud is named here or there.",
         default=(),
     )
     nodes: int | None = field(
@@ -159,13 +160,15 @@ class Resources(SpecModel):
         default=None,
     )
     provision_timeout_seconds: int = field(
-        "How long one attempt waits for nodes. Raise it where an autoscaler has to bring GPU nodes first.",
+        "Seconds for which one attempt waits until pods have found nodes; rented machines have 25 minutes more. Raise "
+        "it where an autoscaler has to bring GPU nodes first.",
         default=120,
         ge=10,
         le=86_400,
     )
     retry_until_up: bool = field(
-        "true: try again for as long as there is no capacity. false: stop after the first failed attempt.",
+        "true: a launch that failed is tried again, whatever the reason. false: it is not, and the condition Stalled "
+        "is True, until the spec is changed.",
         default=True,
     )
 

@@ -79,7 +79,9 @@ class PlanStatus(StatusModel):
     nodes: int = field("Nodes of one replica.", default=1, ge=1)
     tensor_parallel_size: int = field("GPUs over which each layer is split.", default=1, ge=1)
     pipeline_parallel_size: int = field("Groups over which the layers are spread.", default=1, ge=1)
-    data_parallel_size: int = field("Copies of the attention layers that share the experts.", default=1, ge=1)
+    data_parallel_size: int = field(
+        "Copies of the model, or of its attention layers alone where these copies share the experts.", default=1, ge=1
+    )
     max_model_len: int | None = field("Longest context in tokens that is served.", default=None, ge=0)
     weights_gib: float | None = Field(
         description="Weights on each GPU.", default=None, alias="weightsGiB", serialization_alias="weightsGiB"
