@@ -16,14 +16,18 @@ class NotReadyError(Exception):
 
 
 def disagreements(version: str, root: Path = ROOT) -> list[str]:
-    """Return a line for each file that has another version."""
+    """Return a line for each place that has another version."""
     chart = (root / "charts/deepseek-operator/Chart.yaml").read_text(encoding="utf-8")
-    found = {
-        "pyproject.toml": tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"],
-        "Chart.yaml version": _value(chart, "version"),
-        "Chart.yaml appVersion": _value(chart, "appVersion"),
-    }
-    return [f"{where} has {has}, not {version}" for where, has in found.items() if has != version]
+    found = [
+        ("pyproject.toml", tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]),
+        ("Chart.yaml version", _value(chart, "version")),
+        ("Chart.yaml appVersion", _value(chart, "appVersion")),
+    ]
+    found += [(f"Chart.yaml image {name}", tag) for name, tag in re.findall(r"image: \S+/([\w-]+):(\S+)", chart)]
+    for page in sorted((root / "docs/start").glob("*.md")):  # the tags of images that are built by hand
+        tags = re.findall(r"(?:REGISTRY|localhost)/\S+:(\d+\.\d+\.\d+)", page.read_text(encoding="utf-8"))
+        found += [(f"docs/start/{page.name}", tag) for tag in dict.fromkeys(tags)]
+    return [f"{where} has {has}, not {version}" for where, has in found if has != version]
 
 
 def notes(version: str, changelog: str) -> str:
