@@ -8,6 +8,7 @@ import pytest
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.catalog import checks
 from deepseek_operator.engines import ENGINES
+from deepseek_operator.engines.base import startup_seconds
 from deepseek_operator.feeds import engines, kubernetes, prices, questions, skypilot
 from deepseek_operator.kube import lease
 from deepseek_operator.launch import proxy
@@ -33,6 +34,11 @@ STARTUP: Final = re.search(
     re.DOTALL,
 )
 assert STARTUP is not None
+
+
+GIB_S: Final = startup_seconds(101, 1) - startup_seconds(100, 1)
+START_S: Final = startup_seconds(100, 1) - 100 * GIB_S
+NODES_S: Final = startup_seconds(100, 2) - startup_seconds(100, 1)
 
 
 def minutes(seconds: float) -> str:
@@ -69,6 +75,8 @@ SENTENCES: dict[str, list[str]] = {
         f"nothing is launched; asked again every {blocked.CLOUD_REFUSED_S} s",
         f"torn down {minutes(coming.MACHINES_S)} and `provisionTimeoutSeconds`",
         f"left out for {minutes(places.EXCLUDED_S)}",
+        f"`LaunchTimedOut` {a(coming.LAUNCH_GRACE_S, 3600, 'an hour')} and `provisionTimeoutSeconds` after",
+        f"{minutes(START_S)} after they came up and {GIB_S} s for each GiB of weights ({minutes(NODES_S)} more",
         f"gives its worker back after {coming.STUCK_S} s if another one waits",
         f"the {ORDER[coming.GIVEN_BACK + 1]} one in a row keeps it",
         f"ends within {view.RENEW_S // 86_400} days",

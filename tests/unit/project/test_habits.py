@@ -107,3 +107,12 @@ def test_every_image_of_the_chart_is_published_by_a_release() -> None:
     values = (ROOT / "charts" / "deepseek-operator" / "values.yaml").read_text(encoding="utf-8")
     named = re.findall(r"repository: ghcr\.io/deepseek-operator/(\S+)", values)
     assert sorted(matrix) == sorted(listed) == sorted(set(named))
+
+
+def test_every_dependency_earns_its_place() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups = project["project"]["optional-dependencies"] | project["dependency-groups"]
+    wanted = [*project["project"]["dependencies"], *(name for group in groups.values() for name in group)]
+    page = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")
+    told = {word for row in re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE) for word in re.findall(r"[\w-]+", row)}
+    assert {re.split(r"[<>=]", name)[0] for name in wanted} - told == set()
