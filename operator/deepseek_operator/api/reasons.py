@@ -85,8 +85,9 @@ ADVICE: Final[dict[Reason, tuple[str, str]]] = {
     Reason.STARTING: ("The operator has just started and has not asked the SkyPilot API server yet.", "Wait."),
     Reason.PLANNING: ("The spec is being turned into a plan.", "Wait."),
     Reason.QUEUED: (
-        "The launch waits for a free launch worker of SkyPilot.",
-        "Wait; if it is always so, give the SkyPilot server more memory, which gives it more workers.",
+        "The launch waits for a launch slot of the operator, or for a free launch worker of SkyPilot.",
+        "Wait; if it is always so, give the SkyPilot server more memory, which gives it more workers, and the operator "
+        "as many launch slots (docs/operate/sizing.md).",
     ),
     Reason.LAUNCHING: ("SkyPilot is bringing up the nodes; the message is its own.", "Wait."),
     Reason.ENGINE_STARTING: ("The nodes are up and the engine loads the model.", "Wait."),

@@ -72,4 +72,6 @@ class DeepSeekDeploymentSpec(SpecModel):
     suspend: bool = field(
         "true: all replicas are torn down and the object stays. false again: they come back.", default=False
     )
-    pod_template: PodTemplate = field("Further settings of pods on Kubernetes.", default=PodTemplate())
+    pod_template: PodTemplate = field(
+        "Further settings of the pods of replicas on Kubernetes. Not used for rented machines.", default=PodTemplate()
+    )

@@ -48,7 +48,9 @@ class Condition(StatusModel):
 class EndpointStatus(StatusModel):
     """Addresses at which the model answers, as base URLs of the OpenAI API."""
 
-    url: str | None = field("Address from outside the cluster, if there is one.", default=None, max_length=300)
+    url: str | None = field(
+        "Address from outside the cluster: that of the load balancer, if there is one.", default=None, max_length=300
+    )
     internal_url: str | None = Field(
         description="Address from inside the cluster.", default=None, max_length=300, alias="internalURL"
     )
