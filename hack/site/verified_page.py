@@ -12,7 +12,8 @@ _HEAD = """# Which commands of these pages are run
 
 `make unit` goes through every block of these pages and of the README: objects are checked against the API's models,
 values against the chart's schema, options against the programs, and what needs no cluster is run, with helm and
-kubectl as well. What a row of this table says is done for every command that begins so.
+kubectl as well. Files, fields, commands and options that the text names must exist. What a row of this table says is
+done for every command that begins so.
 
 | commands that begin with | checked each time | run by |
 |---|---|---|

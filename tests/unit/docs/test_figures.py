@@ -20,6 +20,7 @@ from deepseek_operator.reconcile.replica import engine as engine_rules
 from deepseek_operator.runtime import act, audit, poster, reconciler
 from deepseek_operator.runtime.settings import Settings
 from deepseek_operator.skypilot import clock
+from tests.simulation.promises import traffic
 from tests.unit.docs.blocks import ROOT
 
 ORDER: Final = ["no", "first", "second", "third", "fourth"]
@@ -149,6 +150,11 @@ SENTENCES: dict[str, list[str]] = {
         f"every {skypilot.BUSY_PERIOD_S:g} s while something does",
         f"With more than {room._PLACES // tried.KEPT} replicas each lists fewer places",
         f"with more than {room._WORDS // 2048} messages are shorter",
+    ],
+    "docs/testing.md": [
+        f"Ready is True without an answer, for more than {traffic.LIE_S:g} s",
+        f"is not led to for {traffic.IDLE_S:g} s",
+        f"the list every {minutes(kubernetes.RELIST_PERIOD_S)} |",
     ],
 }
 """By page. Where one is no longer there, the code has another figure now, or the page another sentence: mend either."""
