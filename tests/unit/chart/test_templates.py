@@ -250,6 +250,8 @@ def test_a_budget_is_made_only_for_several_replicas() -> None:
     assert objects(render("--set=skypilot.mode=deployment"), ("PodDisruptionBudget",)) == []
     (budget,) = objects(render("--set=skypilot.mode=deployment,operator.replicas=2"), ("PodDisruptionBudget",))
     assert budget["spec"]["maxUnavailable"] == 1
+    # Pods are not Ready while SkyPilot does not answer, and one that is not would hold up every drain of its node.
+    assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
 def test_nothing_of_prometheus_is_made_unless_one_asks() -> None:
