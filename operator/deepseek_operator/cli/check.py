@@ -81,11 +81,13 @@ def uninstall(
         return
     more = f"\n  and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
     whose = counted(len(left), "DeepSeekDeployment")
+    places = [f"-n {one}" for one in namespace or ()] or ["--all-namespaces"]  # elsewhere are those of other releases
     typer.echo(
         f"Refused: nobody gives back the nodes of {whose} once the operator is gone:\n"
         + "\n".join(f"  {words}" for words in left[:_SHOWN])
         + more
-        + "\nDelete them first: kubectl delete dsd --all --all-namespaces"
+        + "\nDelete them first:"
+        + "".join(f"\n  kubectl delete dsd --all {place}" for place in places)
         + "\nTo leave them running for an operator that is installed later: helm uninstall --no-hooks"
         # Helm calls a release whose hook failed 'uninstalling', and upgrades it no more.
         + (f"\nTo go on with the release as it is: {undo}" if undo else ""),

@@ -292,9 +292,12 @@ def test_the_notes_say_what_to_type_in_a_namespace_that_is_served() -> None:
         "helm test r -n system",
         "kubectl apply -n serving -f -",
         "kubectl describe dsd r1 -n serving",
-        "kubectl delete dsd --all",
+        "kubectl delete dsd --all -n serving",
     ):
         assert line in notes
+    assert "all-namespaces" not in notes, "deployments elsewhere are those of other releases"
+    done = helm("install", "r", str(CHART), "--dry-run=client")
+    assert "kubectl delete dsd --all --all-namespaces" in done.stdout
 
 
 def test_what_artifact_hub_shows_is_what_the_chart_has() -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import typer
 
 from deepseek_operator.api.v1alpha1 import FINALIZER
-from deepseek_operator.cli.check import held, wait_ready, wait_released
+from deepseek_operator.cli.check import held, uninstall, wait_ready, wait_released
 from deepseek_operator.kube.errors import KubeNotFoundError
 from tests.unit.reconcile import builders as b
 
@@ -75,6 +76,29 @@ async def test_without_the_custom_resource_definition_nothing_is_held() -> None:
             raise KubeNotFoundError("the server could not find the requested resource")
 
     assert await wait_released(Gone(), (), 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "commands"),
+    [
+        (None, ["kubectl delete dsd --all --all-namespaces"]),
+        (["serving", "batch"], ["kubectl delete dsd --all -n serving", "kubectl delete dsd --all -n batch"]),
+    ],
+)
+def test_a_refusal_names_the_deployments_of_this_release_for_deletion_and_nobody_elses(
+    namespaces: list[str] | None,
+    commands: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def held_by_it(_: object) -> list[str]:
+        return ["serving/r1: 1 replica on 1 node, 10.00 $/h"]
+
+    monkeypatch.setattr("deepseek_operator.cli.check._with_reader", held_by_it)
+    with pytest.raises(typer.Exit):
+        uninstall(namespace=namespaces)
+    said = capsys.readouterr().err
+    assert [line for line in said.splitlines() if "delete dsd" in line] == [f"  {command}" for command in commands]
 
 
 @pytest.fixture
