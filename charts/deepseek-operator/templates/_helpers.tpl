@@ -18,6 +18,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* The same with labels of the company, which may replace some. Takes root and labels. */}}
+{{- define "deepseek-operator.labelsAnd" -}}
+{{- mergeOverwrite (include "deepseek-operator.labels" .root | fromYaml) (.labels | default dict) | toYaml -}}
+{{- end -}}
+
 {{- define "deepseek-operator.image" -}}
 {{- if .image.digest -}}
 {{- printf "%s@%s" .image.repository .image.digest -}}

@@ -193,6 +193,33 @@ def test_pods_of_the_release_take_the_labels_of_the_company() -> None:
     assert [one["metadata"]["labels"]["team"] for one in templates] == ["serving", "serving"]
 
 
+class _NoKeyTwice(yaml.SafeLoader):
+    """Reads YAML as kustomize does, by which Flux sends every release: a key that is there twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        assert len(keys) == len(set(keys)), f"twice in one mapping: {[key for key in keys if keys.count(key) > 1]}"
+        return super().construct_mapping(node, deep)
+
+
+def test_labels_and_annotations_of_the_company_replace_those_of_the_chart(tmp_path: Path) -> None:
+    labels = {"app.kubernetes.io/instance": "monitoring"}
+    annotations = {"kubectl.kubernetes.io/default-container": "skypilot", "checksum/catalog": "0"}
+    marked = ("serviceMonitor", "podMonitor", "prometheusRule", "dashboard")
+    values = {
+        "metrics": {name: {"enabled": True, "labels": labels} for name in marked},
+        "podAnnotations": annotations,
+        "catalog": {"models": [{"base": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "id": "acme/support-8b"}]},
+        "crds": {"enabled": False},
+    }
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    found = [one for one in yaml.load_all(render(f"--values={file}"), Loader=_NoKeyTwice) if one]
+    assert sum(labels.items() <= one["metadata"]["labels"].items() for one in found) == len(marked)
+    (deployment,) = (one for one in found if one["kind"] == "Deployment")
+    assert annotations.items() <= deployment["spec"]["template"]["metadata"]["annotations"].items()
+
+
 @pytest.mark.parametrize("mode", ["sidecar", "deployment"])
 def test_the_cluster_may_choose_whom_the_pods_run_as(mode: str) -> None:
     """OpenShift's restricted-v2 refuses any id that is not of the namespace's own range."""
