@@ -1,9 +1,14 @@
 {{- define "deepseek-operator.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- $name := .Release.Name -}}
+{{- if not (contains .Chart.Name .Release.Name) -}}
+{{- $name = printf "%s-%s" .Release.Name .Chart.Name -}}
 {{- end -}}
+{{- regexReplaceAll "[-.]+$" (trunc 50 $name) "" -}}
+{{- end -}}
+
+{{/* The same for a Service, whose name begins with a letter and has no dot. */}}
+{{- define "deepseek-operator.serviceName" -}}
+{{- regexReplaceAll "^([0-9])" (include "deepseek-operator.fullname" . | replace "." "-") "r${1}" -}}
 {{- end -}}
 
 {{- define "deepseek-operator.selectorLabels" -}}

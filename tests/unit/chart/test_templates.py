@@ -273,6 +273,30 @@ def test_the_guard_of_a_release_with_a_long_name_has_one_that_a_job_may_have() -
     assert job["metadata"]["name"].endswith("-uninstall-guard")
 
 
+SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+"""Kubernetes 1.30 takes no other name of a Service."""
+
+
+RELEASES = ["my.release", "20240601", "1.2", "a" * 53, f"{'a' * 49}.bcd", f"{'a' * 48}--bcd", f"{'a' * 46}.bcdefg"]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_name_that_a_release_may_have_makes_names_that_objects_may_have(release: str) -> None:
+    flags = "skypilot.mode=deployment,metrics.serviceMonitor.enabled=true,uninstallGuard.enabled=true"
+    done = helm("template", release, str(CHART), f"--set={flags}")
+    assert done.returncode == 0, done.stderr
+    found = objects(done.stdout)
+    names = [one["metadata"]["name"] for one in found]
+    assert [name for name in names if not SUBDOMAIN.fullmatch(name)] == []
+    services = {one["metadata"]["name"] for one in found if one["kind"] == "Service"}
+    assert len(services) == 3
+    assert [name for name in services if not SERVICE.fullmatch(name)] == []
+    asked = re.findall(r"http://(\S+)\.default\.svc:", done.stdout)
+    assert len(asked) == 2
+    assert set(asked) <= services
+
+
 def test_a_budget_is_made_only_for_several_replicas() -> None:
     assert objects(render("--set=skypilot.mode=deployment"), ("PodDisruptionBudget",)) == []
     (budget,) = objects(render("--set=skypilot.mode=deployment,operator.replicas=2"), ("PodDisruptionBudget",))
