@@ -60,12 +60,12 @@ seccompProfile: {type: RuntimeDefault}
 {{/* What the operator is told of the pods of proxies, as JSON. */}}
 {{- define "deepseek-operator.proxyPod" -}}
 {{- $ids := dict -}}
-{{- range $name, $id := omit .Values.podSecurityContext "fsGroup" -}}
+{{- range $name, $id := omit (.Values.podSecurityContext | default dict) "fsGroup" -}}
 {{- if not (kindIs "invalid" $id) -}}
 {{- $_ := set $ids $name (int64 $id) -}}
 {{- end -}}
 {{- end -}}
-{{- $pod := dict "securityContext" $ids "resources" .Values.proxy.resources -}}
+{{- $pod := dict "securityContext" $ids "resources" (.Values.proxy.resources | default dict) -}}
 {{- range $name := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "priorityClassName" -}}
 {{- with get $.Values.proxy $name -}}
 {{- $_ := set $pod $name . -}}

@@ -233,6 +233,17 @@ def test_the_cluster_may_choose_whom_the_pods_run_as(mode: str) -> None:
     assert proxy_pod(*flags).security_context == {}
 
 
+def test_a_value_of_which_nothing_is_left_is_as_good_as_an_empty_one(tmp_path: Path) -> None:
+    """A key without anything below it is null in YAML, and Helm takes the chart's default away."""
+    file = tmp_path / "values.yaml"
+    file.write_text("watchNamespaces:\npodSecurityContext:\nproxy:\n  resources:\n")
+    done = helm("install", "r", str(CHART), "--dry-run=client", f"--values={file}")
+    assert done.returncode == 0, done.stderr
+    assert "kubectl get dsd -n default --watch" in done.stdout
+    told = proxy_pod(f"--values={file}")
+    assert (told.resources, told.security_context) == ({}, {})
+
+
 def test_an_id_of_openshifts_size_stays_a_whole_number() -> None:
     flags = [f"--set=podSecurityContext.{name}=1000650000" for name in ("runAsUser", "runAsGroup", "fsGroup")]
     context = pod_of(render(*flags), "deepseek-operator")["securityContext"]
