@@ -127,6 +127,31 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- fail "skypilot.database is that of a SkyPilot API server that this chart runs, and skypilot.mode is external" -}}
 {{- end -}}
 {{- $set := include "deepseek-operator.skypilotVariables" . | fromYaml -}}
+{{- range $value, $variables := dict "skypilot.extraEnv" .Values.skypilot.extraEnv "tracing.env" .Values.tracing.env -}}
+{{- $names := dict -}}
+{{- range $variables -}}
+{{- if hasKey $names .name -}}
+{{- fail (printf "%s sets %s twice" $value .name) -}}
+{{- end -}}
+{{- $_ := set $names .name true -}}
+{{- end -}}
+{{- end -}}
+{{- $gcp := include "deepseek-operator.skypilotGcpFile" . | trimPrefix "/home/skypilot/" -}}
+{{- $taken := dict ".sky" "what the server writes there" ".ssh" "what the server writes there" -}}
+{{- if .Values.skypilot.aws.credentialsSecret.name -}}
+{{- $_ := set $taken ".aws" "skypilot.aws.credentialsSecret" -}}
+{{- end -}}
+{{- if .Values.skypilot.gcp.credentialsSecret.name -}}
+{{- $_ := set $taken $gcp "skypilot.gcp.credentialsSecret" -}}
+{{- end -}}
+{{- range $secret := .Values.skypilot.credentialsSecrets -}}
+{{- range $path, $whose := $taken -}}
+{{- if or (hasPrefix (printf "%s/" $path) (printf "%s/" $secret.path)) (hasPrefix (printf "%s/" $secret.path) (printf "%s/" $path)) -}}
+{{- fail (printf "skypilot.credentialsSecrets: %s is in the way of %s" $secret.path $whose) -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $taken $secret.path "another one" -}}
+{{- end -}}
 {{- range $variable := .Values.skypilot.extraEnv -}}
 {{- with get $set $variable.name -}}
 {{- fail (printf "skypilot.extraEnv must not set %s: %s does" $variable.name .) -}}
@@ -149,12 +174,13 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* The variables of SkyPilot's container that the chart sets itself, and the value that each comes from. */}}
+{{/* The variables of SkyPilot's container that the chart sets itself or counts on, and the value that each comes from. */}}
 {{- define "deepseek-operator.skypilotVariables" -}}
 SKYPILOT_POD_CPU_CORE_LIMIT: skypilot.cpuLimit
 SKYPILOT_POD_MEMORY_GB_LIMIT: skypilot.memoryLimitGB
 SKYPILOT_USER_ID: skypilot.userId
 SKYPILOT_SERVER_HOST: skypilot.mode
+SKYPILOT_SERVER_PORT: skypilot.mode
 {{- if .Values.skypilot.database.uriSecret.name }}
 SKYPILOT_DB_CONNECTION_URI: skypilot.database.uriSecret
 {{- end }}

@@ -90,6 +90,10 @@ WRONG = [
     ('tolerations={"key": "a"}', "at '/tolerations': got object, want array"),
     ('tolerations=[{"key": "a", "effect": "Never"}]', "at '/tolerations/0/effect': value must be one of 'NoSchedule'"),
     ('proxy.tolerations=[{"kye": "a"}]', "at '/proxy/tolerations/0': additional properties 'kye' not allowed"),
+    ('proxy.image.repository="a b"', "at '/proxy/image/repository': 'a b' does not match pattern"),
+    ('proxy.image.repository="a@sha256:0"', "at '/proxy/image/repository': 'a@sha256:0' does not match pattern"),
+    ('proxy.image.tag="a b"', "at '/proxy/image/tag': 'a b' does not match pattern"),
+    ('imagePullSecrets=[{"name": "a"}, {"name": "a"}]', "at '/imagePullSecrets': items at 0 and 1 are equal"),
     ('proxy.imagePullSecrets=["registry"]', "at '/proxy/imagePullSecrets/0': got string, want object"),
     ('proxy.resources.limits.memory="much"', "at '/proxy/resources/limits/memory': 'much' does not match"),
     ('proxy.nodeSelector={"a": 1}', "at '/proxy/nodeSelector/a': got number, want string"),
@@ -143,6 +147,12 @@ def test_a_wrong_value_is_refused_in_a_sentence_that_names_it(value: str, words:
             "skypilot.extraEnv must not set SKYPILOT_DB_CONNECTION_URI: skypilot.database.uriSecret does",
         ),
         (
+            ["skypilot.extraEnv[0].name=SKYPILOT_SERVER_PORT"],
+            "skypilot.extraEnv must not set SKYPILOT_SERVER_PORT: skypilot.mode does",
+        ),
+        (["skypilot.extraEnv[0].name=A", "skypilot.extraEnv[1].name=A"], "skypilot.extraEnv sets A twice"),
+        (["tracing.env[0].name=A", "tracing.env[1].name=A"], "tracing.env sets A twice"),
+        (
             ["tracing.endpoint=http://a", "tracing.env[0].name=OTEL_EXPORTER_OTLP_ENDPOINT"],
             "tracing.env must not set OTEL_EXPORTER_OTLP_ENDPOINT: tracing.endpoint does",
         ),
@@ -150,6 +160,31 @@ def test_a_wrong_value_is_refused_in_a_sentence_that_names_it(value: str, words:
 )
 def test_values_that_contradict_each_other_are_refused_in_a_sentence(flags: list[str], words: str) -> None:
     assert words in refusal(*(f"--set={flag}" for flag in flags))
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        ([".azure", ".azure"], ".azure is in the way of another one"),
+        ([".oci/keys", ".oci"], ".oci is in the way of another one"),
+        ([".aws"], ".aws is in the way of skypilot.aws.credentialsSecret"),
+        ([".config/gcloud"], ".config/gcloud is in the way of skypilot.gcp.credentialsSecret"),
+        ([".ssh"], ".ssh is in the way of what the server writes there"),
+        ([".sky/keys"], ".sky/keys is in the way of what the server writes there"),
+    ],
+)
+def test_no_secret_may_be_mounted_over_another_one_or_over_what_the_server_writes(paths: list[str], words: str) -> None:
+    """Kubernetes refuses two mounts at one place; a mount below another one, or a server that may not write, fails."""
+    secrets = json.dumps([{"name": "a", "path": path} for path in paths])
+    set_apart = "--set=skypilot.aws.credentialsSecret.name=a,skypilot.gcp.credentialsSecret.name=b"
+    said = refusal(set_apart, "--set-json", f"skypilot.credentialsSecrets={secrets}")
+    assert f"skypilot.credentialsSecrets: {words}" in said
+
+
+def test_secrets_side_by_side_are_mounted() -> None:
+    secrets = json.dumps([{"name": "a", "path": path} for path in (".azure", ".azure-2", ".config/other", ".aws2")])
+    set_apart = "--set=skypilot.aws.credentialsSecret.name=a,skypilot.gcp.credentialsSecret.name=b"
+    assert render(set_apart, "--set-json", f"skypilot.credentialsSecrets={secrets}")
 
 
 @pytest.mark.parametrize("mode", ["sidecar", "deployment"])
