@@ -1,6 +1,7 @@
 """Every object and every value of the documentation is one that is accepted."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ import yaml
 from pydantic import ValidationError
 
 from deepseek_operator.api.spec import DeepSeekDeploymentSpec
-from deepseek_operator.api.v1alpha1 import API_VERSION, KIND, DeepSeekDeployment
+from deepseek_operator.api.v1alpha1 import API_VERSION, KIND, LABEL_NAME, DeepSeekDeployment
+from deepseek_operator.kube.bodies import owned
+from deepseek_operator.kube.proxy import proxy_objects
+from deepseek_operator.launch.proxy import ProxySettings, ProxySpec
 from tests.unit.docs.blocks import ROOT, Block, blocks
+from tests.unit.reconcile import builders as b
 
 DOCUMENTS = [
     pytest.param(block, document, id=f"{block}-{index}")
@@ -48,6 +53,24 @@ def test_a_block_of_yaml_is_an_object_a_part_of_one_or_values(block: Block, docu
         DeepSeekDeploymentSpec.model_validate(merged({"model": {"name": "deepseek-ai/DeepSeek-R1"}}, document["spec"]))
     elif not OTHER_FILES & set(document):
         jsonschema.validate(document, SCHEMA)
+
+
+def test_the_monitor_of_the_engines_scrapes_the_heads_and_nothing_that_has_no_metrics() -> None:
+    (selector,) = (
+        one["spec"]["selector"] for (_, one) in (found.values for found in DOCUMENTS) if one.get("kind") == "PodMonitor"
+    )
+    assert selector.keys() == {"matchLabels", "matchExpressions"}
+    (exists,) = selector["matchExpressions"]
+    assert exists == {"key": LABEL_NAME, "operator": "Exists"}
+    proxy = proxy_objects(ProxySpec("r1", "u", "default", "/health", ProxySettings()), partial(owned, b.deployment()))
+    (of_proxy,) = (body["spec"]["template"]["metadata"]["labels"] for _, body in proxy if body["kind"] == "Deployment")
+    pods = {
+        "head": {LABEL_NAME: "r1", "skypilot-head-node": "1"},
+        "worker": {LABEL_NAME: "r1", "skypilot-head-node": "0"},
+        "proxy": of_proxy,
+    }
+    wanted = selector["matchLabels"].items()
+    assert [pod for pod, labels in pods.items() if exists["key"] in labels and wanted <= labels.items()] == ["head"]
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.yaml")), ids=lambda path: str(path.name))
