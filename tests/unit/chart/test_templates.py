@@ -188,9 +188,13 @@ def test_the_operator_is_told_of_the_pods_of_proxies_what_the_values_say() -> No
 
 
 def test_pods_of_the_release_take_the_labels_of_the_company() -> None:
-    rendered = render("--set=skypilot.mode=deployment,podLabels.team=serving")
-    templates = [one["spec"]["template"] for one in objects(rendered, ("Deployment",))]
-    assert [one["metadata"]["labels"]["team"] for one in templates] == ["serving", "serving"]
+    """Policies of clusters refuse pods without some; without its pod the guard would hold up the uninstall."""
+    rendered = render("--set=skypilot.mode=deployment,uninstallGuard.enabled=true,podLabels.team=serving")
+    pods = [
+        one["metadata"] if one["kind"] == "Pod" else one["spec"]["template"]["metadata"]
+        for one in objects(rendered, ("Deployment", "Job", "Pod"))
+    ]
+    assert [pod["labels"].get("team") for pod in pods] == ["serving"] * 4
 
 
 class _NoKeyTwice(yaml.SafeLoader):
