@@ -112,8 +112,14 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- if and (eq .Values.skypilot.mode "external") (not .Values.skypilot.external.endpoint) -}}
 {{- fail "skypilot.mode is external: skypilot.external.endpoint must be the URL of that SkyPilot API server" -}}
 {{- end -}}
-{{- if and (ne .Values.skypilot.mode "external") .Values.skypilot.external.endpoint -}}
-{{- fail (printf "skypilot.external.endpoint is set, but skypilot.mode is %s: it must be external" .Values.skypilot.mode) -}}
+{{- if ne .Values.skypilot.mode "external" -}}
+{{- with .Values.skypilot.external -}}
+{{- range $name, $value := dict "endpoint" .endpoint "tokenSecret" .tokenSecret.name "kubernetesContext" .kubernetesContext -}}
+{{- if $value -}}
+{{- fail (printf "skypilot.external.%s is set, but skypilot.mode is %s: it must be external" $name $.Values.skypilot.mode) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- with .Values.skypilot.external -}}
 {{- if and (or .ca.configMapName .ca.secretName) (not (hasPrefix "https://" .endpoint)) -}}
@@ -123,8 +129,15 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- fail "skypilot.external.ca: configMapName and secretName exclude each other" -}}
 {{- end -}}
 {{- end -}}
-{{- if and (eq .Values.skypilot.mode "external") .Values.skypilot.database.uriSecret.name -}}
-{{- fail "skypilot.database is that of a SkyPilot API server that this chart runs, and skypilot.mode is external" -}}
+{{- if eq .Values.skypilot.mode "external" -}}
+{{- with .Values.skypilot -}}
+{{- $own := dict "database" .database.uriSecret.name "aws" .aws.credentialsSecret.name "gcp" .gcp.credentialsSecret.name -}}
+{{- range $name, $value := merge $own (pick . "credentialsSecrets" "config" "extraEnv") -}}
+{{- if $value -}}
+{{- fail (printf "skypilot.%s is that of a SkyPilot API server that this chart runs, and skypilot.mode is external" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- $set := include "deepseek-operator.skypilotVariables" . | fromYaml -}}
 {{- range $value, $variables := dict "skypilot.extraEnv" .Values.skypilot.extraEnv "tracing.env" .Values.tracing.env -}}

@@ -201,7 +201,7 @@ class _NoKeyTwice(yaml.SafeLoader):
     """Reads YAML as kustomize does, by which Flux sends every release: a key that is there twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key) for key, _ in node.value]
         assert len(keys) == len(set(keys)), f"twice in one mapping: {[key for key in keys if keys.count(key) > 1]}"
         return super().construct_mapping(node, deep)
 
@@ -405,7 +405,15 @@ def not_text(value: Any, at: str) -> list[str]:
 def test_a_name_that_looks_like_a_number_stays_a_name(mode: str, cluster_roles: bool, tmp_path: Path) -> None:
     """The id that the chart derives by itself looks like one in every thirtieth release."""
     secret = {"name": NUMBER, "key": NUMBER}
-    external = mode == "external"
+    elsewhere = {"external": {"endpoint": "http://a", "tokenSecret": secret}}
+    here = {
+        "database": {"uriSecret": secret},
+        "persistence": {"storageClassName": NUMBER},
+        "aws": {"credentialsSecret": secret},
+        "gcp": {"credentialsSecret": secret},
+        "credentialsSecrets": [{"name": NUMBER, "path": ".azure"}],
+        "config": {"aws": {"vpc_names": ["gpus"]}},
+    }
     values = {
         "watchNamespaces": [NUMBER],
         "rbac": {"clusterRoles": cluster_roles},
@@ -414,17 +422,7 @@ def test_a_name_that_looks_like_a_number_stays_a_name(mode: str, cluster_roles: 
         "uninstallGuard": {"enabled": True},
         "catalog": {"models": [{"base": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "id": "acme/support-8b"}]},
         "metrics": {name: {"enabled": True} for name in ("service", "serviceMonitor", "podMonitor", "dashboard")},
-        "skypilot": {
-            "mode": mode,
-            "userId": NUMBER,
-            "external": {"endpoint": "http://a", "tokenSecret": secret} if external else {},
-            "database": {} if external else {"uriSecret": secret},
-            "persistence": {"storageClassName": NUMBER},
-            "aws": {"credentialsSecret": secret},
-            "gcp": {"credentialsSecret": secret},
-            "credentialsSecrets": [{"name": NUMBER, "path": ".azure"}],
-            "config": {"aws": {"vpc_names": ["gpus"]}},
-        },
+        "skypilot": {"mode": mode, "userId": NUMBER, **(elsewhere if mode == "external" else here)},
     }
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump(values))

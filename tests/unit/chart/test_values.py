@@ -119,8 +119,12 @@ def test_a_wrong_value_is_refused_in_a_sentence_that_names_it(value: str, words:
         (["skypilot.mode=external"], "skypilot.external.endpoint must be the URL of that SkyPilot API server"),
         (["skypilot.external.endpoint=http://a"], "skypilot.mode is sidecar: it must be external"),
         (
-            ["skypilot.mode=external", "skypilot.external.endpoint=http://a", "skypilot.database.uriSecret.name=a"],
-            "skypilot.database is that of a SkyPilot API server that this chart runs",
+            ["skypilot.external.tokenSecret.name=a"],
+            "skypilot.external.tokenSecret is set, but skypilot.mode is sidecar",
+        ),
+        (
+            ["skypilot.mode=deployment", "skypilot.external.kubernetesContext=a"],
+            "skypilot.external.kubernetesContext is set, but skypilot.mode is deployment: it must be external",
         ),
         (
             ["skypilot.mode=external", "skypilot.external.endpoint=http://a", "skypilot.external.ca.secretName=b"],
@@ -160,6 +164,23 @@ def test_a_wrong_value_is_refused_in_a_sentence_that_names_it(value: str, words:
 )
 def test_values_that_contradict_each_other_are_refused_in_a_sentence(flags: list[str], words: str) -> None:
     assert words in refusal(*(f"--set={flag}" for flag in flags))
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "skypilot.database.uriSecret.name=a",
+        "skypilot.aws.credentialsSecret.name=a",
+        "skypilot.gcp.credentialsSecret.name=a",
+        "skypilot.credentialsSecrets[0].name=a,skypilot.credentialsSecrets[0].path=b",
+        "skypilot.config.aws.use_internal_ips=true",
+        "skypilot.extraEnv[0].name=A",
+    ],
+)
+def test_what_only_a_server_of_this_chart_could_use_is_refused_where_it_runs_none(flag: str) -> None:
+    said = refusal("--set=skypilot.mode=external,skypilot.external.endpoint=http://a", f"--set={flag}")
+    value = ".".join(flag.split(".")[:2]).partition("[")[0]
+    assert f"{value} is that of a SkyPilot API server that this chart runs, and skypilot.mode is external" in said
 
 
 @pytest.mark.parametrize(
