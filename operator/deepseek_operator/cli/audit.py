@@ -109,7 +109,8 @@ def audit(
     It costs money and nobody will give it back. Run it where the operator runs, whose environment has the options.
     Machines whose record SkyPilot itself has lost are only known to the cloud. With --aws they are looked for by their
     tag skypilot-cluster-name, from wherever the aws program and rights on the account are. On other clouds, look for
-    that tag in the console.
+    that tag in the console. Machines that another Kubernetes cluster rents in the same account under the same user id
+    look like nobody's, too: each cluster needs a user id of its own (skypilot.userId of the chart).
 
     \b
     Examples:
