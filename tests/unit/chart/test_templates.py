@@ -261,6 +261,14 @@ def test_the_database_is_named_by_a_secret_and_never_by_its_uri() -> None:
     assert environment(skypilot)["SKYPILOT_DB_CONNECTION_URI"] == {"secretKeyRef": {"name": "db", "key": "uri"}}
 
 
+def test_skypilot_asks_for_the_memory_that_it_was_measured_to_take() -> None:
+    """A pod that takes more than it asks for is among the first that go from a node that is short of memory."""
+    measured = re.search(r"proportional set size\): ([\d.]+) GiB", (ROOT / "docs" / "scale.md").read_text())
+    assert measured is not None
+    asked = pod_of(render(), "deepseek-operator")["containers"][1]["resources"]["requests"]["memory"]
+    assert int(asked.removesuffix("Mi")) >= float(measured[1]) * 1024
+
+
 def test_the_pod_is_ready_when_skypilot_answers_and_alive_when_the_operator_is() -> None:
     (operator, _) = pod_of(render(), "deepseek-operator")["containers"]
     ports = {one["name"]: one["containerPort"] for one in operator["ports"]}
