@@ -75,6 +75,11 @@ def test_the_port_of_a_launch_is_kept_where_a_cloud_maps_it_to_another_one() -> 
     assert after(b.ledger(port=None), address=mapped).port == 30123
 
 
+@pytest.mark.parametrize(("launched_at", "nodes"), [(None, 2), (b.ago(60), 1)], ids=["not noted", "noted"])
+def test_skypilot_says_how_many_nodes_a_launch_has_that_no_status_could_note(launched_at: Any, nodes: int) -> None:
+    assert after(b.ledger(launched_at=launched_at), skypilot=b.seen(b.row(R1, nodes=2))).nodes == nodes
+
+
 @pytest.mark.parametrize(
     ("says", "known", "health", "wanted", "before", "renting"),
     [

@@ -71,6 +71,8 @@ def advance(view: View, *, wanted: bool) -> Ledger:
         ledger = update(ledger, ready_since=None, silent_since=now, retry_after=None)
     seen: dict[str, object] = {"infra": view.infra, "begun_at": _begun_at(view, ledger)}
     seen |= {**_money(view, ledger), **coming_up(view, ledger)}
+    if ledger.launched_at is None and view.cluster is not None:
+        seen["nodes"] = view.cluster.nodes  # no status could note the launch
     if view.address is not None:
         seen |= {"address": str(view.address), "port": ledger.port or view.address.port}
     ledger = update(ledger, **seen)
