@@ -14,7 +14,8 @@ from typing import Final
 from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.places import KUBERNETES
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.facts.base import Failure
+from deepseek_operator.facts.base import Failure, Known
+from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.planning import Planned
 from deepseek_operator.planning.result import dollars
 from deepseek_operator.reconcile.replica.view import View
@@ -101,7 +102,9 @@ class Budget:
 def _cost(view: View, plan: Planned | None) -> Decimal:
     """Return what a replica takes of the budget in US dollars an hour."""
     ledger = view.ledger
-    if view.infra == KUBERNETES or not (view.exists or (ledger.renting and view.unaccounted)):
+    if view.infra == KUBERNETES:
+        return (read_amount(ledger.cost_limit) or Decimal(0)) if _may_go_on(view) else Decimal(0)
+    if not (view.exists or (ledger.renting and view.unaccounted)):
         return Decimal(0)
     if ledger.renting and (price := read_amount(ledger.price)) is not None:
         return price
@@ -110,3 +113,12 @@ def _cost(view: View, plan: Planned | None) -> Decimal:
     prices = plan.prices if plan is not None else None
     planned = (prices.on_demand if ledger.on_demand else prices.each) if prices is not None else None
     return view.shown_cost or planned or Decimal(0)
+
+
+def _may_go_on(view: View) -> bool:
+    """Return whether a launch that has begun in one's own cluster may go on to a cloud, because there is no room."""
+    if isinstance(view.facts.skypilot, Known):
+        return view.in_flight(RequestKind.LAUNCH) is not None
+    ledger = view.ledger  # pods can be seen before the first snapshot after the launch
+    over = ledger.starting_since or ledger.ready_since or ledger.silent_since or ledger.teardown_at
+    return ledger.launched_at is not None and over is None

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
-from deepseek_operator.facts.base import Failure, Known
+from deepseek_operator.facts.base import Fact, Failure, Known
 from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
-from deepseek_operator.facts.world import NOT_ASKED
+from deepseek_operator.facts.world import NOT_ASKED, Seen
 from deepseek_operator.launch import Identity, build_task
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Launch, TearDown
@@ -122,6 +122,33 @@ def test_a_successor_waits_for_the_money_of_one_that_was_torn_down_and_not_for_t
         decision, status = passes(of, old, new, replicas=replicas, deployment=b.remembering(of, kept))
         assert len(launches(decision)) == launched
         assert "MaxHourlyCostReached" not in {one.reason for one in status.instances}
+
+
+LISTED_FIRST = capped("4", infra=("kubernetes", "aws"))
+FIRST = b.name(LISTED_FIRST)
+
+
+@pytest.mark.parametrize(
+    ("says", "skypilot", "ledger", "second"),
+    [
+        ("SkyPilot looks in the cluster", b.seen(b.row(FIRST, "INIT"), b.request(FIRST)), {}, "0.5"),
+        ("its pods came before a snapshot", NOT_ASKED, {}, "0.5"),
+        ("its launch has ended there", b.seen(b.row(FIRST)), {}, "2"),
+        ("its engine loads there", NOT_ASKED, {"starting_since": b.ago(60)}, "2"),
+        ("its engine answers there", NOT_ASKED, {"ready_since": b.ago(60)}, "2"),
+        ("its engine has stopped there", NOT_ASKED, {"silent_since": b.ago(60)}, "2"),
+        ("no launch of it is known", NOT_ASKED, {"launched_at": None}, "2"),
+        ("it is given back", NOT_ASKED, {"teardown_at": b.ago(5)}, "2"),
+    ],
+)
+def test_a_launch_that_begins_in_the_cluster_may_still_rent_what_it_was_allowed_to(
+    says: str, skypilot: Fact[Seen], ledger: dict[str, Any], second: str
+) -> None:
+    """SkyPilot goes on to the clouds of the list where the cluster has no room."""
+    known = b.facts(FIRST, skypilot=skypilot, pods=(b.pod(FIRST),), outcome=NOT_ASKED)
+    remembered = b.remembering(LISTED_FIRST, {FIRST: b.ledger(infra=None, cost_limit="3.5", **ledger)})
+    world = b.world(remembered, known, secrets=b.API_KEY_EXISTS, clouds=b.CLOUDS_ENABLED)
+    assert launches(b.step(world)[0]) == [Decimal(second)], says
 
 
 def test_a_replica_that_is_launched_again_gets_its_share_too() -> None:
