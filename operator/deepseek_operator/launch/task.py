@@ -8,6 +8,7 @@ secrets in its request database), namespace through the request's own configurat
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final
 
 from deepseek_operator.api.places import Place
@@ -27,6 +28,9 @@ _CLOUDS_WITH_CREDENTIAL_FILES: Final = ("aws", "azure", "gcp", "nebius", "oci", 
 """Clouds whose credential files SkyPilot would copy to every node that it starts, pods included, unless told not to.
 Those of which its configuration can say so (0.14.1, ``sky/utils/schemas.py``)."""
 _TAG_LENGTH = 63
+_LEAST_LIMIT: Final = Decimal("0.0001")
+"""US dollars an hour, less than any machine costs. What a budget leaves for each of several nodes may be rounded to 0,
+which SkyPilot refuses together with the whole task, its entry for the cluster included."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,7 @@ def _cloud(spec: DeepSeekDeploymentSpec, plan: Plan, identity: Identity) -> dict
     if plan.network_tier is not None:
         place["network_tier"] = plan.network_tier
     if plan.max_instance_hourly_cost is not None:
-        place["max_hourly_cost"] = float(plan.max_instance_hourly_cost)
+        place["max_hourly_cost"] = float(max(plan.max_instance_hourly_cost, _LEAST_LIMIT))
     return place
 
 

@@ -253,6 +253,14 @@ def test_the_price_limit_is_shared_by_replicas_and_nodes() -> None:
     assert task["resources"]["max_hourly_cost"] == 125.0
 
 
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_a_price_limit_of_next_to_nothing_is_above_0(replicas: int) -> None:
+    """SkyPilot's schema has ``exclusiveMinimum: 0``: it would refuse the task for the cluster as well."""
+    resources = {"infra": ["kubernetes", "aws"], "accelerators": ["H100:8"], "nodes": 2, "maxHourlyCost": "0.0001"}
+    task = launch("r1", resources=resources, replicas=replicas).task
+    assert entries(task)[1]["max_hourly_cost"] == 0.0001
+
+
 def test_large_models_ask_for_memory_and_disk_that_skypilots_defaults_lack() -> None:
     resources = launch("r1", resources={"infra": ["aws"], "accelerators": ["H200:8"]}).task["resources"]
     assert resources["memory"] == "517+"

@@ -319,5 +319,7 @@ def test_the_limit_reaches_skypilot_for_each_node() -> None:
     two_nodes = replace(plan, nodes=2)
     task = build_task(limited(two_nodes, Launch(b.name(capped("4")), Decimal("1.9999"))), identity).task
     assert task["resources"]["max_hourly_cost"] == 0.9999
+    nothing_left = build_task(limited(two_nodes, Launch(b.name(capped("4")), Decimal("0.0001"))), identity).task
+    assert nothing_left["resources"]["max_hourly_cost"] == 0.0001, "SkyPilot refuses a task with a limit of 0"
     unlimited = build_task(limited(plan, Launch(b.name(capped("4")))), identity).task
     assert unlimited["resources"]["max_hourly_cost"] == 2.0
