@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 from functools import cached_property
 
 from deepseek_operator.api.spec import EngineName
@@ -21,9 +21,16 @@ __all__ = ["Candidate", "Plan", "dollars"]
 _CENT = Decimal("0.01")
 
 
-def dollars(amount: Decimal | None) -> str | None:
-    """Return an amount of US dollars as ``12.34``."""
-    return None if amount is None else str(amount.quantize(_CENT, rounding=ROUND_HALF_UP))
+def dollars(amount: Decimal | None, *, enough: bool = False) -> str | None:
+    """Return an amount of US dollars as ``12.34``.
+
+    Parameters
+    ----------
+    enough
+        Never less than the amount: somebody may take it for a limit, and catalogs have prices of four decimals.
+    """
+    rounding = ROUND_CEILING if enough else ROUND_HALF_UP
+    return None if amount is None else str(amount.quantize(_CENT, rounding=rounding))
 
 
 @dataclass(frozen=True)

@@ -89,12 +89,11 @@ class Budget:
     def _words(self, on_demand: bool) -> str:
         cheapest = self._cheapest(on_demand)
         kind = " on demand" if on_demand else ""
-        more = (
-            f"one more{kind} costs {dollars(cheapest)} $/h or more" if cheapest else "that leaves nothing for another"
-        )
+        taken, price = dollars(self.committed, enough=True), dollars(cheapest, enough=True)
+        more = f"one more{kind} costs {price} $/h or more" if cheapest else "that leaves nothing for another"
         return (
             f"spec.resources.maxHourlyCost {self.cap}: the replicas that are rented, or being rented, take "
-            f"{dollars(self.committed)} $/h of it, and {more}; what runs is left alone. Raise maxHourlyCost; "
+            f"{taken} $/h of it, and {more}; what runs is left alone. Raise maxHourlyCost; "
             "where only a change of the spec waits, updateStrategy.maxUnavailable: 1 lets an old replica make room"
         )
 

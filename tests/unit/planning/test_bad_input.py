@@ -220,7 +220,7 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
         {"resources": {"maxHourlyCost": "100", "infra": ["aws"]}, "replicas": 2},
         "resources.maxHourlyCost",
         "100",
-        "2 replicas of 1×H200:8 on aws for 126.59 $/h",
+        "2 replicas of 1×H200:8 on aws for 126.60 $/h",
     ),
     ("r1-8b", {"resources": {"maxHourlyCost": "0"}}, "resources.maxHourlyCost", "0", "above 0"),
     ("r1-8b", {"resources": {"maxHourlyCost": "0.00"}}, "resources.maxHourlyCost", "0.00", "above 0"),

@@ -155,6 +155,12 @@ def test_a_machine_above_the_limit_is_left_out() -> None:
     assert cheap.chosen
 
 
+def test_a_machine_that_is_dearer_by_a_fraction_of_a_cent_does_not_read_as_if_it_were_not() -> None:
+    spec = spec_for("r1-8b", resources={"infra": ["aws"], "accelerators": ["L4:1"], "maxHourlyCost": "0.85"})
+    (dear,) = consider(spec, plan(spec, CATALOG), [offer("aws", "us-east-1", "L4:1", 0.8503, None)], {})
+    assert dear.why_not == "0.86 $/h for a machine; resources.maxHourlyCost 0.85 leaves 0.85"
+
+
 def test_the_cost_is_that_of_all_nodes() -> None:
     (entry,) = considered("aws", nodes=2, accelerators=["L4:1"], interconnect="Auto") or (None,)
     assert entry is not None

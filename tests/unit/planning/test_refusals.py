@@ -27,12 +27,12 @@ CAPS: list[tuple[str, dict[str, Any], int, str]] = [
     ("r1-8b", {}, 0, "1 replica of 1×L4:1 on gcp for 0.70 $/h (catalog price, undated)"),
     ("r1", {"infra": ["aws"]}, 1, "1 replica of 1×H200:8 on aws for 63.30 $/h (catalog price of 2026-08-01)"),
     ("r1", SPOT, 1, "1 replica of 1×H200:8 on aws for 6.84 $/h (catalog price, undated)"),
-    ("r1-8b", SPOT, 1, "1 replica of 1×L4:1 for 0.80 $/h (on demand: no spot price of it is known)"),
+    ("r1-8b", SPOT, 1, "1 replica of 1×L4:1 for 0.81 $/h (on demand: no spot price of it is known)"),
     (
         "r1-8b",
         {**SPOT, "capacity": {"onDemandBase": 1}},
         1,
-        "1 replica of 1×L4:1 (1 on demand) for 0.80 $/h (on demand: no spot price of it is known)",
+        "1 replica of 1×L4:1 (1 on demand) for 0.81 $/h (on demand: no spot price of it is known)",
     ),
     (
         "r1-8b",
@@ -50,6 +50,17 @@ def test_a_price_limit_below_everything_is_refused_with_the_cheapest(
     with pytest.raises(PlanInputError) as caught:
         plan_for(model, resources={**resources, "maxHourlyCost": "0.2"}, replicas=replicas)
     assert f"is below the cheapest that fits: {words}; raise it" in caught.value.message
+
+
+@pytest.mark.parametrize("replicas", [1, 3, 7])
+@pytest.mark.parametrize(("model", "resources"), [(model, resources) for model, resources, _, _ in CAPS])
+def test_a_price_limit_that_is_raised_to_what_its_refusal_names_is_enough(
+    model: str, resources: dict[str, Any], replicas: int
+) -> None:
+    with pytest.raises(PlanInputError) as caught:
+        plan_for(model, resources={**resources, "maxHourlyCost": "0.2"}, replicas=replicas)
+    named = caught.value.message.partition(" $/h")[0].rpartition(" ")[2]
+    assert plan_for(model, resources={**resources, "maxHourlyCost": named}, replicas=replicas).launchable
 
 
 def test_a_price_limit_holds_each_machine_to_it_where_no_price_is_known() -> None:

@@ -74,6 +74,15 @@ def test_what_the_cap_does_not_allow_is_held_with_a_reason_an_event_and_the_figu
     assert (reconciling.status, reconciling.reason) == ("True", "MaxHourlyCostReached")
 
 
+def test_a_cap_that_is_raised_to_the_sum_of_the_figures_is_enough() -> None:
+    of = capped("1.61")
+    _, status = passes(of, b.name(of), price="0.9048")
+    words = status.instances[1].message
+    assert "take 0.91 $/h of it, and one more costs 0.81 $/h or more" in words
+    of = capped("1.72")
+    assert len(launches(passes(of, b.name(of), price="0.9048")[0])) == 1
+
+
 def test_launches_under_way_count_with_what_they_may_cost() -> None:
     of = capped("2")
     first = b.name(of)
