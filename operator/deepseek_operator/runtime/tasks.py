@@ -88,17 +88,26 @@ class TaskMaker:
 
 
 def limited(plan: Planned, action: Action) -> Planned:
-    """Return the plan of a launch: where it may go, how it is paid, and what each of its nodes may cost."""
+    """Return the plan of a launch: where it may go, how it is paid, and what each of its nodes may cost.
+
+    An engine that is started again takes the machines that are there, however they are paid: SkyPilot refuses a job
+    that asks for another kind.
+    """
     if not isinstance(action, Launch):
-        return plan
+        return _without_spot(plan)
     plan = _elsewhere(plan, action.without)
     if action.on_demand:
-        resources = plan.spec.resources.model_copy(update={"capacity_type": CapacityType.ON_DEMAND})
-        plan = replace(plan, spec=plan.spec.model_copy(update={"resources": resources}))
+        plan = _without_spot(plan)
     if action.cost_limit is None:
         return plan
     per_node = (action.cost_limit / plan.nodes).quantize(Decimal("0.0001"), rounding=ROUND_DOWN)
     return replace(plan, max_instance_hourly_cost=per_node)
+
+
+def _without_spot(plan: Planned) -> Planned:
+    """Return the plan of a task that does not name spot machines: a launch rents on demand then."""
+    resources = plan.spec.resources.model_copy(update={"capacity_type": CapacityType.ON_DEMAND})
+    return replace(plan, spec=plan.spec.model_copy(update={"resources": resources}))
 
 
 def _elsewhere(plan: Planned, without: tuple[str, ...]) -> Planned:

@@ -11,7 +11,7 @@ from deepseek_operator.facts.base import Address
 from deepseek_operator.facts.names import ClusterName, revision_of
 from deepseek_operator.facts.skypilot import JobState, SkyPilotCluster
 from deepseek_operator.launch import Identity, build_task
-from deepseek_operator.reconcile.actions import Launch
+from deepseek_operator.reconcile.actions import Launch, RunAgain
 from deepseek_operator.reconcile.decide import Decision
 from deepseek_operator.reconcile.rollout import Existing, plan_rollout
 from deepseek_operator.runtime.tasks import limited
@@ -113,6 +113,16 @@ def test_an_on_demand_launch_asks_for_no_spot_machine() -> None:
     assert asked(Launch(b.name(of, 0), on_demand=True)) == [None]
     # The same place first as spot: where it has no spot machine, the replacement is on demand.
     assert asked(Launch(b.name(of, 1))) == [True, False]
+
+
+@pytest.mark.parametrize("kind", ["Spot", "SpotThenOnDemand"])
+def test_an_engine_is_started_again_on_whatever_machines_there_are(kind: str) -> None:
+    """SkyPilot runs no job on an on-demand machine that asks for a spot machine, nor the other way round."""
+    of = mixed(1, kind=kind)
+    identity = Identity("r1-0a1b2c3d-00000000-0", "serving", "r1", b.UID, "00000000", "r1-engine")
+    resources = build_task(limited(b.planned(of), RunAgain(b.name(of, 0))), identity).task["resources"]
+    assert "use_spot" not in resources
+    assert not {"ordered", "any_of"} & resources.keys()
 
 
 def test_the_ledger_remembers_how_a_replica_was_launched_and_an_adopted_one_stays_so() -> None:
