@@ -13,23 +13,16 @@ _CONTAINER = "ray-node"
 """SkyPilot's name for the container that runs the task; containers merge by name."""
 
 
-def pod_config(template: PodTemplate, secrets: Mapping[str, SecretKeyRef], *, clouds: bool = False) -> dict[str, Any]:
-    """Return the part of the pod that is ours. SkyPilot merges it into its own: maps by key, lists by name.
-
-    Parameters
-    ----------
-    clouds
-        The same task may run on a rented machine, so a pod has to say that it is none.
-    """
+def pod_config(template: PodTemplate, secrets: Mapping[str, SecretKeyRef]) -> dict[str, Any]:
+    """Return the part of the pod that is ours. SkyPilot merges it into its own: maps by key, lists by name."""
     container: dict[str, Any] = {"name": _CONTAINER, "imagePullPolicy": "IfNotPresent"}
     variables: list[dict[str, Any]] = [
         {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
         for name, ref in secrets.items()
     ]
-    if clouds:
-        variables.append({"name": IN_CLUSTER_VARIABLE, "value": "1"})
-    if variables:
-        container["env"] = variables
+    # Also where its launch could rent nothing, as while a place is left out: the task that starts its engine again may.
+    variables.append({"name": IN_CLUSTER_VARIABLE, "value": "1"})
+    container["env"] = variables
     if template.volume_mounts:
         container["volumeMounts"] = [dict(mount) for mount in template.volume_mounts]
     # Else a Service of the name vllm becomes VLLM_PORT=tcp://..., with which vLLM does not start.

@@ -21,7 +21,7 @@ TLS_VARIABLE: Final = "DEEPSEEK_OPERATOR_TLS"
 CERTIFICATE_LIFETIME: Final = timedelta(days=365)
 """How long that certificate is valid."""
 IN_CLUSTER_VARIABLE: Final = "DEEPSEEK_OPERATOR_IN_CLUSTER"
-"""Variable of pods whose task might also have run on a rented machine."""
+"""Variable of pods, which tells them from rented machines where a task may run on either."""
 
 HEAD = Rank(node_rank=Shell('"$SKYPILOT_NODE_RANK"'), head=Shell('"$HEAD_IP"'), is_head=True)
 WORKER = Rank(node_rank=Shell('"$SKYPILOT_NODE_RANK"'), head=Shell('"$HEAD_IP"'), is_head=False)

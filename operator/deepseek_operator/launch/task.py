@@ -93,7 +93,7 @@ def build_task(planned: Planned, identity: Identity) -> LaunchTask:
     # Whoever takes over an engine would have the accounts otherwise; a node that serves needs none of them.
     override: dict[str, Any] = {cloud: {"remote_identity": "NO_UPLOAD"} for cloud in _CLOUDS_WITH_CREDENTIAL_FILES}
     if kubernetes:
-        task["config"] = {"kubernetes": _kubernetes_config(spec, identity, secrets, clouds=clouds)}
+        task["config"] = {"kubernetes": _kubernetes_config(spec, identity, secrets)}
         override["kubernetes"] = {"namespace": identity.namespace, "ports": "podip"}
     return LaunchTask(
         task=task,
@@ -111,13 +111,13 @@ def _scripts(engine: Engine, run: str, runtime: EngineRuntime) -> dict[str, str]
 
 
 def _kubernetes_config(
-    spec: DeepSeekDeploymentSpec, identity: Identity, secrets: Mapping[str, SecretKeyRef], *, clouds: bool
+    spec: DeepSeekDeploymentSpec, identity: Identity, secrets: Mapping[str, SecretKeyRef]
 ) -> dict[str, Any]:
     labels = {f"{GROUP}/{key}": value for key, value in _identity(identity).items()}
     return {
         "remote_identity": identity.service_account,
         "provision_timeout": spec.resources.provision_timeout_seconds,
-        "pod_config": pod_config(spec.pod_template, secrets, clouds=clouds),
+        "pod_config": pod_config(spec.pod_template, secrets),
         # Put on pods and on SkyPilot's Services, so that both can be found when SkyPilot has forgotten them.
         "custom_metadata": {"labels": labels},
     }
