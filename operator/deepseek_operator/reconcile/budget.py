@@ -3,7 +3,8 @@
 Only launches are held. Nothing that runs is ever stopped because of a price, however far it is above the cap.
 
 A rented replica counts with its price once SkyPilot says what it is, and until then with what its launch was allowed to
-cost: SkyPilot may take any machine up to that. So the sum cannot exceed the cap whatever SkyPilot chooses.
+cost: SkyPilot may take any machine up to that. So the sum cannot exceed the cap whatever SkyPilot chooses. Where nobody
+remembers that, as after a lost status, SkyPilot is asked first.
 """
 
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from deepseek_operator.api.base import read_amount
 from deepseek_operator.api.places import KUBERNETES
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Failure, Known
+from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.planning import Planned
 from deepseek_operator.planning.result import dollars
@@ -38,18 +40,22 @@ class Budget:
         ``spec.resources.maxHourlyCost``; None: no limit, or nothing can be rented.
     committed
         US dollars an hour that its replicas cost, or were allowed to cost.
+    unknown
+        Replicas of which neither is known, and SkyPilot is asked.
     """
 
     plan: Planned | None
     cap: Decimal | None
     committed: Decimal = Decimal(0)
+    unknown: tuple[ClusterName, ...] = ()
 
     @classmethod
     def of(cls, plan: Planned | None, cap: str | None, views: Iterable[View]) -> "Budget":
         """Return the budget with what exists already taken off."""
-        rents = plan is not None and not all(place.is_kubernetes for place in plan.places)
-        committed = sum((_cost(view, plan) for view in views), Decimal(0))
-        return cls(plan, read_amount(cap) if rents else None, committed)
+        rents, known = plan is not None and not all(place.is_kubernetes for place in plan.places), tuple(views)
+        committed = sum((_cost(view, plan) for view in known), Decimal(0))
+        unknown = tuple(view.name for view in known if view.lacks_price and view.ledger.cost_limit is None)
+        return cls(plan, read_amount(cap) if rents else None, committed, unknown)
 
     def room_for_one(self, *, on_demand: bool) -> bool:
         """Return whether the cheapest machine that fits can be launched once more, on demand or as the others are."""
@@ -64,6 +70,9 @@ class Budget:
             return view, self
         assert self.plan is not None  # else there is no cap
         if self.room_for_one(on_demand=view.on_demand_only) or any(place.is_kubernetes for place in self.plan.places):
+            if self.unknown and view.blocked is None:
+                words = f"asking SkyPilot what {', '.join(map(str, self.unknown))} costs, which maxHourlyCost counts"
+                return replace(view, blocked=Failure(Reason.PLANNING, words)), self
             limit = max(self._limit(view.on_demand_only), _NEXT_TO_NOTHING)
             return replace(view, cost_limit=limit), replace(self, committed=self.committed + limit)
         if view.blocked is not None and view.blocked.reason is not Reason.PLANNING:
@@ -107,6 +116,8 @@ def _cost(view: View, plan: Planned | None) -> Decimal:
         return Decimal(0)
     if ledger.renting and (price := read_amount(ledger.price)) is not None:
         return price
+    if isinstance(view.facts.price, Known) and view.facts.price.value is not None:
+        return view.facts.price.value
     if (limit := read_amount(ledger.cost_limit)) is not None:
         return limit
     prices = plan.prices if plan is not None else None

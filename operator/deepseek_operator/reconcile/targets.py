@@ -10,7 +10,7 @@ from deepseek_operator.engines import get_engine
 from deepseek_operator.facts.base import Address, Encryption, Known, ProbeTarget
 from deepseek_operator.facts.engine import EngineTarget
 from deepseek_operator.facts.names import server_name
-from deepseek_operator.facts.skypilot import RequestKind, SkyPilotClusterState
+from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.facts.world import Question, QuestionKind, World
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.endpoint import service_address
@@ -47,8 +47,7 @@ def endpoint_questions(world: World, replicas: tuple[Replica, ...]) -> tuple[Que
         unsure = view.health is Health.SILENT and not isinstance(view.facts.endpoint, Known)
         if view.cluster is not None and (view.address is None or unsure) and port is not None:
             found.append(Question(QuestionKind.ENDPOINT, str(replica.name), port))
-        up = view.cluster is not None and view.cluster.state is SkyPilotClusterState.UP
-        if up and view.ledger.price is None and not isinstance(view.facts.price, Known):
+        if view.lacks_price:
             found.append(Question(QuestionKind.PRICE, str(replica.name)))
             if not isinstance(view.facts.outcome, Known):  # for the places that it tried before
                 found.append(Question(QuestionKind.OUTCOME, str(replica.name)))

@@ -13,7 +13,7 @@ from deepseek_operator.api.status import DeepSeekDeploymentStatus, Ledger
 from deepseek_operator.api.v1alpha1 import DeepSeekDeployment
 from deepseek_operator.facts.base import Fact, Failure, Known
 from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
-from deepseek_operator.facts.world import NOT_ASKED, Seen
+from deepseek_operator.facts.world import NOT_ASKED, QuestionKind, Seen
 from deepseek_operator.launch import Identity, build_task
 from deepseek_operator.planning import Planned, Refused
 from deepseek_operator.reconcile.actions import Launch, TearDown
@@ -255,6 +255,22 @@ LISTED = b.seen(b.row(R1, cloud="AWS"))
         ("machines", {"skypilot": LISTED}, b.ledger(renting=True, price="3", cost_limit="4"), None, priced("7"), "3"),
         ("a price of before", {"skypilot": LISTED}, b.ledger(price="3", cost_limit="4"), None, priced("7"), "4"),
         ("no price yet", {"skypilot": LISTED}, b.ledger(renting=True, cost_limit="4"), Decimal(6), priced("7"), "4"),
+        (
+            "a price of this moment",
+            {"skypilot": LISTED, "price": Known(Decimal(5), b.NOW)},
+            b.ledger(),
+            None,
+            priced("7"),
+            "5",
+        ),
+        (
+            "SkyPilot does not say",
+            {"skypilot": LISTED, "price": Known(None, b.NOW)},
+            b.ledger(),
+            None,
+            priced("7"),
+            "7",
+        ),
         ("no limit either", {"skypilot": LISTED}, b.ledger(), Decimal(6), priced("7"), "6"),
         ("what the status shows is unknown too", {"skypilot": LISTED}, b.ledger(), None, priced("7"), "7"),
         ("its price on demand", {"skypilot": LISTED}, b.ledger(on_demand=True), None, ON_DEMAND, "9"),
@@ -267,6 +283,38 @@ def test_a_replica_takes_of_the_budget(
 ) -> None:
     view = View(b.NOW, b.facts(R1, **known), ledger, shown_cost=shown)
     assert Budget.of(plan, "9", [view]).committed == Decimal(expected), says
+
+
+LOST = capped("4", replicas=1)
+"""A dear replica of an older revision serves, and the status that remembered it is lost."""
+UP = b.seen(b.row(b.older(LOST), cloud="AWS"))
+INIT = b.seen(b.row(b.older(LOST), "INIT", cloud="AWS"))
+DOWN = b.seen(b.row(b.older(LOST), cloud="AWS"), b.request(b.older(LOST), "down"))
+
+
+@pytest.mark.parametrize(
+    ("says", "skypilot", "price", "ledger", "shown", "limit"),
+    [
+        ("its price is being asked", UP, NOT_ASKED, Ledger(), Reason.PLANNING, None),
+        ("it leaves too little", UP, Known(Decimal("3.9"), b.NOW), Ledger(), Reason.MAX_HOURLY_COST_REACHED, None),
+        ("it leaves enough", UP, Known(Decimal("1.9"), b.NOW), Ledger(), Reason.LAUNCHING, "2.1"),
+        ("SkyPilot knows no price", UP, Known(None, b.NOW), Ledger(), Reason.LAUNCHING, "3.1952"),
+        ("SkyPilot cannot say", UP, b.AWAY, Ledger(), Reason.PLANNING, None),
+        ("what it may cost is remembered", UP, NOT_ASKED, Ledger(cost_limit="2"), Reason.LAUNCHING, "2"),
+        ("nobody asks of one that goes", DOWN, NOT_ASKED, Ledger(), Reason.LAUNCHING, "3.1952"),
+        ("nobody asks of one that comes", INIT, NOT_ASKED, Ledger(), Reason.LAUNCHING, "3.1952"),
+    ],
+)
+def test_nothing_is_launched_before_skypilot_has_said_what_machines_cost_that_nobody_remembers(
+    says: str, skypilot: Known[Seen], price: Fact[Decimal | None], ledger: Ledger, shown: Reason, limit: str | None
+) -> None:
+    known = b.facts(b.older(LOST), skypilot=skypilot, price=price)
+    asked = {"secrets": b.API_KEY_EXISTS, "clouds": b.CLOUDS_ENABLED}
+    decision, status = b.step(b.world(b.remembering(LOST, {b.older(LOST): ledger}), known, **asked))
+    assert launches(decision) == ([] if limit is None else [Decimal(limit)]), says
+    assert next(one.reason for one in status.instances if one.name == str(b.name(LOST))) == shown, says
+    if shown is Reason.PLANNING:
+        assert QuestionKind.PRICE in [question.kind for question in decision.asks]
 
 
 def test_without_a_plan_and_without_a_cap_the_limit_of_missing_replicas_needs_no_budget() -> None:

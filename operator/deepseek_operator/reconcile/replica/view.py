@@ -12,7 +12,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Address, Failure, Known
 from deepseek_operator.facts.names import ClusterName
-from deepseek_operator.facts.skypilot import RequestKind, SkyPilotCluster, SkyPilotRequest
+from deepseek_operator.facts.skypilot import RequestKind, SkyPilotCluster, SkyPilotClusterState, SkyPilotRequest
 from deepseek_operator.facts.world import Question, QuestionKind, ReplicaFacts
 from deepseek_operator.planning import Planned
 from deepseek_operator.reconcile.actions import Action
@@ -124,6 +124,12 @@ class View:
     def rented(self) -> bool:
         """Whether it runs on machines outside the Kubernetes cluster."""
         return self.infra not in (None, KUBERNETES)
+
+    @property
+    def lacks_price(self) -> bool:
+        """Whether its machines are up, and SkyPilot has still to say what they cost."""
+        up = self.cluster is not None and self.cluster.state is SkyPilotClusterState.UP and not self.requests
+        return self.rented and up and self.ledger.price is None and not isinstance(self.facts.price, Known)
 
     @cached_property
     def encrypted(self) -> bool:
