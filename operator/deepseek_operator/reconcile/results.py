@@ -1,6 +1,6 @@
 """What became of the actions of a pass, written into the findings before the status is computed from them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -19,9 +19,14 @@ from deepseek_operator.reconcile.replica.findings import in_words
 from deepseek_operator.reconcile.replica.ledger import launched, sent, update
 from deepseek_operator.reconcile.replica.view import Finding, Replica
 
-__all__ = ["Result", "ResultKind", "with_failed_publish", "with_refused_finalizer", "with_results"]
+__all__ = ["KINDS", "Result", "ResultKind", "with_failed_publish", "with_refused_finalizer", "with_results"]
 
-_KINDS = {Launch: RequestKind.LAUNCH, RunAgain: RequestKind.EXEC, TearDown: RequestKind.DOWN}
+KINDS: Final[Mapping[type[Action], RequestKind]] = {
+    Launch: RequestKind.LAUNCH,
+    RunAgain: RequestKind.EXEC,
+    TearDown: RequestKind.DOWN,
+}
+"""What each action asks of SkyPilot."""
 
 QUEUED_LOOK_S: Final = 60.0
 """Seconds until the next look at a replica that waits for a launch slot. Whose turn it is is woken before that; if all
@@ -99,11 +104,11 @@ def _after(replica: Replica, result: Result, plan: Planned | None, now: datetime
     if result.kind is ResultKind.FAILED:
         words = result.error
         if result.reason is Reason.SKYPILOT_UNAVAILABLE:
-            words = f"SkyPilot could not be asked for a {in_words(_KINDS[type(result.action)])}: {words}"
+            words = f"SkyPilot could not be asked for a {in_words(KINDS[type(result.action)])}: {words}"
         return replace(replica, finding=_not_done(finding, result.reason, words, finding.phase))
     ledger = _ledger_after(finding.ledger, result.action, plan, now)
     if result.kind is ResultKind.UNANSWERED:
-        ledger = sent(ledger, _KINDS[type(result.action)], now)
+        ledger = sent(ledger, KINDS[type(result.action)], now)
     return replace(replica, finding=replace(finding, ledger=ledger))
 
 

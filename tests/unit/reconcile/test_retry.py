@@ -6,6 +6,8 @@ import pytest
 
 from deepseek_operator.api.reasons import Reason
 from deepseek_operator.api.status import Ledger, Phase
+from deepseek_operator.facts.base import Failure, Known
+from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
 from deepseek_operator.reconcile.actions import Launch, TearDown
 from deepseek_operator.reconcile.replica.retry import WAITING, retry_of
 from tests.unit.reconcile import builders as b
@@ -73,6 +75,32 @@ def test_a_failure_that_the_server_has_forgotten_is_still_the_reason_and_not_tri
         assert [type(action) for _, action in decision.actions] == [Launch] * launched
         assert after.instances[0].ledger.attempts == 1
         assert after.instances[0].reason == Reason.UNSCHEDULABLE
+
+
+def test_an_engine_that_could_not_be_started_again_was_no_attempt_to_launch() -> None:
+    """``retryUntilUp: false`` ends after a launch that fails, and a place is left out whose machines do not come up."""
+    of = b.rented_deployment("aws/us-east-1", "gcp", resources={"retryUntilUp": False})
+    name, asked = b.name(of), {"secrets": b.API_KEY_EXISTS, "clouds": b.CLOUDS_ENABLED}
+    row = b.row(name, cloud="AWS", region="us-east-1")
+    refused = Outcome("req-5", RequestKind.EXEC, b.ago(5), Failure(Reason.LAUNCH_FAILED, "no job fits"))
+    up = b.facts(name, skypilot=b.seen(row), job=b.job(JobState.ENDED), outcome=Known(refused, b.NOW))
+    kept = b.ledger(infra="aws", renting=True, place="aws/us-east-1", counted="job/g1/1", attempts=1)
+    decision, status = b.step(b.world(b.remembering(of, {name: kept}), up, **asked))
+    assert [action for _, action in decision.actions] == [TearDown(name)]
+    assert (status.instances[0].reason, status.instances[0].ledger.excluded) == (Reason.LAUNCH_FAILED, ())
+    for outcome in (refused, Outcome("req-6", RequestKind.DOWN, b.NOW)):
+        gone = b.facts(name, outcome=Known(outcome, b.NOW), terminated=b.TERMINATED)
+        later = b.world(of.model_copy(update={"status": status}), gone, now=b.NOW + timedelta(minutes=3), **asked)
+        assert [action for _, action in b.step(later)[0].actions] == [Launch(name)]
+
+
+def test_an_engine_whose_start_does_not_end_is_launched_again() -> None:
+    of = b.deployment(resources={**b.CPU_SPEC["resources"], "retryUntilUp": False})
+    late = b.facts(R1, skypilot=b.seen(b.row(R1), b.request(R1, "exec", since=3721)), pods=(b.pod(R1),))
+    decision, status = b.step(b.world(b.remembering(of, {R1: b.ledger()}), late))
+    assert [action for _, action in decision.actions] == [TearDown(R1)]
+    again = b.world(of.model_copy(update={"status": status}), b.facts(R1), now=b.NOW + timedelta(minutes=3))
+    assert [action for _, action in b.step(again)[0].actions] == [Launch(R1)]
 
 
 def test_a_clock_that_was_set_back_does_not_prolong_a_wait_beyond_its_cap() -> None:

@@ -13,7 +13,7 @@ from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.facts.store import Store
 from deepseek_operator.facts.world import Question
 from deepseek_operator.kube.errors import KubeConflictError, KubeDeniedError, KubeRejectedError, KubeUnavailableError
-from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, TearDown
+from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, RunAgain, TearDown
 from deepseek_operator.reconcile.results import ResultKind
 from deepseek_operator.runtime.act import Actor
 from deepseek_operator.runtime.slots import LaunchSlots
@@ -93,10 +93,12 @@ async def test_a_request_whose_pass_is_cancelled_counts_as_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "kind"), [(Launch(R1), RequestKind.LAUNCH), (TearDown(R1), RequestKind.DOWN)], ids=["launch", "teardown"]
+    ("action", "kind"),
+    [(Launch(R1), RequestKind.LAUNCH), (RunAgain(R1), RequestKind.EXEC), (TearDown(R1), RequestKind.DOWN)],
+    ids=["launch", "restart", "teardown"],
 )
 async def test_what_was_refused_is_what_has_failed(action: Action, kind: RequestKind) -> None:
-    """A launch that has failed has left no machines; of a teardown that has failed nobody can say that."""
+    """A launch that has failed has left no machines; of anything else that has failed nobody can say that."""
 
     async def make(*_: Any) -> Any:
         return SimpleNamespace(task={}, override_skypilot_config={})
@@ -106,7 +108,7 @@ async def test_what_was_refused_is_what_has_failed(action: Action, kind: Request
 
     actor = actor_that_meets(AssertionError())
     actor.tasks = cast(Any, SimpleNamespace(make=make))
-    actor.skypilot = cast(Any, SimpleNamespace(launch=refuse, down=refuse))
+    actor.skypilot = cast(Any, SimpleNamespace(launch=refuse, exec=refuse, down=refuse))
     actor.questions = cast(Any, SimpleNamespace(forget=lambda _: None))
     told: list[RequestKind] = []
 

@@ -115,14 +115,14 @@ def _under_way(view: View) -> Finding | None:
     limit, age = timeout + LAUNCH_GRACE_S, elapsed(view.now, request.created_at)
     if request.state is RequestState.RUNNING and age > limit:
         failure = Failure(Reason.LAUNCH_TIMED_OUT, f"the launch did not end within {limit} s and is torn down")
-        return replace_nodes(view, f"request/{request.id}", failure)
+        return replace_nodes(view, _identity(request.kind, request.id), failure)
     if (late := _worker_hangs(view, request) or _machines_late(view, request)) is not None:
         return late
     trouble = next((pod.trouble for pod in view.facts.pods if pod.trouble), None)
     if trouble is not None:
         keeps = view.plan is not None and view.plan.rents and view.ledger.attempts >= GIVEN_BACK
         if view.launches_waiting and age > STUCK_S and request.state is RequestState.RUNNING and not keeps:
-            return replace_nodes(view, f"request/{request.id}", trouble)
+            return replace_nodes(view, _identity(request.kind, request.id), trouble)
         return stage(view, Phase.LAUNCHING, trouble.reason, trouble.message)
     if request.state is RequestState.PENDING:
         if age <= PICKED_UP_S:
@@ -202,7 +202,7 @@ def _why_gone(view: View) -> tuple[str, Failure] | None:
     ledger = view.ledger
     if (failed := failed_launch(view)) is not None:
         assert failed.failure is not None
-        identity = f"request/{failed.request_id}"
+        identity = _identity(failed.kind, failed.request_id)
         # One that was counted before it ended was ended because of that.
         counted = identity == ledger.counted and ledger.failure_reason
         return identity, counted_failure(view) if counted else failed.failure
@@ -249,8 +249,9 @@ def _broken_cluster(view: View) -> Finding | None:
         return ask(view, QuestionKind.OUTCOME, "asking SkyPilot how the last request ended")
     if (failed := failed_launch(view)) is not None and view.ledger.silent_since is None:
         assert failed.failure is not None
+        replaced = replace_nodes(view, _identity(failed.kind, failed.request_id), failed.failure)
         # Its machines are there and did not come up; where there were none, nothing would be left of the cluster.
-        return given_up(view, replace_nodes(view, f"request/{failed.request_id}", failed.failure))
+        return given_up(view, replaced) if failed.kind is RequestKind.LAUNCH else replaced
     if view.lacks_nodes:
         return replace_nodes(
             view, f"lost/{cluster.hash}", loss(view, f"not all of its {cluster.nodes} nodes are there")
@@ -288,6 +289,11 @@ COMING: Final[tuple[tuple[Rule, str], ...]] = (
     (engine_silent, "What is left: the job runs and the engine loads its model, or hangs. Always has a finding."),
 )
 """Rules in order, each with why it stands where it stands."""
+
+
+def _identity(kind: RequestKind, request_id: str) -> str:
+    """Return what tells the failure of a request from others. That of a launch alone may be final."""
+    return f"{'request' if kind is RequestKind.LAUNCH else kind}/{request_id}"
 
 
 def _pods_should_be_seen(view: View) -> bool:
