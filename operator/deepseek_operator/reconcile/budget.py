@@ -53,9 +53,10 @@ class Budget:
     def of(cls, plan: Planned | None, cap: str | None, views: Iterable[View]) -> "Budget":
         """Return the budget with what exists already taken off."""
         rents, known = plan is not None and not all(place.is_kubernetes for place in plan.places), tuple(views)
-        committed = sum((_cost(view, plan) for view in known), Decimal(0))
+        limit = read_amount(cap)
+        committed = sum((_cost(view, plan, limit) for view in known), Decimal(0))
         unknown = tuple(view.name for view in known if view.lacks_price and view.ledger.cost_limit is None)
-        return cls(plan, read_amount(cap) if rents else None, committed, unknown)
+        return cls(plan, limit if rents else None, committed, unknown)
 
     def room_for_one(self, *, on_demand: bool) -> bool:
         """Return whether the cheapest machine that fits can be launched once more, on demand or as the others are."""
@@ -107,11 +108,12 @@ class Budget:
         )
 
 
-def _cost(view: View, plan: Planned | None) -> Decimal:
+def _cost(view: View, plan: Planned | None, cap: Decimal | None) -> Decimal:
     """Return what a replica takes of the budget in US dollars an hour."""
     ledger = view.ledger
     if view.infra == KUBERNETES:
-        return (read_amount(ledger.cost_limit) or Decimal(0)) if _may_go_on(view) else Decimal(0)
+        allowed = read_amount(ledger.cost_limit) or _share(view, plan, cap)
+        return allowed if _may_go_on(view) else Decimal(0)
     if not (view.exists or (ledger.renting and view.unaccounted)):
         return Decimal(0)
     if ledger.renting and (price := read_amount(ledger.price)) is not None:
@@ -122,7 +124,18 @@ def _cost(view: View, plan: Planned | None) -> Decimal:
         return limit
     prices = plan.prices if plan is not None else None
     planned = (prices.on_demand if ledger.on_demand else prices.each) if prices is not None else None
-    return view.shown_cost or planned or Decimal(0)
+    return max(view.shown_cost or planned or Decimal(0), _share(view, plan, cap))
+
+
+def _share(view: View, plan: Planned | None, cap: Decimal | None) -> Decimal:
+    """Return what a launch may cost that nobody remembers, as its operator ended before it could be noted.
+
+    No launch under a cap is allowed more than a share of it. What machines cost that are up, SkyPilot is asked.
+    """
+    priced = view.lacks_price or isinstance(view.facts.price, Known)
+    if view.ledger.launched_at is not None or priced or plan is None or cap is None:
+        return Decimal(0)
+    return max(plan.prices.share(cap, on_demand=kind) for kind in (False, True))
 
 
 def _may_go_on(view: View) -> bool:

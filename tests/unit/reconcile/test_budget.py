@@ -242,8 +242,11 @@ def test_there_is_room_for_the_cheapest_machine_that_the_plan_knows(plan: Planne
 
 
 ON_DEMAND = replace(priced("7"), on_demand_cost=Decimal(9))
+MIXED = replace(priced("1"), on_demand_cost=Decimal(2), base=1)
 R1 = b.name(capped("9"))
 LISTED = b.seen(b.row(R1, cloud="AWS"))
+LOOKING = b.seen(b.row(R1, "INIT", cloud="AWS"), b.request(R1))
+LOOKING_HERE = b.seen(b.row(R1, "INIT"), b.request(R1))
 
 
 @pytest.mark.parametrize(
@@ -272,6 +275,11 @@ LISTED = b.seen(b.row(R1, cloud="AWS"))
             "7",
         ),
         ("no limit either", {"skypilot": LISTED}, b.ledger(), Decimal(6), priced("7"), "6"),
+        ("nobody remembers its launch", {"skypilot": LOOKING}, Ledger(), Decimal(3), priced("2"), "4.5"),
+        ("nor that of a dear one", {"skypilot": LOOKING}, Ledger(), Decimal(6), priced("2"), "6"),
+        ("nor whether it is on demand", {"skypilot": LOOKING}, Ledger(), None, MIXED, "6"),
+        ("nor that it may leave the cluster", {"skypilot": LOOKING_HERE}, Ledger(), None, priced("2"), "4.5"),
+        ("its launch had no limit", {"skypilot": LOOKING}, b.ledger(infra=None), None, priced("2"), "2"),
         ("what the status shows is unknown too", {"skypilot": LISTED}, b.ledger(), None, priced("7"), "7"),
         ("its price on demand", {"skypilot": LISTED}, b.ledger(on_demand=True), None, ON_DEMAND, "9"),
         ("nothing is known of any price", {"skypilot": LISTED}, b.ledger(), None, priced(None), "0"),
@@ -289,6 +297,7 @@ LOST = capped("4", replicas=1)
 """A dear replica of an older revision serves, and the status that remembered it is lost."""
 UP = b.seen(b.row(b.older(LOST), cloud="AWS"))
 INIT = b.seen(b.row(b.older(LOST), "INIT", cloud="AWS"))
+REQUESTED = b.seen(b.request(b.older(LOST)))
 DOWN = b.seen(b.row(b.older(LOST), cloud="AWS"), b.request(b.older(LOST), "down"))
 
 
@@ -301,11 +310,13 @@ DOWN = b.seen(b.row(b.older(LOST), cloud="AWS"), b.request(b.older(LOST), "down"
         ("SkyPilot knows no price", UP, Known(None, b.NOW), Ledger(), Reason.LAUNCHING, "3.1952"),
         ("SkyPilot cannot say", UP, b.AWAY, Ledger(), Reason.PLANNING, None),
         ("what it may cost is remembered", UP, NOT_ASKED, Ledger(cost_limit="2"), Reason.LAUNCHING, "2"),
-        ("nobody asks of one that goes", DOWN, NOT_ASKED, Ledger(), Reason.LAUNCHING, "3.1952"),
-        ("nobody asks of one that comes", INIT, NOT_ASKED, Ledger(), Reason.LAUNCHING, "3.1952"),
+        ("one that goes may cost its share", DOWN, NOT_ASKED, Ledger(), Reason.MAX_HOURLY_COST_REACHED, None),
+        ("so may one that comes", INIT, NOT_ASKED, Ledger(), Reason.MAX_HOURLY_COST_REACHED, None),
+        ("and one for which no row is there yet", REQUESTED, NOT_ASKED, Ledger(), Reason.MAX_HOURLY_COST_REACHED, None),
+        ("it was launched without a limit", INIT, NOT_ASKED, b.ledger(infra=None), Reason.LAUNCHING, "3.1952"),
     ],
 )
-def test_nothing_is_launched_before_skypilot_has_said_what_machines_cost_that_nobody_remembers(
+def test_machines_of_which_nobody_remembers_the_price_leave_nothing_that_they_may_cost(
     says: str, skypilot: Known[Seen], price: Fact[Decimal | None], ledger: Ledger, shown: Reason, limit: str | None
 ) -> None:
     known = b.facts(b.older(LOST), skypilot=skypilot, price=price)

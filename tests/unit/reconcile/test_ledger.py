@@ -123,9 +123,16 @@ def test_machines_that_are_gone_by_the_word_of_a_user_are_rented_until_their_eng
         ("SkyPilot does not know it", b.seen(b.row(R1, cloud="AWS")), Known(None, b.NOW), "4.00"),
         ("nobody has asked yet", b.seen(b.row(R1, cloud="AWS")), NOT_ASKED, "4.00"),
         ("what is not rented any more has the price that it had", b.seen(), Known(Decimal("1.21"), b.NOW), "4.00"),
+        (
+            "a launch that was not noted looks for others",
+            b.seen(b.row(R1, cloud="AWS"), b.request(R1)),
+            NOT_ASKED,
+            None,
+        ),
+        ("its engine is started again", b.seen(b.row(R1, cloud="AWS"), b.request(R1, "exec")), NOT_ASKED, "4.00"),
     ],
 )
-def test_the_price_is_what_skypilot_said_last(says: str, known: Any, price: Any, expected: str) -> None:
+def test_the_price_is_what_skypilot_said_last(says: str, known: Any, price: Any, expected: str | None) -> None:
     view = View(b.NOW, b.facts(R1, skypilot=known, price=price), b.ledger(infra="aws", price="4.00"))
     assert advance(view, wanted=True).price == expected, says
 

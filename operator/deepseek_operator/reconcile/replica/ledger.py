@@ -105,9 +105,11 @@ def _money(view: View, ledger: Ledger) -> dict[str, object]:
     renting = not here and (view.cluster is not None or view.health is Health.ANSWERS or unsure)
     price = view.facts.price.value if isinstance(view.facts.price, Known) else None
     looking = view.in_flight(RequestKind.LAUNCH) is not None
+    # Where an operator ended before it noted a launch, the price is still that of the machines before.
+    before = None if looking else ledger.price
     return {
         "renting": renting,
-        "price": str(price) if price is not None and renting else ledger.price,
+        "price": str(price) if price is not None and renting else before,
         # While a launch looks for machines, the row names what it tries; afterwards, what there is.
         "spot": view.cluster.spot if view.cluster is not None and not looking else ledger.spot,
     }
