@@ -3,8 +3,9 @@
 Only launches are held. Nothing that runs is ever stopped because of a price, however far it is above the cap.
 
 A rented replica counts with its price once SkyPilot says what it is, and until then with what its launch was allowed to
-cost: SkyPilot may take any machine up to that. So the sum cannot exceed the cap whatever SkyPilot chooses. Where nobody
-remembers that, as after a lost status, SkyPilot is asked first.
+cost: SkyPilot may take any machine up to that. So the sum cannot exceed the cap whatever SkyPilot chooses, but for the
+regions of a whole cloud (docs/how-it-works.md, Known limits). Where nobody remembers that, as after a lost status,
+SkyPilot is asked first.
 """
 
 from collections.abc import Iterable
