@@ -71,16 +71,18 @@ class Budget:
         if self.cap is None:
             return view, self
         assert self.plan is not None  # else there is no cap
-        if self.room_for_one(on_demand=view.on_demand_only) or any(place.is_kubernetes for place in self.plan.places):
+        beyond = "" if self.room_for_one(on_demand=view.on_demand_only) else self._words(view.on_demand_only)
+        if not beyond or any(place.is_kubernetes for place in self.plan.places):
             if self.unknown and view.blocked is None:
                 words = f"asking SkyPilot what {', '.join(map(str, self.unknown))} costs, which maxHourlyCost counts"
                 return replace(view, blocked=Failure(Reason.PLANNING, words)), self
             limit = max(self._limit(view.on_demand_only), _NEXT_TO_NOTHING)
-            return replace(view, cost_limit=limit), replace(self, committed=self.committed + limit)
+            view = replace(view, cost_limit=limit, beyond=beyond)
+            return view, replace(self, committed=self.committed + limit)
         if view.blocked is not None and view.blocked.reason is not Reason.PLANNING:
             return view, self
         # Also while something is being looked up, which passes: a status must not flicker between the two.
-        return replace(view, blocked=Failure(Reason.MAX_HOURLY_COST_REACHED, self._words(view.on_demand_only))), self
+        return replace(view, blocked=Failure(Reason.MAX_HOURLY_COST_REACHED, beyond)), self
 
     def _limit(self, on_demand: bool) -> Decimal:
         """Most that one more replica may cost: its share of the cap, or what the others leave."""

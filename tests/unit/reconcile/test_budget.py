@@ -118,6 +118,25 @@ def test_where_ones_own_cluster_will_do_nothing_is_held_and_clouds_are_out_of_re
     assert launches(passes(full, b.name(full), price=Decimal("0.81"))[0]) == [Decimal("0.0001")]
 
 
+@pytest.mark.parametrize(("cap", "beyond"), [("0.81", True), ("1.62", False)])
+def test_a_cluster_without_room_is_not_all_that_is_said_where_the_cap_keeps_clouds_from_being_asked(
+    cap: str, beyond: bool
+) -> None:
+    of = capped(cap, infra=("kubernetes", "aws"))
+    full = b.facts(b.name(of, 1), outcome=b.failed_launch())
+    _, settled = passes(of, b.name(of))
+    kept = {b.name(of): settled.instances[0].ledger, full.name: b.ledger(infra=None)}
+    rented = b.facts(b.name(of), skypilot=b.seen(b.row(b.name(of), cloud="AWS", region="us-east-1")))
+    _, status = passes(
+        of, b.name(of), deployment=b.remembering(of, kept), replicas={rented.name: rented, full.name: full}
+    )
+    failed = status.instances[1]
+    assert failed.reason == Reason.UNSCHEDULABLE
+    words = "0/1 nodes are available; no cloud is asked: spec.resources.maxHourlyCost 0.81: the replicas"
+    assert failed.message.startswith(words) is beyond
+    assert failed.ledger.failure_message == "0/1 nodes are available"
+
+
 def test_a_successor_waits_for_the_money_of_one_that_was_torn_down_and_not_for_the_user() -> None:
     """Its row is gone, and what became of its machines is answered in a moment."""
     of = capped("2.5")

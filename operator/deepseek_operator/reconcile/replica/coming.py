@@ -194,7 +194,8 @@ def _nothing_there(view: View) -> Finding | None:
     identity, failure = gone
     launch_failed = identity.startswith("request/")
     final = launch_failed and view.plan is not None and not view.plan.retry
-    return count(view, ledger, identity, failure, launch, first_at_once=not launch_failed, launches=True, final=final)
+    found = count(view, ledger, identity, failure, launch, first_at_once=not launch_failed, launches=True, final=final)
+    return replace(found, message=f"{found.message}; no cloud is asked: {view.beyond}") if view.beyond else found
 
 
 def _why_gone(view: View) -> tuple[str, Failure] | None:

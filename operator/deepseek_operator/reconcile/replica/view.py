@@ -59,6 +59,8 @@ class View:
         The rollout has room for it.
     cost_limit
         US dollars an hour that its launch may cost; None: no limit.
+    beyond
+        Why its launch may use no cloud, although one is listed beside the cluster; empty if it may.
     on_demand_only
         Its launch is to rent on-demand machines, whatever the others are.
     shown_cost
@@ -85,6 +87,7 @@ class View:
     blocked: Failure | None = None
     may_launch: bool = True
     cost_limit: Decimal | None = None
+    beyond: str = ""
     on_demand_only: bool = False
     shown_cost: Decimal | None = None
     launches_waiting: bool = False
