@@ -38,7 +38,7 @@ _MOST_TOO_SMALL = 12
 
 
 def user_accelerators(request: Request, catalog: Catalog) -> tuple[tuple[Accelerator, GpuInfo], ...]:
-    """Return the GPUs of ``resources.accelerators``.
+    """Return the GPUs of ``resources.accelerators``, each once, by the catalog's name: the user's case does not matter.
 
     Raises
     ------
@@ -68,8 +68,8 @@ def user_accelerators(request: Request, catalog: Catalog) -> tuple[tuple[Acceler
             raise PlanInputError(
                 field, accelerator, f"needs an engine built for {gpu.vendor}; set engine.image to a ROCm image"
             )
-        found.append((accelerator, gpu))
-    return tuple(found)
+        found.append((Accelerator(name=gpu.name, count=accelerator.count), gpu))
+    return tuple(dict(found).items())
 
 
 def numbers_of_gpus(request: Request, catalog: Catalog) -> tuple[tuple[Accelerator, GpuInfo], ...]:

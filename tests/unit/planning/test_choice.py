@@ -34,6 +34,12 @@ def test_only_prices_of_the_named_clouds_count() -> None:
     assert plan.hourly_cost == Decimal("0.8048")
 
 
+def test_gpus_have_the_names_of_the_catalog_however_they_are_written() -> None:
+    """SkyPilot's rows have them so, and a replica costs what the GPUs of its row cost."""
+    plan = plan_for("r1-8b", resources={"accelerators": ["a10g:1", "l4", "L4:1"], "infra": ["aws"]})
+    assert plan.accelerators == ("L4:1", "A10G:1")
+
+
 def test_a_replica_on_ones_own_kubernetes_costs_nothing() -> None:
     plan = plan_for("r1", resources={"infra": ["kubernetes"], "maxHourlyCost": "1"})
     assert plan.hourly_cost == 0
