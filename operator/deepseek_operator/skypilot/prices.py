@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from deepseek_operator.catalog import LIVE_PRICE, PriceInfo
@@ -34,7 +34,8 @@ def read_offers(value: Mapping[str, Iterable[Iterable[Any]]] | None, day: date) 
     offers: list[Offer] = []
     for rows in (value or {}).values():
         for cloud, instance_type, name, count, cpus, _gpu_memory, memory, price, spot, region in rows:
-            on_demand, on_spot = _dollars(price), _dollars(spot)
+            # Rounded up: a launch that may cost our price is to find the machine at SkyPilot's.
+            on_demand, on_spot = _dollars(price, ROUND_CEILING), _dollars(spot, ROUND_CEILING)
             if not instance_type or count != int(count) or (on_demand is None and on_spot is None):
                 continue
             found = PriceInfo(
@@ -64,10 +65,11 @@ def hourly_price(rows: Iterable[Mapping[str, Any]] | None, cluster_name: str) ->
     return None
 
 
-def _dollars(value: Any) -> Decimal | None:
+def _dollars(value: Any, rounding: str = ROUND_HALF_EVEN) -> Decimal | None:
     if value is None or not math.isfinite(float(value)) or float(value) <= 0:
         return None
-    return Decimal(str(value)).quantize(_MILL)
+    # The sum of two floats has a tail that is no part of a price.
+    return Decimal(f"{float(value):.9f}").quantize(_MILL, rounding=rounding)
 
 
 def _number(value: Any) -> float | None:

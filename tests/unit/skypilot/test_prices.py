@@ -44,6 +44,18 @@ def test_a_plan_is_made_with_the_live_price() -> None:
     assert plan(spec, catalog).hourly_cost == Decimal("9.99")
 
 
+def test_a_price_of_more_decimals_is_never_rounded_below_it() -> None:
+    """SkyPilot compares the limit of a launch with its own figure: at ours it must find the machine."""
+    rows = [["AWS", "g6.xlarge", "L4", 1.0, 4.0, 22.0, 16.0, 0.88528, 0.35412, "us-west-2"]]
+    (price,) = read_prices({"L4": rows}, DAY)
+    assert (price.on_demand, price.spot) == (Decimal("0.8853"), Decimal("0.3542"))
+    rows[0][7:9] = [0.1 + 0.2, 0.28]
+    (price,) = read_prices({"L4": rows}, DAY)
+    assert (price.on_demand, price.spot) == (Decimal("0.3000"), Decimal("0.2800")), (
+        "0.1 + 0.2 is a little more as floats"
+    )
+
+
 def test_no_answer_is_no_price() -> None:
     assert read_prices(None, DAY) == ()
 
