@@ -59,11 +59,14 @@ class LeaderElection:
         self._identity, self._scope, self._clock = identity, scope, clock
         self._seen: tuple[str, str] = ("", "")
         self._seen_at = 0.0
+        """Holder and renewal of the Lease while it is somebody else's, and since when it has shown these."""
+        self._acquired = ""
+        """When this process has acquired the Lease, which tells which of two releases came first."""
         self._waits_for = ""
         self._not_renewed = _NOTHING_SAID
         """Words and time of the last line about a renewal that failed, until one succeeds."""
-        self._others: dict[tuple[str, str], tuple[str, float]] = {}
-        """Leases of other releases: when they were renewed by their own clocks, and when that was first seen here."""
+        self._others: dict[tuple[str, str], tuple[dict[str, Any], float]] = {}
+        """Leases that other releases hold, and when their last renewal was first seen here."""
 
     async def run(self, started: Callable[[], None], lost: Callable[[], None]) -> None:
         """Compete until cancelled; release the Lease then, so that another one can take it at once.
@@ -124,6 +127,8 @@ class LeaderElection:
         try:
             lease = await self._client.request("GET", path)
         except KubeNotFoundError:
+            if self._seen[0] and asyncio.get_running_loop().time() - self._seen_at <= LEASE_S:
+                return False  # somebody has deleted it, and its holder acts until it notices
             body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", **self._body({}, acquired=True)}
             body["metadata"] |= {"name": self._name, "namespace": self._namespace}
             try:
@@ -131,9 +136,12 @@ class LeaderElection:
             except KubeConflictError:
                 return False
             return True
-        spec = lease.get("spec") or {}
+        spec = _spec(lease)
         ours = spec.get("holderIdentity") == self._identity
-        if not ours and not self._free(lease):
+        self._acquired = str(spec.get("acquireTime") or "") if ours else ""
+        if ours:
+            self._seen = ("", "")
+        elif not self._free(lease):
             return False
         change = self._body(spec, acquired=not ours)
         change["metadata"]["resourceVersion"] = lease["metadata"]["resourceVersion"]
@@ -150,14 +158,12 @@ class LeaderElection:
 
         What counts is how long *we* have not seen it renewed: clocks of two machines may differ.
         """
-        spec = lease.get("spec") or {}
-        if not spec.get("holderIdentity"):
-            return True
-        seen = (str(spec.get("holderIdentity")), str(spec.get("renewTime")))
+        spec = _spec(lease)
+        seen = (str(spec.get("holderIdentity") or ""), str(spec.get("renewTime")))
         now = asyncio.get_running_loop().time()
         if seen != self._seen:
             self._seen, self._seen_at = seen, now
-        return now - self._seen_at > float(spec.get("leaseDurationSeconds") or LEASE_S)
+        return not seen[0] or now - self._seen_at > float(spec.get("leaseDurationSeconds") or LEASE_S)
 
     def _body(self, before: dict[str, Any], *, acquired: bool) -> dict[str, Any]:
         now = self._clock().isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -167,7 +173,11 @@ class LeaderElection:
             "renewTime": now,
         }
         if acquired:
-            spec |= {"acquireTime": now, "leaseTransitions": int(before.get("leaseTransitions") or 0) + 1}
+            # One that somebody has deleted comes back as it was, or another release would have come first.
+            spec |= {
+                "acquireTime": self._acquired or now,
+                "leaseTransitions": int(before.get("leaseTransitions") or 0) + 1,
+            }
         return {
             "metadata": {
                 "labels": {PART_OF: "deepseek-operator"},
@@ -178,8 +188,6 @@ class LeaderElection:
 
     async def _another_release(self) -> bool:
         """Return whether an older live Lease of another release covers one of our namespaces, or may do so."""
-        others = []
-        mine = ("", "", "")
         try:
             leases = await self._leases()
         except KubeError as error:
@@ -188,13 +196,12 @@ class LeaderElection:
         except Exception:
             log.exception("leases_not_listed", waits=True)
             return True
-        for lease in leases:
-            metadata, spec = lease["metadata"], lease.get("spec") or {}
-            if (metadata.get("namespace"), metadata["name"]) == (self._namespace, self._name):
-                mine = _rank(lease)
-            elif spec.get("holderIdentity") and self._overlaps(metadata) and self._live(metadata, spec):
-                others.append(lease)
-        older = [lease for lease in others if _rank(lease) < mine]
+        listed = {(str(lease["metadata"].get("namespace")), str(lease["metadata"]["name"])): lease for lease in leases}
+        mine = listed.pop((self._namespace, self._name), None)
+        if mine is None:
+            return True  # somebody has deleted it just now
+        held = self._held_by_others(listed)
+        older = [lease for lease in held if self._overlaps(lease["metadata"]) and _rank(lease) < _rank(mine)]
         names = ", ".join(f"{lease['metadata']['namespace']}/{lease['metadata']['name']}" for lease in older)
         if names and names != self._waits_for:
             log.warning("another_release_serves_these_namespaces", lease=names, waits=True)
@@ -209,13 +216,25 @@ class LeaderElection:
             found = await self._client.request("GET", LEASES.path(self._namespace), query=query)
         return list(found["items"])
 
-    def _live(self, metadata: dict[str, Any], spec: dict[str, Any]) -> bool:
-        """Return whether the Lease of another release may be held: for as long as we have not seen it run out."""
-        place, renewed = (str(metadata.get("namespace")), str(metadata["name"])), str(spec.get("renewTime"))
+    def _held_by_others(self, listed: dict[tuple[str, str], dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the Leases that other releases may hold: for as long as we have not seen them run out.
+
+        One that is listed no more is among them: somebody has deleted it, and its holder acts until it notices.
+        """
         now = asyncio.get_running_loop().time()
-        if self._others.get(place, ("", 0.0))[0] != renewed:
-            self._others[place] = (renewed, now)
-        return now - self._others[place][1] < 2 * float(spec.get("leaseDurationSeconds") or LEASE_S)
+        for place, lease in listed.items():
+            known, _ = self._others.get(place, (None, 0.0))
+            if not _spec(lease).get("holderIdentity"):
+                self._others.pop(place, None)
+            elif known is None or _spec(known).get("renewTime") != _spec(lease).get("renewTime"):
+                self._others[place] = (lease, now)
+        live = {
+            place: lease
+            for place, (lease, since) in self._others.items()
+            if now - since < 2 * float(_spec(lease).get("leaseDurationSeconds") or LEASE_S)
+        }
+        self._others = {place: kept for place, kept in self._others.items() if place in live or place in listed}
+        return list(live.values())
 
     def _overlaps(self, metadata: dict[str, Any]) -> bool:
         theirs = set(str((metadata.get("annotations") or {}).get(SCOPE_ANNOTATION, "*")).split(","))
@@ -225,7 +244,7 @@ class LeaderElection:
         path = LEASES.path(self._namespace, self._name)
         try:
             lease = await self._client.request("GET", path)
-            if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
+            if _spec(lease).get("holderIdentity") == self._identity:
                 change = {
                     "metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]},
                     "spec": {"holderIdentity": ""},
@@ -235,6 +254,11 @@ class LeaderElection:
             log.warning("lease_not_released", error=str(error))
 
 
+def _spec(lease: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = lease.get("spec") or {}
+    return spec
+
+
 def _rank(lease: dict[str, Any]) -> tuple[str, str, str]:
-    metadata, spec = lease["metadata"], lease.get("spec") or {}
+    metadata, spec = lease["metadata"], _spec(lease)
     return (str(spec.get("acquireTime")), str(metadata.get("namespace")), str(metadata["name"]))

@@ -217,6 +217,63 @@ def test_a_moment_without_the_api_server_costs_nobody_the_lead() -> None:
     play(story)
 
 
+@pytest.mark.parametrize(("fails_after_s", "stays"), [([], True), ([60.0], True), ([60.0] * 9, False)])
+def test_a_lease_that_somebody_deletes_makes_nobody_act_beside_its_holder(
+    fails_after_s: list[float], stays: bool
+) -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "first"), Replica(server, "second")
+        first.start()
+        await asyncio.sleep(1)
+        second.start()
+        await asyncio.sleep(10)
+        server.remove("leases", "system", "operator")
+        first.client.fails_after_s = fails_after_s
+        for _ in range(600):
+            await asyncio.sleep(0.1)
+            assert not (first.leads and second.leads)
+        assert (first.leads, second.leads) == (stays, not stays)
+
+    play(story)
+
+
+def test_whoever_waits_for_a_lease_has_it_soon_after_it_was_deleted_and_its_holder_has_died() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "first"), Replica(server, "second")
+        task = first.start()
+        await asyncio.sleep(1)
+        second.start()
+        await asyncio.sleep(10)
+        first.client.server = SimulatedKubernetes(lambda: "")  # what it writes reaches nobody
+        server.remove("leases", "system", "operator")
+        await asyncio.sleep(20)
+        assert second.leads
+        server.remove("leases", "system", "operator")
+        await asyncio.sleep(20)
+        assert second.leads, "it does not wait for one that had the Lease before"
+        task.cancel()
+
+    play(story)
+
+
+def test_a_lease_that_was_released_and_deleted_is_waited_for_by_nobody() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "first"), Replica(server, "second")
+        task = first.start()
+        await asyncio.sleep(1)
+        second.start()
+        await asyncio.sleep(10)
+        second.client.broken = KubeUnavailableError("the API server is away")
+        task.cancel()
+        await asyncio.sleep(1)
+        server.remove("leases", "system", "operator")
+        second.client.broken = None
+        await asyncio.sleep(16)
+        assert second.leads
+
+    play(story)
+
+
 def test_an_api_server_that_is_away_is_logged_once_a_minute() -> None:
     async def story(server: SimulatedKubernetes) -> None:
         first = Replica(server, "first")
@@ -282,6 +339,53 @@ def test_a_second_release_leads_within_a_minute_of_the_death_of_the_first() -> N
         first.client.server = SimulatedKubernetes(lambda: "")  # what it writes reaches nobody
         await asyncio.sleep(60)
         assert second.leads
+
+    play(story)
+
+
+def test_a_lease_that_somebody_deletes_makes_no_second_release_act_beside_the_first() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "one"), Replica(server, "two", "other")
+        first.start()
+        await asyncio.sleep(5)
+        second.start()
+        await asyncio.sleep(10)
+        server.remove("leases", "system", "operator")
+        for _ in range(900):
+            await asyncio.sleep(0.1)
+            assert (first.leads, second.leads) == (True, False)
+
+    play(story)
+
+
+def test_whose_lease_is_deleted_while_other_leases_are_looked_for_begins_nothing_without_it() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first = Replica(server, "first")
+        first.client.list_s = 1.0
+        first.start()
+        await asyncio.sleep(0.5)
+        server.remove("leases", "system", "operator")
+        await asyncio.sleep(1)
+        assert not first.leads
+        await asyncio.sleep(5)
+        assert first.leads
+
+    play(story)
+
+
+def test_a_release_whose_lease_goes_with_its_namespace_acts_no_more_when_another_one_begins() -> None:
+    async def story(server: SimulatedKubernetes) -> None:
+        first, second = Replica(server, "one"), Replica(server, "two", "other")
+        first.start()
+        await asyncio.sleep(5)
+        second.start()
+        await asyncio.sleep(10)
+        server.remove("leases", "system", "operator")
+        first.client.broken = KubeDeniedError("the namespace is being terminated", 403)
+        while not second.leads:
+            await asyncio.sleep(0.1)
+        assert not first.leads
+        assert asyncio.get_running_loop().time() < 60
 
     play(story)
 
