@@ -74,6 +74,40 @@ def test_a_deployment_alone_takes_six_passes(monkeypatch: pytest.MonkeyPatch) ->
     assert passes_until_ready(1, 1, monkeypatch) <= 6
 
 
+class _OneWithoutItsKey(Fleet):
+    """The first deployment waits for a Secret that is not there."""
+
+    def spec(self, number: int) -> dict[str, Any]:
+        key = {} if number else {"endpoint": {"apiKeySecretRef": {"name": "gone", "key": "token"}}}
+        return {**super().spec(number), **key}
+
+
+def test_a_deployment_that_waits_for_its_secret_costs_the_others_no_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes, original = Counter[str](), Reconciler.reconcile
+
+    async def counting(self: Reconciler, key: tuple[str, str]) -> None:
+        passes[key[1]] += 1
+        await original(self, key)
+
+    monkeypatch.setattr(Reconciler, "reconcile", counting)
+    loop = VirtualLoop()
+
+    async def run() -> None:
+        fleet = _OneWithoutItsKey(loop, 8)
+        fleet.create(6)
+        fleet.process.start()
+        async with asyncio.timeout(WITHIN_S):
+            while len(fleet.ready) < 5:
+                await asyncio.sleep(1)
+        await asyncio.sleep(60)
+        passes.clear()
+        await asyncio.sleep(600)
+
+    run_virtually(run(), loop)
+    assert passes.pop("d0") > 100
+    assert max(passes.values()) <= 2, "each is looked at every ten minutes"
+
+
 CACHED = "loop.reconciler.planner."
 """Plans are remembered up to a number of them."""
 

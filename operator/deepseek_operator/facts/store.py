@@ -261,13 +261,20 @@ class Store:
 
     # --- questions and probes ----------------------------------------------------------------------------------------
 
-    def put_answer(self, question: Question, answer: Fact[Any]) -> None:
-        """Store the answer to a question."""
+    def put_answer(self, question: Question, answer: Fact[Any], askers: Iterable[Key] = ()) -> None:
+        """Store the answer to a question.
+
+        Parameters
+        ----------
+        askers
+            Deployments that wait for it. Only they are woken by what is known of a Secret: it is asked for again every
+            few seconds while it is missing, and a namespace may hold a thousand others.
+        """
         if question.kind is QuestionKind.CLOUD:
             concerned = self._deployments.using(question.subject)
             keys = concerned if self._answers.put_cloud(question.subject, answer) else ()  # only where it is news
         else:
-            keys = self._keys_of_question(question)
+            keys = self._keys_of_question(question, askers)
             if not keys or not self._answers.put(question, answer):
                 return  # it is no news, or comes after everybody whom it concerned has gone
         for key in keys:
@@ -328,10 +335,9 @@ class Store:
 
     # --- indexes -----------------------------------------------------------------------------------------------------
 
-    def _keys_of_question(self, question: Question) -> tuple[Key, ...]:
+    def _keys_of_question(self, question: Question, askers: Iterable[Key]) -> tuple[Key, ...]:
         if question.kind is QuestionKind.SECRET:
-            namespace = question.subject.split("/", 1)[0]
-            return self._deployments.in_namespace(namespace)
+            return tuple(key for key in askers if self._deployments.get(key) is not None)
         if question.kind in (QuestionKind.AUTHORITY, QuestionKind.API_KEY):
             namespace, name, uid = question.subject.split("/", 2)
             return ((namespace, name),) if self._deployments.of_uid(uid) == (namespace, name) else ()

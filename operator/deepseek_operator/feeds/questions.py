@@ -11,7 +11,7 @@ import structlog
 from pydantic import SecretStr
 
 from deepseek_operator.api.spec import SecretKeyRef
-from deepseek_operator.facts.base import Address, Failure, Known, Unknown
+from deepseek_operator.facts.base import Address, Fact, Failure, Known, Unknown
 from deepseek_operator.facts.skypilot import Job, JobState, Outcome
 from deepseek_operator.facts.store import Key, Store
 from deepseek_operator.facts.text import clean
@@ -72,6 +72,8 @@ class Questions:
         self._asked: dict[Question, float] = {}
         """When each was asked, oldest first; not longer than that keeps it from being asked again."""
         self._tasks: dict[Question, asyncio.Task[None]] = {}
+        self._askers: dict[Question, set[Key]] = {}
+        """Which deployments wait for what is under way."""
         # One each: what Kubernetes says in milliseconds must not wait for a SkyPilot server that hangs.
         skypilots, kubernetes_ = _Gate(), _Gate()
         self._ways: dict[QuestionKind, tuple[_Gate, Callable[[Question], Awaitable[Any]]]] = {
@@ -91,12 +93,16 @@ class Questions:
         now = asyncio.get_running_loop().time()
         while self._asked and now - next(iter(self._asked.values())) >= AGAIN_S:
             del self._asked[next(iter(self._asked))]
-        if question in self._tasks or question in self._asked:
+        if question in self._tasks:
+            self._askers[question].add(deployment)
+            return
+        if question in self._asked:
             return
         self._asked[question] = now
+        self._askers[question] = {deployment}
         task = asyncio.create_task(self._answer(question, deployment))
         self._tasks[question] = task
-        task.add_done_callback(lambda _: self._tasks.pop(question, None))
+        task.add_done_callback(lambda _: self._ended(question))
 
     def forget(self, name: str) -> None:
         """Ask about a cluster again at once when the next decision wants to: something about it has changed."""
@@ -108,21 +114,23 @@ class Questions:
         for task in self._tasks.values():
             task.cancel()
 
+    def _ended(self, question: Question) -> None:
+        del self._tasks[question], self._askers[question]
+
     async def _answer(self, question: Question, deployment: Key) -> None:
         gate, ask = self._ways[question.kind]
         async with gate.of(deployment), gate.shared:
             at = self._clock()
+            answer: Fact[Any]
             try:
-                value = await ask(question)
+                answer = Known(await ask(question), at)
             except (SkyPilotError, KubeError) as error:
-                self._store.put_answer(question, Unknown(str(error), at))
+                answer = Unknown(str(error), at)
             except Exception as error:
                 # A rule waits for the answer, and says that nobody could give one.
                 log.exception("answer_not_understood", question=str(question.kind), subject=question.subject)
-                words = f"the answer could not be understood: {clean(repr(error), 300)}"
-                self._store.put_answer(question, Unknown(words, at))
-            else:
-                self._store.put_answer(question, Known(value, at))
+                answer = Unknown(f"the answer could not be understood: {clean(repr(error), 300)}", at)
+            self._store.put_answer(question, answer, self._askers[question])
 
     async def _missing_secret(self, question: Question) -> str:
         namespace, name, key = _parts(question)

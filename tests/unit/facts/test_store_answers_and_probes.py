@@ -11,7 +11,7 @@ from deepseek_operator.facts.engine import EngineReading
 from deepseek_operator.facts.skypilot import JobState, Outcome, RequestKind
 from deepseek_operator.facts.store import Store
 from deepseek_operator.facts.world import NOT_ASKED, Question, QuestionKind, authority_question
-from tests.unit.facts.stored import DSD, KEY, R1, Woken, body, pod_body, snapshot, world
+from tests.unit.facts.stored import DSD, KEY, NEW_UID, R1, Woken, body, pod_body, snapshot, world
 from tests.unit.reconcile import builders as b
 
 AT = Address("10.88.0.5", 8000)
@@ -49,7 +49,7 @@ class TestAnswers:
 
     def test_that_a_secret_exists_is_believed_for_a_minute(self, store: Store) -> None:
         question, reference = Question(QuestionKind.SECRET, "serving/hf/token"), SecretKeyRef(name="hf", key="token")
-        store.put_answer(question, Known("", b.NOW))
+        store.put_answer(question, Known("", b.NOW), [KEY])
         assert world(store).secrets[reference] == Known("", b.NOW)
         later = store.world(KEY, b.NOW + timedelta(seconds=61))
         assert later is not None
@@ -116,9 +116,12 @@ def test_news_of_a_cloud_wakes_those_who_may_use_it(
     assert world(store).clouds == {"aws": Known(None, b.NOW)}
 
 
-def test_an_answer_about_a_secret_wakes_its_namespace(store: Store, woken: Woken) -> None:
-    for namespace, expected in (("other", []), ("serving", [KEY])):
-        store.put_answer(Question(QuestionKind.SECRET, f"{namespace}/hf/token"), Known("", b.NOW))
+def test_an_answer_about_a_secret_wakes_who_has_asked(store: Store, woken: Woken) -> None:
+    metadata = {"name": "r2", "namespace": "serving", "uid": NEW_UID, "resourceVersion": "7"}
+    store.put_deployment({"metadata": metadata, "spec": b.CPU_SPEC})
+    woken.clear()
+    for askers, expected in (([KEY, ("serving", "gone")], [KEY]), ([("serving", "gone")], []), ([], [])):
+        store.put_answer(Question(QuestionKind.SECRET, "serving/hf/token"), Known("", b.NOW), askers)
         assert woken.all() == expected
 
 
@@ -142,10 +145,10 @@ def test_no_answer_outlives_its_deployment_or_comes_after_it(store: Store) -> No
         Question(QuestionKind.SECRET, "serving/hf/token"),
     ]
     for question in questions:
-        store.put_answer(question, Known("", b.NOW))
+        store.put_answer(question, Known("", b.NOW), [KEY])
     store.drop_deployment(KEY)
     for question in questions:
-        store.put_answer(question, Known("", b.NOW))
+        store.put_answer(question, Known("", b.NOW), [KEY])
     store.put_deployment(body(2))
     store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
     again = world(store)
@@ -159,7 +162,7 @@ def test_a_deployment_that_goes_takes_no_answer_about_another_one_along(store: S
     store.put_deployment({"metadata": metadata, "spec": b.CPU_SPEC})
     store.put_owned("pods", b.UID, pod_body("p"), b.pod(R1))
     store.put_answer(Question(QuestionKind.HISTORY, str(R1)), Known(None, b.NOW))
-    store.put_answer(Question(QuestionKind.SECRET, "serving/hf/token"), Known("", b.NOW))
+    store.put_answer(Question(QuestionKind.SECRET, "serving/hf/token"), Known("", b.NOW), [KEY])
     store.drop_deployment(("serving", "r2"))
     assert world(store).replicas[R1].terminated == Known(None, b.NOW)
     assert world(store).secrets == {SecretKeyRef(name="hf", key="token"): Known("", b.NOW)}

@@ -1,7 +1,7 @@
 """Questions: asked in the background, one at a time each, and an error is Unknown for that one question only."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from deepseek_operator.api.spec import SecretKeyRef
 from deepseek_operator.facts.base import Address, Failure, Known, Unknown
 from deepseek_operator.facts.skypilot import Job, JobState, Outcome
-from deepseek_operator.facts.store import Store
+from deepseek_operator.facts.store import Key, Store
 from deepseek_operator.facts.world import Question, QuestionKind
 from deepseek_operator.feeds.questions import Questions
 from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
@@ -72,8 +72,12 @@ class Answers:
 def play(story: Callable[[Answers, Questions, list[tuple[Question, Any]]], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
         told: list[tuple[Question, Any]] = []
+
+        def put(question: Question, answer: Any, askers: Iterable[Key]) -> None:
+            told.append((question, answer))
+
         store = Store(lambda key: None)
-        store.put_answer = lambda question, answer: told.append((question, answer))  # type: ignore[method-assign]
+        store.put_answer = put  # type: ignore[assignment,method-assign]
         answers = Answers()
         await story(answers, Questions(answers, answers, store, clock=lambda: b.NOW), told)
 
@@ -192,3 +196,25 @@ def test_all_questions_of_a_deployment_are_answered_in_their_turn() -> None:
         assert [question for question, _ in told] == asked
 
     play(story)
+
+
+def test_an_answer_is_for_all_who_have_asked_meanwhile_and_for_nobody_else() -> None:
+    woken: list[tuple[str, str]] = []
+
+    async def story() -> None:
+        store = Store(woken.append)
+        for name in ("r1", "r2", "r3"):
+            metadata = {"name": name, "namespace": "serving", "uid": f"uid-{name}", "resourceVersion": "1"}
+            store.put_deployment({"metadata": metadata, "spec": b.CPU_SPEC})
+        woken.clear()
+        questions = Questions(Answers(), Answers(), store, clock=lambda: b.NOW)
+        secret = Question(QuestionKind.SECRET, "serving/hf/token")
+        for name in ("r1", "r2", "gone"):
+            questions.ask(secret, ("serving", name))
+        await asyncio.sleep(10)
+        assert sorted(woken) == [("serving", "r1"), ("serving", "r2")]
+        questions.ask(secret, ("serving", "r3"))
+        await asyncio.sleep(1)
+        assert woken[2:] == [("serving", "r3")]
+
+    run_virtually(story())

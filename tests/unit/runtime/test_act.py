@@ -116,6 +116,6 @@ async def test_what_was_refused_is_what_has_failed(action: Action, kind: Request
         assert isinstance(answer, Known)
         told.append(answer.value.kind)
 
-    actor.store.put_answer = put  # type: ignore[method-assign]
+    actor.store.put_answer = put  # type: ignore[assignment,method-assign]
     await actor.act(b.world(DSD), b.planned(DSD), R1, action)
     assert told == [kind]
