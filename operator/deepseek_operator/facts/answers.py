@@ -53,10 +53,13 @@ class Answers:
         return _is_news(question.kind, before, answer)
 
     def put_cloud(self, cloud: str, answer: Fact[Failure | None]) -> bool:
-        """Store whether a cloud can be used; return whether that is news."""
+        """Store whether a cloud can be used; return whether that is news to all that may use it.
+
+        It is not while nobody knows: somebody asks every few seconds, and whoever wants to know looks again by himself.
+        """
         before = self._clouds.get(cloud)
         self._clouds[cloud] = answer
-        return not _same(before, answer)
+        return not (_same(before, answer) or (isinstance(before, Unknown) and isinstance(answer, Unknown)))
 
     def of(self, name: str) -> Mapping[QuestionKind, Fact[Any]]:
         """Return what was answered about a cluster, by kind of question."""

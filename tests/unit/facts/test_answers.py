@@ -94,6 +94,7 @@ class TestAnswers:
             (Known(None, b.ago(9)), Known(Failure(Reason.CREDENTIALS_INVALID, "no"), b.NOW), True),
             (Unknown("a", b.ago(9)), Known(None, b.NOW), True),
             (Known(None, b.ago(9)), Unknown("a", b.NOW), True),
+            (Unknown("a", b.ago(9)), Unknown("b", b.NOW), False),
         ],
     )
     def test_about_a_cloud_are_news_where_they_differ(self, before: Any, after: Any, news: bool) -> None:
