@@ -98,6 +98,10 @@ class Store:
         deployment = stored.deployment
         if before is not None and before.deployment.metadata.uid != deployment.metadata.uid:
             self._forget(before.deployment)  # another object of the same name
+        elif before is not None and before.deployment.status is not deployment.status:
+            # Of a replica that is gone nobody asks any more, and no snapshot will show it again.
+            for name in _replicas(before.deployment) - _replicas(deployment):
+                self._answers.forget(name)
         if before is None or _wishes(before.deployment) != _wishes(deployment):
             self._wake_edited(deployment.key)
         elif wake:
@@ -367,6 +371,10 @@ def _wishes(deployment: DeepSeekDeployment) -> tuple[object, ...]:
     """Return what only a user changes; a new generation stands for a new spec."""
     metadata = deployment.metadata
     return metadata.uid, metadata.generation, metadata.deletion_timestamp, metadata.annotations
+
+
+def _replicas(deployment: DeepSeekDeployment) -> set[str]:
+    return {instance.name for instance in deployment.status.instances}
 
 
 def owner_uid(body: Mapping[str, Any]) -> str:

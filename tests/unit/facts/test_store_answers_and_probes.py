@@ -155,6 +155,17 @@ def test_no_answer_outlives_its_deployment_or_comes_after_it(store: Store) -> No
     assert (again.authority, again.secrets, again.replicas[R1].terminated) == (NOT_ASKED, {}, NOT_ASKED)
 
 
+def test_no_answer_outlives_its_replica(store: Store) -> None:
+    """Before it is forgotten, SkyPilot is asked what became of its machines, which no snapshot shows any more."""
+    names = [b.name(DSD, ordinal) for ordinal in (0, 1)]
+    instances = [{"name": str(name), "revision": name.revision, "phase": "Terminating"} for name in names]
+    store.put_deployment({**body(2), "status": {"instances": instances}})
+    for name in names:
+        store.put_answer(Question(QuestionKind.HISTORY, str(name)), Known(None, b.NOW))
+    store.put_deployment({**body(3), "status": {"instances": instances[1:]}})
+    assert store._answers.names(R1.uid) == (names[1],)
+
+
 def test_a_deployment_that_goes_takes_no_answer_about_another_one_along(store: Store) -> None:
     """Both are in one namespace, and their UIDs begin alike."""
     twin = b.UID[:8] + "-ffff-ffff-ffff-ffffffffffff"
