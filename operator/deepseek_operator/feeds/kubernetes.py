@@ -57,6 +57,8 @@ class KubernetesFeed:
         self._unlisted: set[tuple[str, str | None]] = set()
         """What could not be listed at the last attempt, which was said once."""
         self._listed: set[tuple[str, str | None]] = set()
+        self._lists = {(kind, namespace): asyncio.Lock() for kind in self._kinds for namespace in self._places}
+        """One list of a kind after the other: an older one would bring back what a newer one has shown to be gone."""
 
     @property
     def complete(self) -> bool:
@@ -181,6 +183,10 @@ class KubernetesFeed:
         KubeError
             If it could not be had whole. What came of it is stored, and nothing is taken for gone.
         """
+        async with self._lists[kind, namespace]:
+            return await self._list_alone(kind, namespace)
+
+    async def _list_alone(self, kind: str, namespace: str | None) -> str:
         present: set[tuple[str, str]] = set()
         version = ""
         try:

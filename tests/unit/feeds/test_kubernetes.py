@@ -276,6 +276,49 @@ async def test_a_list_that_was_under_way_does_not_bring_back_what_was_deleted(se
         assert store.all_keys() == (KEY,)
 
 
+class _Slow(Server):
+    """A server whose answer to the second list of pods is long on its way, and whose watches can expire."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expired = asyncio.Event()
+
+    async def pages(self, kind: str, namespace: str | None) -> AsyncIterator[tuple[list[Body], str]]:
+        second = kind == "pods" and self.listed.count("pods") == 1
+        pages = [page async for page in super().pages(kind, namespace)]
+        await asyncio.sleep(30 if second else 0)
+        for page in pages:
+            yield page
+
+    async def watch(self, kind: str, namespace: str | None, version: str) -> AsyncIterator[tuple[str, Body]]:
+        if kind == "pods" and not self.expired.is_set():
+            await self.expired.wait()
+            yield "DELETED", _pod(8, "10.0.0.6")
+            raise KubeExpiredError("too old")
+        async for event in super().watch(kind, namespace, version):
+            yield event
+
+
+def test_of_two_lists_of_a_kind_the_older_one_brings_nothing_back(store: Store) -> None:
+    """A watch expires while everything is listed again. What the older list still shows has just been deleted."""
+
+    async def story() -> None:
+        server = _Slow()
+        server.lists = {"deployments": ([deployment(5)], "7"), "pods": ([_pod(6, "10.0.0.6")], "7")}
+        feed = KubernetesFeed(server, store)
+        task = asyncio.create_task(feed.watch(await feed.sync()))
+        while server.listed.count("pods") < 2:
+            assert _pod_ips(store) == ["10.0.0.6"]
+            await asyncio.sleep(1)
+        server.lists["pods"] = ([], "9")
+        server.expired.set()
+        await asyncio.sleep(120)
+        assert _pod_ips(store) == []
+        task.cancel()
+
+    run_virtually(story())
+
+
 async def test_the_late_deletion_of_a_pod_does_not_take_away_the_next_one_of_its_name(
     server: Server, store: Store
 ) -> None:
