@@ -102,20 +102,27 @@ class Questions:
         self._askers[question] = {deployment}
         task = asyncio.create_task(self._answer(question, deployment))
         self._tasks[question] = task
-        task.add_done_callback(lambda _: self._ended(question))
+        task.add_done_callback(lambda _: self._ended(question, task))
 
     def forget(self, name: str) -> None:
-        """Ask about a cluster again at once when the next decision wants to: something about it has changed."""
+        """Ask about a cluster again at once when the next decision wants to: something about it has changed.
+
+        What is under way is given up. Its answer may tell what was before.
+        """
         for question in [known for known in self._asked if known.subject == name]:
             del self._asked[question]
+        for question, task in [(known, task) for known, task in self._tasks.items() if known.subject == name]:
+            task.cancel()
+            self._ended(question, task)
 
     def close(self) -> None:
         """Give up what is under way."""
         for task in self._tasks.values():
             task.cancel()
 
-    def _ended(self, question: Question) -> None:
-        del self._tasks[question], self._askers[question]
+    def _ended(self, question: Question, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(question) is task:  # else it was given up, and asked again
+            del self._tasks[question], self._askers[question]
 
     async def _answer(self, question: Question, deployment: Key) -> None:
         gate, ask = self._ways[question.kind]

@@ -144,6 +144,27 @@ def test_a_question_is_not_asked_again_at_once_unless_something_has_changed() ->
     play(story)
 
 
+def test_what_was_asked_before_something_has_changed_is_asked_again_and_its_answer_not_taken() -> None:
+    """A job of the launch before, say, of which SkyPilot needs half a minute to tell that its nodes are gone."""
+
+    async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
+        answers.seconds = 30.0
+        questions.ask(JOB, R)
+        await asyncio.sleep(1)
+        questions.forget(NAME)
+        answers.seconds = 0.1
+        questions.ask(JOB, R)
+        await asyncio.sleep(1)
+        assert (answers.calls, [question for question, _ in told]) == (["job", "job", "log 3"], [JOB])
+        await asyncio.sleep(60)
+        assert len(told) == 1
+        questions.ask(JOB, R)
+        await asyncio.sleep(1)
+        assert len(told) == 2
+
+    play(story)
+
+
 def test_a_question_that_hangs_holds_up_no_other() -> None:
     async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
         answers.seconds = 1000
