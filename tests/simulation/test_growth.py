@@ -108,8 +108,8 @@ def test_a_deployment_that_waits_for_its_secret_costs_the_others_no_passes(monke
     assert max(passes.values()) <= 2, "each is looked at every ten minutes"
 
 
-CACHED = "loop.reconciler.planner."
-"""Plans are remembered up to a number of them."""
+CACHED = ("loop.reconciler.planner.", "loop.questions._asked")
+"""Plans are remembered up to a number of them, and the questions of a few seconds until the next one is asked."""
 
 
 def sizes(root: object) -> Counter[str]:
