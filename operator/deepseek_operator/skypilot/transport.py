@@ -28,7 +28,8 @@ from deepseek_operator.skypilot.token import TokenFile
 __all__ = ["Answer", "Observe", "Transport"]
 
 _FIELDS: Final = ("request_id", "name", "status", "cluster_name", "created_at", "finished_at", "status_msg")
-_CONNECT_S: Final = 3.0
+_CONNECT_S: Final = 2.5
+"""Seconds for a connection: less than a pass waits for an answer, which learns that nothing was sent."""
 _ASK_S: Final = 10.0
 """Seconds for a call that the server answers at once."""
 _RESULT_S: Final = 30.0

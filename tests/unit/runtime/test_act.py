@@ -1,7 +1,10 @@
 """Actions that cannot even be sent: who was in the way."""
 
 import asyncio
+import contextlib
+import socket
 from collections import defaultdict
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,6 +20,7 @@ from deepseek_operator.reconcile.actions import Action, ClearRemains, Launch, Ru
 from deepseek_operator.reconcile.results import ResultKind
 from deepseek_operator.runtime.act import Actor
 from deepseek_operator.runtime.slots import LaunchSlots
+from deepseek_operator.skypilot.client import SkyPilotClient
 from deepseek_operator.skypilot.errors import SkyPilotRejectedError, SkyPilotUnavailableError
 from tests.unit.reconcile import builders as b
 
@@ -90,6 +94,28 @@ async def test_a_request_whose_pass_is_cancelled_counts_as_sent() -> None:
     passing.cancel()
     assert (await passing).kind is ResultKind.UNANSWERED
     await actor.close()
+
+
+@pytest.fixture
+def deaf() -> Iterator[int]:
+    """A port at which connections are neither accepted nor refused, as those to a machine that is gone."""
+    with contextlib.ExitStack() as sockets:
+        listening = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        address = listening.getsockname()
+        for _ in range(3):  # as many as wait to be accepted, and more
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        yield address[1]
+
+
+async def test_what_skypilot_does_not_even_accept_has_certainly_not_been_sent(deaf: int) -> None:
+    actor = actor_that_meets(AssertionError())
+    actor.questions = cast(Any, SimpleNamespace(forget=lambda _: None))
+    async with SkyPilotClient(f"http://127.0.0.1:{deaf}", user_id="d5ee9000") as client:
+        actor.skypilot = client
+        result = await actor.act(b.world(DSD), b.planned(DSD), R1, TearDown(R1))
+    assert result.kind is ResultKind.FAILED, result.error
 
 
 @pytest.mark.parametrize(
