@@ -36,6 +36,8 @@ class ServerClock:
         """
         if not isinstance(created_at, int | float) or not created_at:
             return
+        if not 0 <= accepted - sent <= TOLERATED_S:
+            return  # no request takes that long: our own clock was set meanwhile
         ahead = created_at - (sent + accepted) / 2
         if abs(ahead - self._ahead.total_seconds()) > TOLERATED_S:
             self._ahead = timedelta(seconds=round(ahead) if abs(ahead) > TOLERATED_S else 0)

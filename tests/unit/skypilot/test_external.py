@@ -5,10 +5,12 @@ import ssl
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from deepseek_operator.launch.certificates import engine_identity, make_authority
+from deepseek_operator.skypilot import transport
 from deepseek_operator.skypilot.authority import AuthorityFile
 from deepseek_operator.skypilot.client import SkyPilotClient
 from deepseek_operator.skypilot.errors import SkyPilotUnavailableError
@@ -58,6 +60,23 @@ async def test_a_moment_stays_what_it_was_while_clocks_are_measured_again(
         (launch,) = (await client.snapshot()).requests[NAME]
         seen.add(launch.created_at)
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("step_s", [-4 * 3600.0, 4 * 3600.0])
+async def test_our_own_clock_that_is_set_while_a_request_is_on_its_way_says_nothing_of_the_servers(
+    server: Server, client: SkyPilotClient, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    """Else a launch that has just begun would be two hours old for a moment, and torn down as too late."""
+    created_at = time.time()
+    server.requests = [
+        {"request_id": "a", "name": "sky.launch", "status": "RUNNING", "cluster_name": NAME, "created_at": created_at}
+    ]
+    server.answers("/status", [])
+    server.payloads["/status"]["created_at"] = created_at
+    moments = iter((created_at, created_at + step_s))
+    monkeypatch.setattr(transport, "time", SimpleNamespace(time=lambda: next(moments), monotonic=time.monotonic))
+    (launch,) = (await client.snapshot()).requests[NAME]
+    assert launch.created_at == datetime.fromtimestamp(created_at, UTC)
 
 
 def certified(folder: Path) -> tuple[ssl.SSLContext, str]:
