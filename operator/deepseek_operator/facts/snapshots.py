@@ -120,7 +120,10 @@ class Snapshots(Generic[K]):
         """Note that nothing is to be expected of the last request about ``name`` any more."""
         acted = self._acted.pop(name, None)
         if acted is not None:
-            self._acted_of.get(acted.key, set()).discard(name)
+            names = self._acted_of[acted.key]
+            names.discard(name)
+            if not names:
+                del self._acted_of[acted.key]
 
     def pending(self) -> bool:
         """Return whether a name waits for a snapshot newer than the last request about it."""

@@ -183,8 +183,8 @@ class Store:
             self._wake(key)
 
     def put_service_conflict(self, key: Key, *, conflict: bool) -> None:
-        """Note whether a Service of the deployment's name belongs to someone else."""
-        if conflict != (key in self._conflicts):
+        """Note whether a Service of the deployment's name belongs to someone else, unless it has gone meanwhile."""
+        if conflict != (key in self._conflicts) and self._deployments.get(key) is not None:
             self._conflicts.symmetric_difference_update({key})
             self._wake(key)
 

@@ -117,3 +117,11 @@ def test_what_takes_a_launch_worker_is_counted(snapshots: Snapshots[str]) -> Non
     things = (b.request(R1, "exec"), b.request(R2, "launch", "PENDING"), b.request(b.name(b.deployment(), 2), "down"))
     shown(snapshots, *things, sequence=asked_before)
     assert snapshots.launches() == (frozenset({str(R1), str(R2), "sent"}), frozenset({str(R2)}))
+
+
+def test_nothing_is_left_of_a_request_that_outlives_its_deployment(snapshots: Snapshots[str]) -> None:
+    snapshots.acted("r1", str(R1), launch=True)
+    snapshots.drop("r1")
+    snapshots.acted("r1", str(R1), launch=True)
+    shown(snapshots)
+    assert (snapshots._acted, snapshots._acted_of) == ({}, {})

@@ -159,3 +159,14 @@ def test_an_edit_changes_the_revision_and_a_write_of_the_status_does_not(store: 
     assert world(store).revision == first
     store.put_deployment(body(3, endpoint={"port": 9000}))
     assert world(store).revision != first
+
+
+def test_what_comes_of_a_write_for_a_deployment_that_is_gone_is_nothing_to_the_next_one_of_its_name(
+    store: Store, woken: Woken
+) -> None:
+    store.drop_deployment(KEY)
+    woken.clear()
+    store.put_service_conflict(KEY, conflict=True)
+    assert woken.all() == []
+    store.put_deployment(body(2, uid=NEW_UID))
+    assert not world(store).service_conflict
