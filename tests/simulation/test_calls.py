@@ -13,7 +13,7 @@ from tests.simulation.schedule import Event, Schedule
 
 CREATED = Event(40, "create", "a")
 DELETED = Event(160, "delete", "a")
-LISTS = [("LIST", kind) for kind in ("deepseekdeployments", "pods", "services", "endpointslices")]
+LISTS = [("LIST", kind) for kind in ("pods", "services", "endpointslices", "deepseekdeployments")]
 """Once a quarter of an hour; never in a pass."""
 FIRST = [("LIST", "namespaces"), *LISTS]
 """Once when the operator starts."""

@@ -23,8 +23,8 @@ __all__ = ["KINDS", "KubernetesFeed"]
 
 log = structlog.get_logger(__name__)
 
-KINDS: Final = ("deployments", "pods", "services", "endpointslices")
-"""In the order in which they are listed: a pod without its deployment would wake no one."""
+KINDS: Final = ("pods", "services", "endpointslices", "deployments")
+"""In the order in which they are listed. A deployment whose pods are not known would be one that has lost them."""
 RELIST_PERIOD_S: Final = 900.0
 RETRY_S: Final = 2.0
 DENIED_RETRY_S: Final = 5.0
@@ -93,7 +93,8 @@ class KubernetesFeed:
     async def sync(self) -> Versions:
         """List everything, for as long as that takes: no pass may run before Kubernetes has been seen.
 
-        Of several namespaces, one that the operator may not read, or that is gone, does not hold up the others.
+        Of several namespaces, one that the operator may not read, or that is gone, does not hold up the others. None of
+        its deployments is known before everything of it is.
 
         Returns
         -------
@@ -119,8 +120,9 @@ class KubernetesFeed:
             await asyncio.sleep(RELIST_PERIOD_S * random.uniform(0.9, 1.1))
             for kind in KINDS:
                 for namespace in self._places:
-                    with contextlib.suppress(KubeError):
-                        await self._list(kind, namespace)
+                    if (kind, namespace) in self._listed:  # else whoever is to follow it tries every few seconds
+                        with contextlib.suppress(KubeError):
+                            await self._list(kind, namespace)
 
     async def _follow(self, kind: str, namespace: str | None, version: str | None) -> None:
         loop, broken, listed_at = asyncio.get_running_loop(), False, float("-inf")
@@ -166,7 +168,9 @@ class KubernetesFeed:
         return version
 
     async def _list_if_allowed(self, kind: str, namespace: str | None) -> str | None:
-        """Return the version of the list; None where the operator lacks the right to read it."""
+        """Return the version of the list; None where the operator lacks the right to read it, or what belongs to it."""
+        if kind == "deployments" and any((other, namespace) not in self._listed for other in KINDS if other != kind):
+            return None
         while True:
             try:
                 return await self._list(kind, namespace)

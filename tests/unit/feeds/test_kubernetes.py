@@ -44,16 +44,18 @@ class Server:
         self.listed: list[str] = []
         self.list_errors: list[Exception] = []
         self.denied: set[str | None] = set()
+        self.denied_kind = ""
 
     async def pages(self, kind: str, namespace: str | None) -> AsyncIterator[tuple[list[Body], str]]:
         self.listed.append(kind)
-        if namespace in self.denied:
+        if namespace in self.denied and self.denied_kind in ("", kind):
             raise KubeDeniedError(f"may not list {kind} in {namespace}")
         if self.list_errors:
             raise self.list_errors.pop()
         bodies, version = self.lists.get(kind, ([], "1"))
         for body in bodies:
-            yield [body], version
+            if namespace in (None, body["metadata"].get("namespace")):
+                yield [body], version
         yield [], version
 
     async def watch(self, kind: str, namespace: str | None, version: str) -> AsyncIterator[tuple[str, Body]]:
@@ -230,6 +232,22 @@ async def test_a_namespace_that_must_not_be_read_does_not_hold_up_the_others(ser
         for _ in range(50):
             await asyncio.sleep(0)
         assert {namespace for _, namespace, _ in server.watched} == {"serving", "gone"}
+
+
+@pytest.mark.parametrize("kind", ["pods", "services", "endpointslices"])
+async def test_no_deployment_is_known_before_everything_of_its_namespace_is(
+    server: Server, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Without its pods it would be one that has lost them: out of its Service at once, and torn down."""
+    monkeypatch.setattr(module, "RELIST_PERIOD_S", 0.0)
+    server.lists["deployments"] = ([deployment(5)], "7")
+    server.denied, server.denied_kind = {"serving"}, kind
+    async with informed(server, store, "serving", "other") as feed:
+        assert (store.all_keys(), feed.complete) == ((), False)
+        server.denied = set()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (store.all_keys(), feed.complete) == ((KEY,), True)
 
 
 async def test_not_all_deployments_are_known_while_those_of_a_namespace_must_not_be_read(
