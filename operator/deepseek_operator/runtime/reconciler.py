@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from deepseek_operator.api.reasons import ConditionType, Reason
+from deepseek_operator.api.status import DeepSeekDeploymentStatus
 from deepseek_operator.facts.base import Address, Failure, ProbeTarget
 from deepseek_operator.facts.engine import EngineTarget
 from deepseek_operator.facts.names import ClusterName
@@ -98,6 +99,8 @@ class Reconciler:
     unsettled: set[Key] = field(default_factory=set)
     _waiting: dict[Key, tuple[float, datetime]] = field(default_factory=dict)
     """For how many seconds, and since when, a status is not written although it differs: another one follows soon."""
+    _untold: dict[Key, tuple[str, DeepSeekDeploymentStatus]] = field(default_factory=dict)
+    """UID, and the status before a write without an answer: where that was done, what it tells is still to be told."""
 
     async def reconcile(self, key: Key) -> None:
         """Run one pass, and at once a second one if the first has added the finalizer, so that nothing comes between.
@@ -239,18 +242,26 @@ class Reconciler:
         """Write the status if it differs from the stored one, and have Events posted only once it is stored."""
         if world.deployment.deleting and not decision.replicas and decision.finalizer is None:
             return  # released already
-        key = world.deployment.key
+        key, uid = world.deployment.key, world.deployment.metadata.uid
         before, after = self.store.stored_status(key), compute_status(world, plan, decision)
         self.recorder.saw(world.deployment, after)
         self.store.drop_unsaved(key)
-        if before is None or before is after or before == after:
+        if before is None:
             self._waiting.pop(key, None)
+            return
+        untold_uid, told = self._untold.get(key, (uid, before))
+        told = told if untold_uid == uid else before
+        if before is after or before == after:
+            self._waiting.pop(key, None)
+            if told is not before:
+                self._tell(world, told, after)
             return
         self.store.put_unsaved(world.deployment, after)
         no_news = not tells_news(before, after)
         was_ready = any(one.type == ConditionType.READY and one.status == "True" for one in before.conditions)
         if self._may_wait(world, decision, no_news=no_news, was_ready=was_ready):
             return
+        self._untold[key] = (uid, told)
         try:
             body = await self.actor.writer.apply_status(world.deployment, dump_status(after))
         except KubeNotFoundError:
@@ -258,7 +269,12 @@ class Reconciler:
         self.store.drop_unsaved(key)
         self._waiting.pop(key, None)
         self.kubernetes.put("deployments", body, wake=False)
-        self.recorder.wrote(key, before, after)
+        self._tell(world, told, after)
+
+    def _tell(self, world: World, before: DeepSeekDeploymentStatus, after: DeepSeekDeploymentStatus) -> None:
+        """Count, log and post what has happened between two statuses of which the second one is stored."""
+        self._untold.pop(world.deployment.key, None)
+        self.recorder.wrote(world.deployment.key, before, after)
         for one in notes(before, after):
             self.events.post(world.deployment, one)
 
@@ -302,6 +318,7 @@ class Reconciler:
         """Drop everything kept for a deployment that is gone."""
         self.unsettled.discard(key)
         self._waiting.pop(key, None)
+        self._untold.pop(key, None)
         self.recorder.forget(key)
         self.publisher.forget(key)
         self.slots.forget(key)

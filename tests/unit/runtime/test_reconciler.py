@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -120,6 +121,35 @@ async def test_a_pass_that_is_cancelled_does_not_forget_what_it_has_sent(store: 
     world = store.world(KEY, b.NOW)
     assert world is not None
     assert [one.ledger.unanswered for one in world.deployment.status.instances] == ["launch", ""]
+
+
+@pytest.mark.parametrize(("uid", "expected"), [(b.UID, ["TornDown"]), ("ffffffff-0000-0000-0000-000000000000", [])])
+async def test_what_a_status_tells_is_told_also_where_the_answer_to_its_write_was_lost(
+    uid: str, expected: list[str]
+) -> None:
+    """The watch shows it before the next pass, which finds nothing to write; or another object of the same name."""
+    metadata = {"name": "r1", "namespace": "serving", "finalizers": [FINALIZER]}
+    spec, name = {**b.CPU_SPEC, "replicas": 0}, b.name(b.deployment())
+    gone = {"instances": [{"name": str(name), "revision": name.revision, "phase": "Terminating"}]}
+    store, told = Store(lambda key: None), list[str]()
+
+    class Deaf(Actor):
+        async def apply_status(self, deployment: Any, status: dict[str, Any]) -> dict[str, Any]:
+            self.statuses.append(status)
+            if len(self.statuses) > 1:
+                return {}
+            head = {**metadata, "uid": uid, "resourceVersion": "2"}
+            store.put_deployment({"metadata": head, "spec": spec, "status": status if uid == b.UID else {}})
+            raise KubeUnavailableError("timed out")
+
+    store.put_deployment({"metadata": {**metadata, "uid": b.UID, "resourceVersion": "1"}, "spec": spec, "status": gone})
+    store.put_snapshot(store.ask_snapshot(), b.NOW, {}, {})
+    reconciler = reconciler_of(store, Deaf(), DeploymentCollector(LiveFigures()))
+    reconciler.events = cast(Any, SimpleNamespace(post=lambda _, note: told.append(note.reason)))
+    for _ in range(3):
+        with suppress(KubeUnavailableError):
+            await reconciler.reconcile(KEY)
+    assert told == expected
 
 
 @pytest.mark.parametrize("error", [KubeRejectedError("a webhook said no", 400), KubeDeniedError("forbidden", 403)])
