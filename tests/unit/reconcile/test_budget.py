@@ -298,6 +298,7 @@ LOOKING_HERE = b.seen(b.row(R1, "INIT"), b.request(R1))
         ("nor that of a dear one", {"skypilot": LOOKING}, Ledger(), Decimal(6), priced("2"), "6"),
         ("nor whether it is on demand", {"skypilot": LOOKING}, Ledger(), None, MIXED, "6"),
         ("nor that it may leave the cluster", {"skypilot": LOOKING_HERE}, Ledger(), None, priced("2"), "4.5"),
+        ("nor is there a plan", {"skypilot": LOOKING}, Ledger(), None, None, "0"),
         ("its launch had no limit", {"skypilot": LOOKING}, b.ledger(infra=None), None, priced("2"), "2"),
         ("what the status shows is unknown too", {"skypilot": LISTED}, b.ledger(), None, priced("7"), "7"),
         ("its price on demand", {"skypilot": LISTED}, b.ledger(on_demand=True), None, ON_DEMAND, "9"),
@@ -326,6 +327,7 @@ DOWN = b.seen(b.row(b.older(LOST), cloud="AWS"), b.request(b.older(LOST), "down"
         ("its price is being asked", UP, NOT_ASKED, Ledger(), Reason.PLANNING, None),
         ("it leaves too little", UP, Known(Decimal("3.9"), b.NOW), Ledger(), Reason.MAX_HOURLY_COST_REACHED, None),
         ("it leaves enough", UP, Known(Decimal("1.9"), b.NOW), Ledger(), Reason.LAUNCHING, "2.1"),
+        ("pods have none", b.seen(b.row(b.older(LOST))), NOT_ASKED, Ledger(), Reason.LAUNCHING, "4"),
         ("SkyPilot knows no price", UP, Known(None, b.NOW), Ledger(), Reason.LAUNCHING, "3.1952"),
         ("SkyPilot cannot say", UP, b.AWAY, Ledger(), Reason.PLANNING, None),
         ("what it may cost is remembered", UP, NOT_ASKED, Ledger(cost_limit="2"), Reason.LAUNCHING, "2"),
@@ -364,6 +366,8 @@ def test_what_somebody_has_to_mend_is_named_before_a_price(reason: Reason, shown
     held, _ = Budget(b.planned(of), Decimal(4), Decimal(4)).admit(waiting)
     assert held.blocked is not None
     assert held.blocked.reason is shown
+    asking, _ = Budget(b.planned(of), Decimal(4), unknown=(b.older(of),)).admit(waiting)
+    assert asking.blocked is waiting.blocked
 
 
 @pytest.mark.parametrize("cap", ["0.0001", "0.5", "1.60", "2"])
