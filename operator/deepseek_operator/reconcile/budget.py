@@ -21,7 +21,7 @@ from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.planning import Planned
 from deepseek_operator.planning.result import dollars
-from deepseek_operator.reconcile.replica.view import View
+from deepseek_operator.reconcile.replica.view import Health, View
 
 __all__ = ["Budget"]
 
@@ -117,7 +117,8 @@ def _cost(view: View, plan: Planned | None, cap: Decimal | None) -> Decimal:
     if view.infra == KUBERNETES:
         allowed = read_amount(ledger.cost_limit) or _share(view, plan, cap)
         return allowed if _may_go_on(view) else Decimal(0)
-    if not (view.exists or (ledger.renting and view.unaccounted)):
+    without_record = ledger.renting and (view.unaccounted or view.health is not Health.SILENT)
+    if not (view.exists or without_record):
         return Decimal(0)
     if ledger.renting and (price := read_amount(ledger.price)) is not None:
         return price

@@ -20,7 +20,7 @@ from deepseek_operator.reconcile.actions import Launch, TearDown
 from deepseek_operator.reconcile.budget import Budget
 from deepseek_operator.reconcile.decide import Decision, decide
 from deepseek_operator.reconcile.events import notes
-from deepseek_operator.reconcile.replica.view import View
+from deepseek_operator.reconcile.replica.view import Health, View
 from deepseek_operator.runtime.tasks import limited
 from tests.unit.reconcile import builders as b
 from tests.unit.reconcile.rented import PRICE, passes
@@ -354,6 +354,14 @@ def test_without_a_plan_and_without_a_cap_the_limit_of_missing_replicas_needs_no
     of = capped("4", **strategy)
     assert decide(b.world(of), Refused(Reason.DOES_NOT_FIT, "needs 654 GiB")).actions == ()
     assert launches(passes(capped(None, **strategy))[0]) == [None, None]
+
+
+@pytest.mark.parametrize(("health", "cost"), [(Health.ANSWERS, "3"), (Health.UNKNOWN, "3"), (Health.SILENT, "0")])
+def test_a_machine_that_answers_is_not_free_because_its_user_says_so(health: Health, cost: str) -> None:
+    """``status.cost`` counts it as long, too."""
+    rented = b.ledger(infra="aws", renting=True, price="3")
+    view = View(b.NOW, b.facts(R1), rented, health=health, abandoned=True)
+    assert Budget.of(priced("7"), "9", [view]).committed == Decimal(cost)
 
 
 @pytest.mark.parametrize(("reason", "shown"), [
