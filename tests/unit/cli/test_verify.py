@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -158,6 +158,15 @@ def test_an_interruption_ends_the_engine(machine: Machine, tmp_path: Path, numbe
     assert_ended(tmp_path)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Take SIGINT as a terminal's: tests that a shell runs in the background have inherited that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_while_the_engine_is_started_ends_it_as_well(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
