@@ -13,9 +13,9 @@ from tests.simulation.schedule import Event, Schedule
 
 CREATED = Event(40, "create", "a")
 DELETED = Event(160, "delete", "a")
-LISTS = [("LIST", kind) for kind in ("pods", "services", "endpointslices", "deepseekdeployments")]
+LISTS = [("LIST", kind) for kind in ("deepseekdeployments", "pods", "services", "endpointslices")]
 """Once a quarter of an hour; never in a pass."""
-FIRST = [("LIST", "namespaces"), *LISTS]
+FIRST = [("LIST", "namespaces"), *LISTS[1:], LISTS[0]]
 """Once when the operator starts."""
 
 Calls = dict[tuple[str, str], int]

@@ -23,8 +23,10 @@ __all__ = ["KINDS", "KubernetesFeed"]
 
 log = structlog.get_logger(__name__)
 
-KINDS: Final = ("pods", "services", "endpointslices", "deployments")
-"""In the order in which they are listed. A deployment whose pods are not known would be one that has lost them."""
+KINDS: Final = ("deployments", "pods", "services", "endpointslices")
+"""In the order in which they are listed again: of a deployment that is gone no pod is missed."""
+_OF_DEPLOYMENTS: Final = KINDS[1:]
+"""What is listed before them at first: a deployment whose pods are not known would be one that has lost them."""
 RELIST_PERIOD_S: Final = 900.0
 RETRY_S: Final = 2.0
 DENIED_RETRY_S: Final = 5.0
@@ -53,7 +55,7 @@ class KubernetesFeed:
     def __init__(self, reader: _Reader, store: Store, namespaces: tuple[str, ...] = ()) -> None:
         self._reader, self._store = reader, store
         self._places: tuple[str | None, ...] = namespaces or (None,)
-        self._kinds = KINDS if namespaces else ("namespaces", *KINDS)
+        self._kinds = (*(() if namespaces else ("namespaces",)), *_OF_DEPLOYMENTS, "deployments")
         self._unlisted: set[tuple[str, str | None]] = set()
         """What could not be listed at the last attempt, which was said once."""
         self._listed: set[tuple[str, str | None]] = set()
@@ -169,7 +171,7 @@ class KubernetesFeed:
 
     async def _list_if_allowed(self, kind: str, namespace: str | None) -> str | None:
         """Return the version of the list; None where the operator lacks the right to read it, or what belongs to it."""
-        if kind == "deployments" and any((other, namespace) not in self._listed for other in KINDS if other != kind):
+        if kind == "deployments" and any((other, namespace) not in self._listed for other in _OF_DEPLOYMENTS):
             return None
         while True:
             try:
