@@ -5,9 +5,10 @@ is worked on is one more pass afterwards; a failed key comes back after a growin
 earliest time. Besides, keys have a :class:`Priority`: with a thousand keys that poll, a new deployment, a deletion or a
 dead engine still gets the next free worker.
 
-No storm starves anybody. Two turns in four belong to edits, one to what is urgent, one to the rest; a turn that nobody
-wants goes to the next in order. Of edits, and of what is urgent, the oldest and the newest come alternately, so that
-one deployment that is created beside a thousand others does not come last.
+No storm starves anybody. Two turns in four belong to edits, one to what is urgent, one to the rest: to other news, and
+to what is only looked at again, by turns. A turn that nobody wants goes to the next in order. Of edits, and of what is
+urgent, the oldest and the newest come alternately, so that one deployment that is created beside a thousand others does
+not come last.
 """
 
 import asyncio
@@ -40,11 +41,16 @@ class Priority(IntEnum):
 
 
 _EDIT_TURN: Final = tuple(Priority)
+_URGENT_TURN: Final = (Priority.URGENT, Priority.EDITED, Priority.NORMAL, Priority.POLL)
 _TURNS: Final = (
     _EDIT_TURN,
     _EDIT_TURN,
-    (Priority.URGENT, Priority.EDITED, Priority.NORMAL, Priority.POLL),
+    _URGENT_TURN,
     (Priority.NORMAL, Priority.POLL, Priority.EDITED, Priority.URGENT),
+    _EDIT_TURN,
+    _EDIT_TURN,
+    _URGENT_TURN,
+    (Priority.POLL, Priority.NORMAL, Priority.EDITED, Priority.URGENT),
 )
 """Whose turn it is, and who comes instead where nobody of that priority waits."""
 

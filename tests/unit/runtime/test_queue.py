@@ -128,6 +128,14 @@ async def test_a_storm_of_edits_does_not_starve_the_rest(queue: WorkQueue) -> No
     assert ("serving", "polled") in first
 
 
+async def test_a_storm_of_news_does_not_starve_what_is_only_looked_at_again(queue: WorkQueue) -> None:
+    """A pass that is repeated because it has failed, for instance."""
+    for number in range(100):
+        queue.add(("serving", f"storm-{number}"))
+    queue.add(KEY, Priority.POLL)
+    assert KEY in [await taken(queue) for _ in range(8)]
+
+
 async def test_what_becomes_urgent_while_it_waits_or_is_worked_on_is_urgent(queue: WorkQueue) -> None:
     queue.add(KEY)
     await taken(queue)
