@@ -71,10 +71,10 @@ class WorkQueue:
         self._available = asyncio.Semaphore(0)  # counts the keys that wait: each of them wakes one worker, not all
         self._turns = itertools.cycle(_TURNS)
         self._newest = dict.fromkeys((Priority.EDITED, Priority.URGENT), False)
-        self._working: set[Key] = set()
+        self._working: dict[Key, Priority] = {}
         self._again: dict[Key, Priority] = {}
         self._failures: dict[Key, int] = {}
-        self._due: dict[Key, float] = {}
+        self._due: dict[Key, tuple[float, Priority]] = {}
         self._heap: list[tuple[float, int, Key]] = []
         self._ids = itertools.count()
         self._changed = asyncio.Event()
@@ -113,12 +113,12 @@ class WorkQueue:
         """Ask for a pass of ``key`` before those that are not urgent."""
         self.add(key, Priority.URGENT)
 
-    def add_after(self, key: Key, seconds: float) -> None:
+    def add_after(self, key: Key, seconds: float, priority: Priority = Priority.POLL) -> None:
         """Ask for a pass of ``key`` in ``seconds``, unless an earlier one is asked for already."""
         due = asyncio.get_running_loop().time() + seconds
-        if key in self._priority or due >= self._due.get(key, float("inf")):
+        if key in self._priority or (key in self._due and due >= self._due[key][0]):
             return
-        self._due[key] = due
+        self._due[key] = (due, priority)
         heapq.heappush(self._heap, (due, next(self._ids), key))
         if self._heap[0][0] == due:
             self._changed.set()
@@ -127,8 +127,7 @@ class WorkQueue:
         """Return the next key; :meth:`done` or :meth:`failed` must follow."""
         await self._available.acquire()
         key, since = self._next()
-        del self._priority[key]
-        self._working.add(key)
+        self._working[key] = self._priority.pop(key)
         self._waited(asyncio.get_running_loop().time() - since)
         return key
 
@@ -148,8 +147,9 @@ class WorkQueue:
         """Report that a pass failed; it is repeated after the returned number of seconds."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay: float = min(_FIRST_BACKOFF_S * 2 ** min(failures - 1, 10), LONGEST_BACKOFF_S)
+        priority = self._working[key]  # whoever waits for it goes on waiting
         self._release(key)
-        self.add_after(key, delay)
+        self.add_after(key, delay, priority)
         return delay
 
     def forget(self, key: Key) -> None:
@@ -163,8 +163,9 @@ class WorkQueue:
         while True:
             while self._heap and self._heap[0][0] <= loop.time():
                 due, _, key = heapq.heappop(self._heap)
-                if self._due.get(key) == due:  # else it was added earlier, or again for another time
-                    self.add(key, Priority.POLL)
+                planned = self._due.get(key)
+                if planned is not None and planned[0] == due:  # else it was added earlier, or again for another time
+                    self.add(key, planned[1])
             self._changed.clear()
             wait = self._heap[0][0] - loop.time() if self._heap else None
             try:
@@ -174,6 +175,6 @@ class WorkQueue:
                 continue
 
     def _release(self, key: Key) -> None:
-        self._working.discard(key)
+        self._working.pop(key, None)
         if key in self._again:
             self.add(key, self._again.pop(key))

@@ -136,6 +136,17 @@ async def test_a_storm_of_news_does_not_starve_what_is_only_looked_at_again(queu
     assert KEY in [await taken(queue) for _ in range(8)]
 
 
+async def test_an_urgent_pass_that_has_failed_is_repeated_as_urgently(queue: WorkQueue) -> None:
+    """What has died stays in its Service until then, and where the API server refuses writes many passes fail."""
+    queue.add_urgent(KEY)
+    await taken(queue)
+    queue.failed(KEY)
+    for number in range(100):
+        queue.add(("serving", f"polled-{number}"), Priority.POLL)
+    await asyncio.sleep(0.6)
+    assert KEY in [await taken(queue) for _ in range(4)]
+
+
 async def test_what_becomes_urgent_while_it_waits_or_is_worked_on_is_urgent(queue: WorkQueue) -> None:
     queue.add(KEY)
     await taken(queue)
