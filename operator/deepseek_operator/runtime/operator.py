@@ -4,6 +4,7 @@ kopf is its frame: start, end and signals. Its watches are not used; feeds.kuber
 """
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import os
@@ -214,6 +215,7 @@ async def run(settings: Settings) -> None:
     CredentialsError
         If the API server does not know who this is.
     """
+    _allow_connections()
     readiness = settings.readiness_address
     listening = Listening(listen(settings.health_address), listen(readiness) if readiness else None)
     if settings.metrics_port is not None:
@@ -238,6 +240,18 @@ async def run(settings: Settings) -> None:
         raise CredentialsError(
             "the Kubernetes API server refuses the credentials: they have expired or are wrong"
         ) from error
+
+
+def _allow_connections() -> None:
+    """Allow this process as many connections as its machine does: it keeps one to each engine.
+
+    Containers often begin with 1,024. What cannot be asked for want of a connection would count as silent.
+    """
+    with contextlib.suppress(ImportError, ValueError, OSError):  # elsewhere than on Linux it stays as it is
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _serve_metrics(port: int) -> None:

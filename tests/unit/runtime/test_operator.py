@@ -108,6 +108,32 @@ def test_a_process_that_has_lost_its_lease_ends_at_once(first: bool) -> None:
     assert done.returncode != 0
 
 
+BEGINS_WITH_FEW_FILES = """
+import asyncio
+import resource
+from deepseek_operator.runtime.health import ListenError
+from deepseek_operator.runtime.operator import run
+from deepseek_operator.runtime.settings import Settings
+
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+try:
+    asyncio.run(run(Settings(health_address="192.0.2.1:8080")))  # no address of this machine
+except ListenError:
+    print("all of them" if resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most) else "few")
+"""
+
+
+def test_a_process_may_have_as_many_connections_as_its_machine_allows() -> None:
+    """The 1,024 with which many containers begin are too few for a connection to each of a thousand engines: those
+    that could not be asked would count as silent, and be replaced.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", BEGINS_WITH_FEW_FILES], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout == "all of them\n"
+
+
 def test_an_operator_waits_for_an_api_server_that_is_away_for_as_long_as_it_takes() -> None:
     """kopf ends the process after its last attempt, with a traceback; here there is no last one."""
     settings = kopf.OperatorSettings()
