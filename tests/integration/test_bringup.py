@@ -41,8 +41,8 @@ def test_the_way_up_is_told_step_by_step(stage: Stage) -> None:
     stage.until_ready("steps")
 
     reasons = until(lambda: (r := stage.history.reasons("steps")) and r[-1] == "Ready" and r, "watched to the end")
-    # Steps may be too short to be seen; none comes twice or out of order. Queued is a matter of luck on a busy stage, and
-    # so is Starting: whether the operator, which has just begun, knows of the deployment before SkyPilot has answered.
+    # Steps may be too short to be seen; none comes twice or out of order. Queued is a matter of luck on a busy stage.
+    # So is Starting: whether the operator, which has just begun, knows of the deployment before SkyPilot has answered.
     expected = ["Starting", "Planning", "Launching", "EngineStarting", "PublishingEndpoint", "Ready"]
     assert isinstance(reasons, list)
     seen = list(dict.fromkeys(reason for reason in reasons if reason != "Queued"))

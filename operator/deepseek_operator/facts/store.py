@@ -98,7 +98,7 @@ class Store:
         deployment = stored.deployment
         if before is not None and before.deployment.metadata.uid != deployment.metadata.uid:
             self._forget(before.deployment)  # another object of the same name
-        elif before is not None and before.deployment.status is not deployment.status:
+        elif before is not None:
             # Of a replica that is gone nobody asks any more, and no snapshot will show it again.
             for name in _replicas(before.deployment) - _replicas(deployment):
                 self._answers.forget(name)

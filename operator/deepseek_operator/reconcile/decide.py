@@ -171,7 +171,7 @@ def decide(
         targets=traffic.targets,
         engines=traffic.engines,
         proxied=traffic.proxied,
-        waits=traffic.waits or bool(wanted and (blocked is not None or not isinstance(world.skypilot, Known))),
+        waits=traffic.waits or bool(wanted and blocked is not None),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deepseek_operator.api.reasons import Reason
-from deepseek_operator.api.status import Ledger
+from deepseek_operator.api.status import Ledger, Phase
 from deepseek_operator.facts.base import Address, Failure
 from deepseek_operator.facts.world import ReplicaFacts, World
 from deepseek_operator.reconcile.actions import PublishEndpoints
@@ -71,9 +71,17 @@ class TestTheNextLook:
     def test_comes_soon_while_something_is_wanted_and_blocked(self) -> None:
         assert decided(b.world(b.deployment()), NO_PLAN).next_look_s == 5
 
-    def test_comes_soon_while_skypilot_cannot_be_asked(self) -> None:
-        world = b.serving(b.deployment())
-        assert decided(replace(world, skypilot=b.AWAY)).next_look_s == 5
+    def test_of_what_serves_needs_an_event_also_while_skypilot_cannot_be_asked(self) -> None:
+        """The first answer wakes every deployment; until then a thousand of them have nothing to look at."""
+        name = b.name(b.deployment())
+        of = b.remembering(b.deployment(), {name: b.ledger(ready_since=b.ago(60))})
+        away = b.facts(name, skypilot=b.AWAY, pods=(b.pod(name),))
+        world = b.world(of, away, skypilot=b.AWAY, probes=b.answering(Address(b.host(), b.PORT)))
+        assert decided(world).replicas[0].finding.phase is Phase.READY
+        assert decided(world).next_look_s is None
+
+    def test_of_what_is_to_be_launched_comes_soon_while_skypilot_cannot_be_asked(self) -> None:
+        assert decided(b.world(b.deployment(), skypilot=b.AWAY)).next_look_s == 5
 
     @pytest.mark.parametrize("off", [{"suspend": True}, {"replicas": 0}])
     def test_needs_an_event_where_nothing_is_wanted(self, off: dict[str, Any]) -> None:
