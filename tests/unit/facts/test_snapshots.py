@@ -102,6 +102,12 @@ class TestAfterARequestOfOurs:
         assert (snapshots.pending(), snapshots.acted_names("key")) == (False, frozenset())
         assert isinstance(snapshots.of(str(R1)), Known)
 
+    def test_that_never_left_says_nothing_of_the_other_requests_of_its_object(self, snapshots: Snapshots[str]) -> None:
+        snapshots.acted("key", str(R1), launch=True)
+        snapshots.acted("key", str(R2), launch=True)
+        snapshots.not_acted(str(R1))
+        assert snapshots.acted_names("key") == {str(R2)}
+
     def test_the_object_may_go(self, snapshots: Snapshots[str]) -> None:
         snapshots.acted("key", str(R1), launch=True)
         snapshots.acted("other", str(R2), launch=True)

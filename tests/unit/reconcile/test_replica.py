@@ -8,6 +8,7 @@ from deepseek_operator.api.reasons import Reason
 from deepseek_operator.facts.base import Failure
 from deepseek_operator.facts.kubernetes import Pod
 from deepseek_operator.facts.skypilot import JobState
+from deepseek_operator.planning import Refused
 from deepseek_operator.reconcile.actions import TearDown
 from deepseek_operator.reconcile.decide import decide
 from deepseek_operator.reconcile.replica.coming import COMING
@@ -57,9 +58,11 @@ def test_a_probe_without_a_detail_adds_nothing_to_the_message() -> None:
     assert status.instances[0].message.startswith("its job runs but the engine stopped answering; it is replaced")
 
 
-def test_an_engine_without_an_address_answers_nowhere_yet() -> None:
-    of = b.remembering(DSD, {R1: b.ledger(infra="aws", price="1")})
-    _, status = b.step(b.world(of, b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")), job=b.job(JobState.ACTIVE))))
+@pytest.mark.parametrize(("port", "plan"), [(b.PORT, None), (None, None), (b.PORT, NO_PLAN)])
+def test_an_engine_without_an_address_answers_nowhere_yet(port: int | None, plan: Refused | None) -> None:
+    of = b.remembering(DSD, {R1: b.ledger(infra="aws", price="1", port=port)})
+    up = b.facts(R1, skypilot=b.seen(b.row(R1, cloud="AWS")), job=b.job(JobState.ACTIVE))
+    _, status = b.step(b.world(of, up), plan)
     assert "; no answer yet; it has time until" in status.instances[0].message
 
 

@@ -101,7 +101,7 @@ def engine_silent(view: View) -> Finding | None:
 
 
 def _loading(view: View) -> str:
-    if view.address is None and view.ledger.port is None and view.plan is None:
+    if view.ledger.port is None and view.plan is None:
         # The operator ended between the launch and its note, and the port is one of the plan.
         return "the nodes are up; the port of the engine is not known before the spec can be planned again"
     where = f" at {view.address}" if view.address else ""
