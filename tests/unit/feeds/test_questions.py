@@ -21,6 +21,7 @@ from tests.unit.reconcile import builders as b
 R = ("serving", "r1")
 NAME = str(b.name(b.deployment()))
 OUTCOME, JOB = Question(QuestionKind.OUTCOME, NAME), Question(QuestionKind.JOB, NAME)
+HUNDRED = [Question(QuestionKind.ENDPOINT, str(b.name(b.deployment(), ordinal))) for ordinal in range(100)]
 
 
 class Answers:
@@ -82,6 +83,15 @@ def play(story: Callable[[Answers, Questions, list[tuple[Question, Any]]], Corou
         await story(answers, Questions(answers, answers, store, clock=lambda: b.NOW), told)
 
     run_virtually(run())
+
+
+async def ask_hundred_that_hang(answers: Answers, questions: Questions) -> None:
+    """Ask a hundred questions for one deployment, each of which takes 30 s; what is asked after them takes none."""
+    answers.seconds = 30.0
+    for question in HUNDRED:
+        questions.ask(question, R)
+    await asyncio.sleep(1)
+    answers.seconds = 0.1
 
 
 def test_an_answer_says_when_it_was_asked_for() -> None:
@@ -182,11 +192,7 @@ def test_a_question_to_kubernetes_does_not_wait_for_skypilot() -> None:
     """Where a node group with hundreds of engines is lost, SkyPilot needs half a minute to say so of each."""
 
     async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
-        answers.seconds = 30.0
-        for ordinal in range(100):
-            questions.ask(Question(QuestionKind.ENDPOINT, str(b.name(b.deployment(), ordinal))), R)
-        await asyncio.sleep(1)
-        answers.seconds = 0.1
+        await ask_hundred_that_hang(answers, questions)
         questions.ask(Question(QuestionKind.SECRET, "serving/hf/token"), R)
         await asyncio.sleep(1)
         assert [question.kind for question, _ in told] == [QuestionKind.SECRET]
@@ -196,11 +202,7 @@ def test_a_question_to_kubernetes_does_not_wait_for_skypilot() -> None:
 
 def test_a_deployment_whose_questions_hang_holds_up_no_other_deployment() -> None:
     async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
-        answers.seconds = 30.0
-        for ordinal in range(100):
-            questions.ask(Question(QuestionKind.ENDPOINT, str(b.name(b.deployment(), ordinal))), R)
-        await asyncio.sleep(1)
-        answers.seconds = 0.1
+        await ask_hundred_that_hang(answers, questions)
         questions.ask(Question(QuestionKind.ENDPOINT, "other-00000001-aaaaaaaa-0"), ("serving", "other"))
         await asyncio.sleep(1)
         assert [question.subject for question, _ in told] == ["other-00000001-aaaaaaaa-0"]
@@ -210,11 +212,10 @@ def test_a_deployment_whose_questions_hang_holds_up_no_other_deployment() -> Non
 
 def test_all_questions_of_a_deployment_are_answered_in_their_turn() -> None:
     async def story(answers: Answers, questions: Questions, told: list[tuple[Question, Any]]) -> None:
-        asked = [Question(QuestionKind.ENDPOINT, str(b.name(b.deployment(), ordinal))) for ordinal in range(100)]
-        for question in asked:
+        for question in HUNDRED:
             questions.ask(question, R)
         await asyncio.sleep(2)
-        assert [question for question, _ in told] == asked
+        assert [question for question, _ in told] == HUNDRED
 
     play(story)
 

@@ -81,6 +81,16 @@ def play(story: Callable[[SimulatedKubernetes], Coroutine[Any, Any, None]]) -> N
     run_virtually(story(SimulatedKubernetes(lambda: format_time(now()))))
 
 
+async def start_both(first: Replica, second: Replica, *, between_s: float = 1) -> "asyncio.Task[None]":
+    """Start one after the other; return the task of the first one, which leads while the second one waits."""
+    task = first.start()
+    await asyncio.sleep(between_s)
+    second.start()
+    await asyncio.sleep(10)
+    assert (first.leads, second.leads) == (True, False)
+    return task
+
+
 def test_of_two_replicas_one_leads() -> None:
     async def story(server: SimulatedKubernetes) -> None:
         first, second = Replica(server, "first"), Replica(server, "second")
@@ -94,11 +104,7 @@ def test_of_two_replicas_one_leads() -> None:
 def test_a_leader_that_ends_hands_over_within_three_seconds() -> None:
     async def story(server: SimulatedKubernetes) -> None:
         first, second = Replica(server, "first"), Replica(server, "second")
-        task = first.start()
-        await asyncio.sleep(1)
-        second.start()
-        await asyncio.sleep(10)
-        assert (first.leads, second.leads) == (True, False)
+        task = await start_both(first, second)
         task.cancel()
         await asyncio.sleep(3)
         assert second.leads
@@ -109,10 +115,7 @@ def test_a_leader_that_ends_hands_over_within_three_seconds() -> None:
 def test_a_leader_that_dies_is_replaced_within_twenty_seconds() -> None:
     async def story(server: SimulatedKubernetes) -> None:
         first, second = Replica(server, "first"), Replica(server, "second")
-        first.start()
-        await asyncio.sleep(1)
-        second.start()
-        await asyncio.sleep(10)
+        await start_both(first, second)
         first.client.server = SimulatedKubernetes(lambda: "")  # what it writes reaches nobody
         await asyncio.sleep(20)
         assert second.leads
@@ -123,10 +126,7 @@ def test_a_leader_that_dies_is_replaced_within_twenty_seconds() -> None:
 def test_a_leader_that_is_cut_off_gives_up_before_another_one_can_lead() -> None:
     async def story(server: SimulatedKubernetes) -> None:
         first, second = Replica(server, "first"), Replica(server, "second")
-        first.start()
-        await asyncio.sleep(1)
-        second.start()
-        await asyncio.sleep(10)
+        await start_both(first, second)
         first.client.denied = "leases/operator"
         while not second.leads:
             await asyncio.sleep(0.1)
@@ -174,10 +174,7 @@ def test_a_lease_that_has_not_been_renewed_since_other_leases_were_looked_for_be
 def test_a_leader_that_cannot_renew_for_a_reason_that_nobody_foresaw_gives_up_as_well(error: Exception) -> None:
     async def story(server: SimulatedKubernetes) -> None:
         first, second = Replica(server, "first"), Replica(server, "second")
-        task = first.start()
-        await asyncio.sleep(1)
-        second.start()
-        await asyncio.sleep(10)
+        task = await start_both(first, second)
         first.client.broken = error
         while not second.leads:
             await asyncio.sleep(0.1)
@@ -189,10 +186,7 @@ def test_a_leader_that_cannot_renew_for_a_reason_that_nobody_foresaw_gives_up_as
 def test_one_that_waits_goes_on_waiting_through_an_error_that_nobody_foresaw() -> None:
     async def story(server: SimulatedKubernetes) -> None:
         first, second = Replica(server, "first"), Replica(server, "second", "other")
-        task = first.start()
-        await asyncio.sleep(5)
-        second.start()
-        await asyncio.sleep(10)
+        task = await start_both(first, second, between_s=5)
         second.client.broken = RuntimeError("Token file exists but empty.")
         await asyncio.sleep(10)
         second.client.broken = None
@@ -223,10 +217,7 @@ def test_a_lease_that_somebody_deletes_makes_nobody_act_beside_its_holder(
 ) -> None:
     async def story(server: SimulatedKubernetes) -> None:
         first, second = Replica(server, "first"), Replica(server, "second")
-        first.start()
-        await asyncio.sleep(1)
-        second.start()
-        await asyncio.sleep(10)
+        await start_both(first, second)
         server.remove("leases", "system", "operator")
         first.client.fails_after_s = fails_after_s
         for _ in range(600):
@@ -240,10 +231,7 @@ def test_a_lease_that_somebody_deletes_makes_nobody_act_beside_its_holder(
 def test_whoever_waits_for_a_lease_has_it_soon_after_it_was_deleted_and_its_holder_has_died() -> None:
     async def story(server: SimulatedKubernetes) -> None:
         first, second = Replica(server, "first"), Replica(server, "second")
-        task = first.start()
-        await asyncio.sleep(1)
-        second.start()
-        await asyncio.sleep(10)
+        task = await start_both(first, second)
         first.client.server = SimulatedKubernetes(lambda: "")  # what it writes reaches nobody
         server.remove("leases", "system", "operator")
         await asyncio.sleep(20)
@@ -259,10 +247,7 @@ def test_whoever_waits_for_a_lease_has_it_soon_after_it_was_deleted_and_its_hold
 def test_a_lease_that_was_released_and_deleted_is_waited_for_by_nobody() -> None:
     async def story(server: SimulatedKubernetes) -> None:
         first, second = Replica(server, "first"), Replica(server, "second")
-        task = first.start()
-        await asyncio.sleep(1)
-        second.start()
-        await asyncio.sleep(10)
+        task = await start_both(first, second)
         second.client.broken = KubeUnavailableError("the API server is away")
         task.cancel()
         await asyncio.sleep(1)
@@ -332,10 +317,7 @@ def test_a_second_release_waits_although_its_clock_is_ahead() -> None:
 def test_a_second_release_leads_within_a_minute_of_the_death_of_the_first() -> None:
     async def story(server: SimulatedKubernetes) -> None:
         first, second = Replica(server, "one"), Replica(server, "two", "other")
-        first.start()
-        await asyncio.sleep(5)
-        second.start()
-        await asyncio.sleep(10)
+        await start_both(first, second, between_s=5)
         first.client.server = SimulatedKubernetes(lambda: "")  # what it writes reaches nobody
         await asyncio.sleep(60)
         assert second.leads
@@ -346,10 +328,7 @@ def test_a_second_release_leads_within_a_minute_of_the_death_of_the_first() -> N
 def test_a_lease_that_somebody_deletes_makes_no_second_release_act_beside_the_first() -> None:
     async def story(server: SimulatedKubernetes) -> None:
         first, second = Replica(server, "one"), Replica(server, "two", "other")
-        first.start()
-        await asyncio.sleep(5)
-        second.start()
-        await asyncio.sleep(10)
+        await start_both(first, second, between_s=5)
         server.remove("leases", "system", "operator")
         for _ in range(900):
             await asyncio.sleep(0.1)
@@ -376,10 +355,7 @@ def test_whose_lease_is_deleted_while_other_leases_are_looked_for_begins_nothing
 def test_a_release_whose_lease_goes_with_its_namespace_acts_no_more_when_another_one_begins() -> None:
     async def story(server: SimulatedKubernetes) -> None:
         first, second = Replica(server, "one"), Replica(server, "two", "other")
-        first.start()
-        await asyncio.sleep(5)
-        second.start()
-        await asyncio.sleep(10)
+        await start_both(first, second, between_s=5)
         server.remove("leases", "system", "operator")
         first.client.broken = KubeDeniedError("the namespace is being terminated", 403)
         while not second.leads:
