@@ -175,7 +175,7 @@ class EngineProcess:
 
 @contextlib.contextmanager
 def _interrupted_later(*numbers: signal.Signals) -> Iterator[None]:
-    """Handle signals that come within the block after it: an engine that has just been started must be known."""
+    """Let signals that come during the block wait until its end: an engine that has just been started must be known."""
     heard: list[int] = []
     before = {number: signal.signal(number, lambda number, _: heard.append(number)) for number in numbers}
     try:

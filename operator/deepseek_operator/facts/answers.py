@@ -55,7 +55,7 @@ class Answers:
     def put_cloud(self, cloud: str, answer: Fact[Failure | None]) -> bool:
         """Store whether a cloud can be used; return whether that is news to all that may use it.
 
-        It is not while nobody knows: somebody asks every few seconds, and whoever wants to know looks again by himself.
+        One unknown answer after another is no news: a deployment that waits asks every few seconds and looks by itself.
         """
         before = self._clouds.get(cloud)
         self._clouds[cloud] = answer

@@ -55,7 +55,8 @@ class KubernetesFeed:
     def __init__(self, reader: _Reader, store: Store, namespaces: tuple[str, ...] = ()) -> None:
         self._reader, self._store = reader, store
         self._places: tuple[str | None, ...] = namespaces or (None,)
-        self._kinds = (*(() if namespaces else ("namespaces",)), *_OF_DEPLOYMENTS, "deployments")
+        first = () if namespaces else ("namespaces",)
+        self._kinds = (*first, *_OF_DEPLOYMENTS, "deployments")
         self._unlisted: set[tuple[str, str | None]] = set()
         """What could not be listed at the last attempt, which was said once."""
         self._listed: set[tuple[str, str | None]] = set()

@@ -75,17 +75,17 @@ class Questions:
         self._askers: dict[Question, set[Key]] = {}
         """Which deployments wait for what is under way."""
         # One each: what Kubernetes says in milliseconds must not wait for a SkyPilot server that hangs.
-        skypilots, kubernetes_ = _Gate(), _Gate()
+        to_skypilot, to_kubernetes = _Gate(), _Gate()
         self._ways: dict[QuestionKind, tuple[_Gate, Callable[[Question], Awaitable[Any]]]] = {
-            QuestionKind.OUTCOME: (skypilots, lambda question: skypilot.last_outcome(question.subject)),
-            QuestionKind.JOB: (skypilots, lambda question: self._job(question.subject)),
-            QuestionKind.ENDPOINT: (skypilots, lambda question: skypilot.endpoints(question.subject, question.port)),
-            QuestionKind.HISTORY: (skypilots, lambda question: skypilot.terminated(question.subject)),
-            QuestionKind.PRICE: (skypilots, lambda question: skypilot.hourly_price(question.subject)),
-            QuestionKind.CLOUD: (skypilots, lambda question: skypilot.cloud_access(question.subject)),
-            QuestionKind.AUTHORITY: (kubernetes_, lambda question: kubernetes.authority(*_parts(question))),
-            QuestionKind.API_KEY: (kubernetes_, lambda question: kubernetes.api_key(*_parts(question))),
-            QuestionKind.SECRET: (kubernetes_, self._missing_secret),
+            QuestionKind.OUTCOME: (to_skypilot, lambda question: skypilot.last_outcome(question.subject)),
+            QuestionKind.JOB: (to_skypilot, lambda question: self._job(question.subject)),
+            QuestionKind.ENDPOINT: (to_skypilot, lambda question: skypilot.endpoints(question.subject, question.port)),
+            QuestionKind.HISTORY: (to_skypilot, lambda question: skypilot.terminated(question.subject)),
+            QuestionKind.PRICE: (to_skypilot, lambda question: skypilot.hourly_price(question.subject)),
+            QuestionKind.CLOUD: (to_skypilot, lambda question: skypilot.cloud_access(question.subject)),
+            QuestionKind.AUTHORITY: (to_kubernetes, lambda question: kubernetes.authority(*_parts(question))),
+            QuestionKind.API_KEY: (to_kubernetes, lambda question: kubernetes.api_key(*_parts(question))),
+            QuestionKind.SECRET: (to_kubernetes, self._missing_secret),
         }
 
     def ask(self, question: Question, deployment: Key) -> None:

@@ -20,7 +20,8 @@ def pod_config(template: PodTemplate, secrets: Mapping[str, SecretKeyRef]) -> di
         {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
         for name, ref in secrets.items()
     ]
-    # Also where its launch could rent nothing, as while a place is left out: the task that starts its engine again may.
+    # Also where the launch could rent nothing, as while a place is left out: the task that starts the engine again may
+    # list a cloud, and then asks for this variable.
     variables.append({"name": IN_CLUSTER_VARIABLE, "value": "1"})
     container["env"] = variables
     if template.volume_mounts:

@@ -135,7 +135,9 @@ def _look(
     limit = plan.max_instance_hourly_cost
     if limit is not None and amount > limit:
         cap = spec.resources.max_hourly_cost
-        why = f"{dollars(amount, enough=True)} $/h for a machine; resources.maxHourlyCost {cap} leaves {dollars(limit)}"
+        why = (
+            f"{dollars(amount, round_up=True)} $/h for a machine; resources.maxHourlyCost {cap} leaves {dollars(limit)}"
+        )
         return replace(entry, why_not=why)
     return entry
 

@@ -40,7 +40,7 @@ def refuse_cap(request: Request, fitting: list[Candidate]) -> None:
     raise PlanInputError(
         "resources.maxHourlyCost",
         request.spec.resources.max_hourly_cost,
-        f"is below the cheapest that fits: {times}{where} for {dollars(total, enough=True)} $/h "
+        f"is below the cheapest that fits: {times}{where} for {dollars(total, round_up=True)} $/h "
         f"({source}); raise it to that or more, or add kubernetes to resources.infra",
     )
 

@@ -21,15 +21,15 @@ __all__ = ["Candidate", "Plan", "dollars"]
 _CENT = Decimal("0.01")
 
 
-def dollars(amount: Decimal | None, *, enough: bool = False) -> str | None:
+def dollars(amount: Decimal | None, *, round_up: bool = False) -> str | None:
     """Return an amount of US dollars as ``12.34``.
 
     Parameters
     ----------
-    enough
+    round_up
         Never less than the amount: somebody may take it for a limit, and catalogs have prices of four decimals.
     """
-    rounding = ROUND_CEILING if enough else ROUND_HALF_UP
+    rounding = ROUND_CEILING if round_up else ROUND_HALF_UP
     return None if amount is None else str(amount.quantize(_CENT, rounding=rounding))
 
 

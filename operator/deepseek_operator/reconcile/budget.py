@@ -4,8 +4,8 @@ Only launches are held. Nothing that runs is ever stopped because of a price, ho
 
 A rented replica counts with its price once SkyPilot says what it is, and until then with what its launch was allowed to
 cost: SkyPilot may take any machine up to that. So the sum cannot exceed the cap whatever SkyPilot chooses, but for the
-regions of a whole cloud (docs/how-it-works.md, Known limits). Where nobody remembers that, as after a lost status,
-SkyPilot is asked first.
+regions of a whole cloud (docs/how-it-works.md, Known limits). Where neither the price nor the limit is known, as after
+a lost status, SkyPilot is asked for the price before anything else is launched.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from deepseek_operator.facts.names import ClusterName
 from deepseek_operator.facts.skypilot import RequestKind
 from deepseek_operator.planning import Planned
 from deepseek_operator.planning.result import dollars
-from deepseek_operator.reconcile.replica.view import Health, View
+from deepseek_operator.reconcile.replica.view import View
 
 __all__ = ["Budget"]
 
@@ -42,7 +42,7 @@ class Budget:
     committed
         US dollars an hour that its replicas cost, or were allowed to cost.
     unknown
-        Replicas of which neither is known, and SkyPilot is asked.
+        Replicas of which neither the price nor the limit is known. SkyPilot is asked for the price.
     """
 
     plan: Planned | None
@@ -53,10 +53,10 @@ class Budget:
     @classmethod
     def of(cls, plan: Planned | None, cap: str | None, views: Iterable[View]) -> "Budget":
         """Return the budget with what exists already taken off."""
-        rents, known = plan is not None and not all(place.is_kubernetes for place in plan.places), tuple(views)
-        limit = read_amount(cap)
-        committed = sum((_cost(view, plan, limit) for view in known), Decimal(0))
-        unknown = tuple(view.name for view in known if view.lacks_price and view.ledger.cost_limit is None)
+        replicas, limit = tuple(views), read_amount(cap)
+        rents = plan is not None and not all(place.is_kubernetes for place in plan.places)
+        committed = sum((_cost(view, plan, limit) for view in replicas), Decimal(0))
+        unknown = tuple(view.name for view in replicas if view.lacks_price and view.ledger.cost_limit is None)
         return cls(plan, limit if rents else None, committed, unknown)
 
     def room_for_one(self, *, on_demand: bool) -> bool:
@@ -71,18 +71,18 @@ class Budget:
         if self.cap is None:
             return view, self
         assert self.plan is not None  # else there is no cap
-        beyond = "" if self.room_for_one(on_demand=view.on_demand_only) else self._words(view.on_demand_only)
-        if not beyond or any(place.is_kubernetes for place in self.plan.places):
+        why_not = "" if self.room_for_one(on_demand=view.on_demand_only) else self._words(view.on_demand_only)
+        if not why_not or any(place.is_kubernetes for place in self.plan.places):
             if self.unknown and view.blocked is None:
                 words = f"asking SkyPilot what {', '.join(map(str, self.unknown))} costs, which maxHourlyCost counts"
                 return replace(view, blocked=Failure(Reason.PLANNING, words)), self
             limit = max(self._limit(view.on_demand_only), _NEXT_TO_NOTHING)
-            view = replace(view, cost_limit=limit, beyond=beyond)
+            view = replace(view, cost_limit=limit, why_no_cloud=why_not)
             return view, replace(self, committed=self.committed + limit)
         if view.blocked is not None and view.blocked.reason is not Reason.PLANNING:
             return view, self
         # Also while something is being looked up, which passes: a status must not flicker between the two.
-        return replace(view, blocked=Failure(Reason.MAX_HOURLY_COST_REACHED, beyond)), self
+        return replace(view, blocked=Failure(Reason.MAX_HOURLY_COST_REACHED, why_not)), self
 
     def _limit(self, on_demand: bool) -> Decimal:
         """Most that one more replica may cost: its share of the cap, or what the others leave."""
@@ -102,7 +102,7 @@ class Budget:
     def _words(self, on_demand: bool) -> str:
         cheapest = self._cheapest(on_demand)
         kind = " on demand" if on_demand else ""
-        taken, price = dollars(self.committed, enough=True), dollars(cheapest, enough=True)
+        taken, price = dollars(self.committed, round_up=True), dollars(cheapest, round_up=True)
         more = f"one more{kind} costs {price} $/h or more" if cheapest else "that leaves nothing for another"
         return (
             f"spec.resources.maxHourlyCost {self.cap}: the replicas that are rented, or being rented, take "
@@ -117,13 +117,12 @@ def _cost(view: View, plan: Planned | None, cap: Decimal | None) -> Decimal:
     if view.infra == KUBERNETES:
         allowed = read_amount(ledger.cost_limit) or _share(view, plan, cap)
         return allowed if _may_go_on(view) else Decimal(0)
-    without_record = ledger.renting and (view.unaccounted or view.health is not Health.SILENT)
-    if not (view.exists or without_record):
+    if not (view.exists or view.goes_on_renting):
         return Decimal(0)
     if ledger.renting and (price := read_amount(ledger.price)) is not None:
         return price
-    if isinstance(view.facts.price, Known) and view.facts.price.value is not None:
-        return view.facts.price.value
+    if view.price is not None:
+        return view.price
     if (limit := read_amount(ledger.cost_limit)) is not None:
         return limit
     prices = plan.prices if plan is not None else None
@@ -132,9 +131,9 @@ def _cost(view: View, plan: Planned | None, cap: Decimal | None) -> Decimal:
 
 
 def _share(view: View, plan: Planned | None, cap: Decimal | None) -> Decimal:
-    """Return what a launch may cost that nobody remembers, as its operator ended before it could be noted.
+    """Return what a launch may cost whose limit no status has, because the operator ended before it wrote one.
 
-    No launch under a cap is allowed more than a share of it. What machines cost that are up, SkyPilot is asked.
+    No launch under a cap is allowed more than a share of the cap. Of machines that are up, SkyPilot tells the price.
     """
     priced = view.lacks_price or isinstance(view.facts.price, Known)
     if view.ledger.launched_at is not None or priced or plan is None or cap is None:

@@ -19,9 +19,9 @@ from deepseek_operator.reconcile.replica.findings import in_words
 from deepseek_operator.reconcile.replica.ledger import launched, sent, update
 from deepseek_operator.reconcile.replica.view import Finding, Replica
 
-__all__ = ["KINDS", "Result", "ResultKind", "with_failed_publish", "with_refused_finalizer", "with_results"]
+__all__ = ["REQUEST_KINDS", "Result", "ResultKind", "with_failed_publish", "with_refused_finalizer", "with_results"]
 
-KINDS: Final[Mapping[type[Action], RequestKind]] = {
+REQUEST_KINDS: Final[Mapping[type[Action], RequestKind]] = {
     Launch: RequestKind.LAUNCH,
     RunAgain: RequestKind.EXEC,
     TearDown: RequestKind.DOWN,
@@ -104,11 +104,11 @@ def _after(replica: Replica, result: Result, plan: Planned | None, now: datetime
     if result.kind is ResultKind.FAILED:
         words = result.error
         if result.reason is Reason.SKYPILOT_UNAVAILABLE:
-            words = f"SkyPilot could not be asked for a {in_words(KINDS[type(result.action)])}: {words}"
+            words = f"SkyPilot could not be asked for a {in_words(REQUEST_KINDS[type(result.action)])}: {words}"
         return replace(replica, finding=_not_done(finding, result.reason, words, finding.phase))
     ledger = _ledger_after(finding.ledger, result.action, plan, now)
     if result.kind is ResultKind.UNANSWERED:
-        ledger = sent(ledger, KINDS[type(result.action)], now)
+        ledger = sent(ledger, REQUEST_KINDS[type(result.action)], now)
     return replace(replica, finding=replace(finding, ledger=ledger))
 
 

@@ -31,7 +31,7 @@ from deepseek_operator.reconcile.actions import (
     RunAgain,
     TearDown,
 )
-from deepseek_operator.reconcile.results import KINDS, Result, ResultKind
+from deepseek_operator.reconcile.results import REQUEST_KINDS, Result, ResultKind
 from deepseek_operator.runtime.slots import LaunchSlots
 from deepseek_operator.runtime.tasks import TaskMaker, limited
 from deepseek_operator.runtime.writes import KubeWrites, SkyPilotWrites, log_action
@@ -153,7 +153,7 @@ class Actor:
         except SkyPilotRejectedError as error:
             self._noted(key, name, launch=launch)
             # The same in the form of a request that failed; one refusal is one failure, counted once.
-            kind = KINDS[type(action)]
+            kind = REQUEST_KINDS[type(action)]
             self.store.put_answer(
                 Question(QuestionKind.OUTCOME, text), Known(self._rejected(text, kind, error), self.clock())
             )

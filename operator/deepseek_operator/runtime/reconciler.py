@@ -100,7 +100,8 @@ class Reconciler:
     _waiting: dict[Key, tuple[float, datetime]] = field(default_factory=dict)
     """For how many seconds, and since when, a status is not written although it differs: another one follows soon."""
     _untold: dict[Key, tuple[str, DeepSeekDeploymentStatus]] = field(default_factory=dict)
-    """UID, and the status before a write without an answer: where that was done, what it tells is still to be told."""
+    """UID of the object, and its status before a write that had no answer. If the write was carried out after all, the
+    changes since that status are still to be posted as Events, logged and counted."""
 
     async def reconcile(self, key: Key) -> None:
         """Run one pass, and at once a second one if the first has added the finalizer, so that nothing comes between.

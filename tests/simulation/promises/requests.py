@@ -36,7 +36,7 @@ class RequestPromises:
         self._launched: dict[str, float] = {}
         """By cluster: when its last launch was heard."""
         self._misled: dict[str, float] = {}
-        """By cluster: when a launch was heard for which the operator had waited by a clock that was set meanwhile."""
+        """By cluster: when a request was heard late, after the clock by which the operator waits had been set."""
 
     def heard(self, what: str, cluster: str) -> None:
         """Check a request that the server has just heard, or machines that it has just rented for one."""

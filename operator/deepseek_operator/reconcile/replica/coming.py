@@ -195,7 +195,11 @@ def _nothing_there(view: View) -> Finding | None:
     launch_failed = identity.startswith("request/")
     final = launch_failed and view.plan is not None and not view.plan.retry
     found = count(view, ledger, identity, failure, launch, first_at_once=not launch_failed, launches=True, final=final)
-    return replace(found, message=f"{found.message}; no cloud is asked: {view.beyond}") if view.beyond else found
+    return (
+        replace(found, message=f"{found.message}; no cloud is asked: {view.why_no_cloud}")
+        if view.why_no_cloud
+        else found
+    )
 
 
 def _why_gone(view: View) -> tuple[str, Failure] | None:

@@ -101,15 +101,13 @@ def _money(view: View, ledger: Ledger) -> dict[str, object]:
     if not isinstance(view.facts.skypilot, Known):
         return {}
     here = view.infra in (None, KUBERNETES)
-    unsure = ledger.renting and (view.health is Health.UNKNOWN or view.unaccounted)
-    renting = not here and (view.cluster is not None or view.health is Health.ANSWERS or unsure)
-    price = view.facts.price.value if isinstance(view.facts.price, Known) else None
+    renting = not here and (view.cluster is not None or view.health is Health.ANSWERS or view.goes_on_renting)
     looking = view.in_flight(RequestKind.LAUNCH) is not None
     # Where an operator ended before it noted a launch, the price is still that of the machines before.
     before = None if looking else ledger.price
     return {
         "renting": renting,
-        "price": str(price) if price is not None and renting else before,
+        "price": str(view.price) if view.price is not None and renting else before,
         # While a launch looks for machines, the row names what it tries; afterwards, what there is.
         "spot": view.cluster.spot if view.cluster is not None and not looking else ledger.spot,
     }

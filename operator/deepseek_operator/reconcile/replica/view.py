@@ -59,7 +59,7 @@ class View:
         The rollout has room for it.
     cost_limit
         US dollars an hour that its launch may cost; None: no limit.
-    beyond
+    why_no_cloud
         Why its launch may use no cloud, although one is listed beside the cluster; empty if it may.
     on_demand_only
         Its launch is to rent on-demand machines, whatever the others are.
@@ -87,7 +87,7 @@ class View:
     blocked: Failure | None = None
     may_launch: bool = True
     cost_limit: Decimal | None = None
-    beyond: str = ""
+    why_no_cloud: str = ""
     on_demand_only: bool = False
     shown_cost: Decimal | None = None
     launches_waiting: bool = False
@@ -127,6 +127,19 @@ class View:
     def rented(self) -> bool:
         """Whether it runs on machines outside the Kubernetes cluster."""
         return self.infra not in (None, KUBERNETES)
+
+    @property
+    def goes_on_renting(self) -> bool:
+        """Whether machines that it has rented still count, also without a record of SkyPilot's.
+
+        They do until they are accounted for and their engine was asked in vain.
+        """
+        return self.ledger.renting and (self.unaccounted or self.health is not Health.SILENT)
+
+    @property
+    def price(self) -> Decimal | None:
+        """US dollars an hour of all its nodes, as SkyPilot tells; None if it was not asked or does not know."""
+        return self.facts.price.value if isinstance(self.facts.price, Known) else None
 
     @property
     def lacks_price(self) -> bool:
